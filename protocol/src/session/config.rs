@@ -1,0 +1,142 @@
+//! What a session is told about how to behave. Sizes are bytes; `None` in place of a duration means off.
+
+use std::time::Duration;
+
+use crate::close::CloseCode;
+
+/// When a client message counts as acknowledged (`--ack`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckMode {
+    /// When it is written to the backend leg: proves nothing, so nothing is replayed.
+    None,
+    /// When the backend answered a ping that followed it: its WebSocket stack has read it.
+    Pong,
+}
+
+/// What an ambiguous end of a backend leg leads to (`--on-ambiguous`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAmbiguous {
+    /// Ask whether the backend is dying: if it is, failover; else the client sees the same end.
+    Probe,
+    /// Always failover: for virtual addresses and forked workers, where a probe meets another process.
+    Failover,
+    /// Never failover: the client sees the same end.
+    End,
+}
+
+/// Which sessions may be attached again (`--reattach`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reattach {
+    /// All of them.
+    Always,
+    /// Only those of which no message was forgotten; the others get Close 1012.
+    Whole,
+    /// None: the end of the backend leg is the end of the session, as without a proxy.
+    Never,
+}
+
+/// What happens when the ring is full (`--on-full`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// The client is not read until there is room: TCP slows it down.
+    Block,
+    /// The client gets Close 1013.
+    Close,
+    /// The oldest whole messages that were never written to a backend make room; blocks if there are none.
+    DropOldest,
+}
+
+/// How a backend leg may end, as far as `--ambiguous` sorts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndCodes {
+    /// Close codes with which a backend says that it goes away (`--failover-codes`).
+    pub failover: Vec<CloseCode>,
+    /// Close codes that say nothing certain (`--ambiguous`).
+    pub ambiguous: Vec<CloseCode>,
+    /// Whether a Close without a code is ambiguous (`--ambiguous codeless`); else it goes to the client.
+    pub codeless_ambiguous: bool,
+    /// Whether an end of stream or a reset without Close is ambiguous (`--ambiguous eof`); else it goes to the client.
+    pub eof_ambiguous: bool,
+}
+
+impl Default for EndCodes {
+    fn default() -> Self {
+        Self {
+            failover: vec![
+                CloseCode::GOING_AWAY,
+                CloseCode::SERVICE_RESTART,
+                CloseCode::TRY_AGAIN_LATER,
+                CloseCode::BAD_GATEWAY,
+            ],
+            ambiguous: vec![CloseCode::INTERNAL_ERROR],
+            codeless_ambiguous: true,
+            eof_ambiguous: true,
+        }
+    }
+}
+
+/// Everything that a session engine is configured with. Shared by the sessions of a listener.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--ack`.
+    pub ack: AckMode,
+    /// `--ack-interval`: the least time between two barriers of a leg.
+    pub ack_interval: Duration,
+    /// `--ack-linger`: how long an acknowledged message stays and is replayed too.
+    pub ack_linger: Duration,
+    /// `--ack-timeout`: a barrier or a write that waits longer makes the leg suspect.
+    pub ack_timeout: Duration,
+    /// `--ping-interval`: a leg on which nothing moved for so long is pinged.
+    pub ping_interval: Option<Duration>,
+    /// `--ping-timeout`: an idle leg's ping that waits longer makes the leg suspect.
+    pub ping_timeout: Duration,
+    /// `--hang-timeout`: a leg that is suspect for so long is lost without further proof.
+    pub hang_timeout: Option<Duration>,
+    /// `--failover-timeout`: how long a session may wait for a backend, in all, between two stable legs.
+    pub failover_timeout: Duration,
+    /// `--stable-after`: a leg that lived so long and answered a barrier resets back-off and failover time.
+    pub stable_after: Duration,
+    /// `--failover-codes` and `--ambiguous`.
+    pub end_codes: EndCodes,
+    /// `--on-ambiguous`.
+    pub on_ambiguous: OnAmbiguous,
+    /// `--reattach`.
+    pub reattach: Reattach,
+    /// `--on-full`.
+    pub on_full: OnFull,
+    /// `--close-timeout`: how long a closing handshake may take.
+    pub close_timeout: Duration,
+    /// `--orphan-timeout`: how long the messages of a vanished client are still delivered.
+    pub orphan_timeout: Duration,
+    /// `--buffer-messages`: retained messages of a session, at least 1.
+    pub buffer_messages: u32,
+    /// `--buffer-bytes`: retained bytes of a session above which no message begins.
+    pub buffer_bytes: usize,
+    /// `--max-message-bytes`: payload of a message, both ways.
+    pub max_message_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ack: AckMode::Pong,
+            ack_interval: Duration::from_millis(20),
+            ack_linger: Duration::ZERO,
+            ack_timeout: Duration::from_secs(10),
+            ping_interval: Some(Duration::from_secs(15)),
+            ping_timeout: Duration::from_secs(10),
+            hang_timeout: None,
+            failover_timeout: Duration::from_secs(30),
+            stable_after: Duration::from_secs(5),
+            end_codes: EndCodes::default(),
+            on_ambiguous: OnAmbiguous::Probe,
+            reattach: Reattach::Always,
+            on_full: OnFull::Block,
+            close_timeout: Duration::from_secs(10),
+            orphan_timeout: Duration::from_secs(30),
+            buffer_messages: 1024,
+            buffer_bytes: 1 << 20,
+            max_message_bytes: 16 << 20,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The session engine.
+
+mod config;
+
+pub use config::{AckMode, Config, EndCodes, OnAmbiguous, OnFull, Reattach};

@@ -1,0 +1,8 @@
+//! Tideover: a WebSocket reverse proxy that keeps the client's connection open while backends come and go.
+
+pub mod config;
+pub mod demo;
+pub mod edge;
+pub mod pool;
+pub mod serve;
+pub mod session;
