@@ -1,1 +1,13 @@
-//! replay-store
+//! The sequence-numbered replay ring of a session, the byte log that it and the downstream backlog are stored in, and
+//! the budgets that bound the memory of all sessions together.
+//!
+//! The crate is pure: no socket, clock, randomness or async. What it must not do: look into a message, or decide when
+//! one is acknowledged.
+
+mod budget;
+mod log;
+mod ring;
+
+pub use budget::{Budget, Reservation};
+pub use log::{ByteLog, CHUNK_MAX};
+pub use ring::{Limits, Ring};

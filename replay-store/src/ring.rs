@@ -1,0 +1,389 @@
+//! The replay ring: the client's messages in the order of their sequence numbers, as the bytes that go on the wire.
+
+use std::collections::VecDeque;
+
+use crate::log::ByteLog;
+
+/// Bounds of a ring. A message begins only while neither is reached, and may then overshoot.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Unacknowledged messages.
+    pub messages: usize,
+    /// Bytes of unacknowledged messages, headers included.
+    pub bytes: usize,
+}
+
+/// A whole message.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    seq: u64,
+    start: u64,
+    end: u64,
+}
+
+impl Entry {
+    fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// The retained messages of one session and how far the current backend leg has been written.
+///
+/// ```text
+///  forgotten | acknowledged (lingering) | unacknowledged            | being received
+///            ^ first entry              ^ unacked                   ^ complete_end   ^ end
+///                                            ^ cursor: written to the leg so far
+/// ```
+///
+/// Memory: the bytes themselves, 24 bytes a message, at most two partly used chunks ([`crate::CHUNK_MAX`]); nothing
+/// when empty.
+#[derive(Debug)]
+pub struct Ring {
+    log: ByteLog,
+    /// Whole retained messages, by rising seq and offset.
+    entries: VecDeque<Entry>,
+    limits: Limits,
+    /// Entries at the front that are acknowledged.
+    acked: usize,
+    /// Bytes of the acknowledged entries.
+    acked_bytes: usize,
+    /// Entries at the front that are wholly written to the current leg.
+    written: usize,
+    /// Next byte to write to the current leg.
+    cursor: u64,
+    /// Where the message being received starts; the end of the log if there is none.
+    tail: u64,
+    /// Bytes of the retained entries and the tail.
+    bytes: usize,
+    /// Seq of the next message to be completed.
+    next_seq: u64,
+    /// The highest seq that was ever written, wholly or in part, to any leg.
+    touched: u64,
+    /// Ranges of offsets that dropping messages left behind, in order. Nearly always empty.
+    holes: VecDeque<(u64, u64)>,
+}
+
+impl Ring {
+    /// An empty ring; its first message gets seq 1.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            log: ByteLog::default(),
+            entries: VecDeque::new(),
+            limits,
+            acked: 0,
+            acked_bytes: 0,
+            written: 0,
+            cursor: 0,
+            tail: 0,
+            bytes: 0,
+            next_seq: 1,
+            touched: 0,
+            holes: VecDeque::new(),
+        }
+    }
+
+    // Getters.
+
+    /// Its bounds.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Seq of the last whole message, 0 before the first.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// Seq of the first retained message, if there is one.
+    #[must_use]
+    pub fn first_retained(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.seq)
+    }
+
+    /// Retained whole messages.
+    #[must_use]
+    pub fn retained(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whole messages that are not acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.entries.len() - self.acked
+    }
+
+    /// Bytes of messages, whole or not, that are not acknowledged.
+    #[must_use]
+    pub fn unacknowledged_bytes(&self) -> usize {
+        self.bytes - self.acked_bytes
+    }
+
+    /// Bytes retained, headers included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of memory held.
+    #[must_use]
+    pub fn allocated(&self) -> usize {
+        self.log.allocated() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    /// Whether no message may begin now.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.unacknowledged() >= self.limits.messages || self.unacknowledged_bytes() >= self.limits.bytes
+    }
+
+    /// Whether half of either bound is unacknowledged.
+    #[must_use]
+    pub fn is_half_full(&self) -> bool {
+        self.unacknowledged() * 2 >= self.limits.messages || self.unacknowledged_bytes() * 2 >= self.limits.bytes
+    }
+
+    /// Whether a frame of `len` bytes alone is larger than half the ring.
+    #[must_use]
+    pub fn is_large(&self, len: u64) -> bool {
+        len > self.limits.bytes as u64 / 2
+    }
+
+    /// Whether a message is being received.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.tail < self.log.end()
+    }
+
+    /// Whether the current leg was written any retained message wholly.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.written > 0
+    }
+
+    /// Whether there is a whole message of which no byte was ever written to any leg.
+    #[must_use]
+    pub fn has_unwritten(&self) -> bool {
+        self.entries.back().is_some_and(|last| last.seq > self.touched)
+    }
+
+    /// Retained messages that were written, wholly or in part, to some leg.
+    #[must_use]
+    pub fn touched(&self) -> usize {
+        self.entries.partition_point(|entry| entry.seq <= self.touched)
+    }
+
+    /// Offset of the next byte to write to the current leg.
+    #[must_use]
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Offset behind the last byte received.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.log.end()
+    }
+
+    /// Offset behind the last whole message, where what is being received starts.
+    #[must_use]
+    pub fn complete_end(&self) -> u64 {
+        self.tail
+    }
+
+    /// Whether everything received is written to the current leg.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.cursor == self.log.end()
+    }
+
+    /// Seq of the last message wholly written to the current leg, or before the first retained one.
+    #[must_use]
+    pub fn written_seq(&self) -> u64 {
+        match self.written.checked_sub(1) {
+            Some(last) => self.entries[last].seq,
+            None => self.first_retained().map_or(self.last_seq(), |first| first - 1),
+        }
+    }
+
+    /// The start of the message that the cursor stands in, or the cursor itself where it stands between two.
+    #[must_use]
+    pub fn message_start(&self) -> u64 {
+        self.entries.get(self.written).map_or(self.tail, |entry| entry.start).min(self.cursor)
+    }
+
+    /// What is not yet written to the current leg, up to `until`, as the pieces it is stored in.
+    pub fn unwritten(&self, until: u64) -> impl Iterator<Item = &[u8]> {
+        self.pieces(self.cursor, until)
+    }
+
+    /// What is received from `from` up to `until`, without the holes.
+    pub fn pieces(&self, from: u64, until: u64) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(from).chain(self.holes.iter().map(move |hole| hole.1.max(from)));
+        let ends = self.holes.iter().map(move |hole| hole.0.min(until)).chain(std::iter::once(until));
+        starts.zip(ends).filter(|(start, end)| start < end).flat_map(|(start, end)| self.log.slices(start, end))
+    }
+
+    /// Copies received bytes from `from` on into `out`; returns how many there were.
+    pub fn peek(&self, from: u64, out: &mut [u8]) -> usize {
+        self.log.peek(from, out)
+    }
+
+    // Receiving.
+
+    /// Appends bytes of the message being received. `expected` more are announced to follow.
+    pub fn append(&mut self, bytes: &[u8], expected: usize) {
+        self.log.append(bytes, expected);
+        self.bytes += bytes.len();
+    }
+
+    /// The message being received is whole: it gets the next seq, which is returned.
+    pub fn complete(&mut self) -> u64 {
+        let entry = Entry { seq: self.next_seq, start: self.tail, end: self.log.end() };
+        self.next_seq += 1;
+        self.tail = entry.end;
+        if self.cursor >= entry.end {
+            self.written += 1;
+        }
+        if self.cursor > entry.start {
+            self.touched = entry.seq;
+        }
+        self.entries.push_back(entry);
+        entry.seq
+    }
+
+    /// Takes back the message being received: it will never be whole. Only where the cursor is not inside it.
+    pub fn abandon_tail(&mut self) {
+        debug_assert!(self.cursor <= self.tail, "a message that is partly written cannot be taken back from this leg");
+        self.bytes -= (self.log.end() - self.tail) as usize;
+        self.log.truncate(self.tail);
+        self.cursor = self.cursor.min(self.tail);
+    }
+
+    // Writing.
+
+    /// `len` more bytes were written to the current leg.
+    pub fn advance(&mut self, mut len: usize) {
+        while len > 0 {
+            let stop = self.holes.iter().find(|hole| hole.0 >= self.cursor).map_or(self.log.end(), |hole| hole.0);
+            let step = len.min((stop - self.cursor) as usize);
+            self.cursor += step as u64;
+            len -= step;
+            let skipped = self.skip_holes();
+            debug_assert!(step > 0 || skipped, "wrote more than there was");
+            if step == 0 && !skipped {
+                break;
+            }
+        }
+        while let Some(entry) = self.entries.get(self.written) {
+            if entry.start < self.cursor {
+                self.touched = self.touched.max(entry.seq);
+            }
+            if entry.end > self.cursor {
+                break;
+            }
+            self.written += 1;
+        }
+    }
+
+    fn skip_holes(&mut self) -> bool {
+        let hole = self.holes.iter().find(|hole| hole.0 == self.cursor).copied();
+        self.cursor = hole.map_or(self.cursor, |hole| hole.1);
+        hole.is_some()
+    }
+
+    /// A new leg: everything retained is unacknowledged again and written again from the first byte.
+    pub fn rewind(&mut self) {
+        self.cursor = self.entries.front().map_or(self.tail, |first| first.start);
+        self.written = 0;
+        self.acked = 0;
+        self.acked_bytes = 0;
+        self.skip_holes();
+    }
+
+    // Acknowledging and forgetting.
+
+    /// Everything up to `seq` is acknowledged. What the current leg has not been written wholly is not.
+    pub fn acknowledge(&mut self, seq: u64) {
+        while self.acked < self.written {
+            let entry = self.entries[self.acked];
+            if entry.seq > seq {
+                break;
+            }
+            self.acked += 1;
+            self.acked_bytes += entry.len();
+        }
+    }
+
+    /// Forgets the acknowledged messages up to `seq`; returns how many.
+    pub fn forget(&mut self, seq: u64) -> usize {
+        let count = self.entries.iter().take(self.acked).take_while(|entry| entry.seq <= seq).count();
+        self.forget_first(count);
+        count
+    }
+
+    /// Forgets the oldest message if it is acknowledged and only lingers; returns its seq.
+    pub fn evict_lingering(&mut self) -> Option<u64> {
+        let seq = self.first_retained().filter(|_| self.acked > 0)?;
+        self.forget_first(1);
+        Some(seq)
+    }
+
+    /// Forgets the oldest message if the current leg was written it wholly, acknowledged or not; returns its seq.
+    pub fn evict_written(&mut self) -> Option<u64> {
+        let seq = self.first_retained().filter(|_| self.written > 0)?;
+        self.forget_first(1);
+        Some(seq)
+    }
+
+    /// Whether lingering messages and the rest together reach a bound, so that lingering ones must make room.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.acked > 0 && (self.entries.len() >= self.limits.messages || self.bytes >= self.limits.bytes)
+    }
+
+    fn forget_first(&mut self, count: usize) {
+        for entry in self.entries.drain(..count) {
+            self.bytes -= entry.len();
+            if self.acked > 0 {
+                self.acked -= 1;
+                self.acked_bytes -= entry.len();
+            }
+            self.written = self.written.saturating_sub(1);
+        }
+        self.release();
+    }
+
+    fn release(&mut self) {
+        let first = self.entries.front().map_or(self.tail, |entry| entry.start);
+        self.log.release_before(first);
+        while self.holes.front().is_some_and(|hole| hole.1 <= first) {
+            self.holes.pop_front();
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        } else if self.entries.capacity() > 64 && self.entries.len() * 4 < self.entries.capacity() {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+    }
+
+    /// Drops the oldest whole message of which no byte was ever written to any leg; returns its seq.
+    pub fn drop_oldest_unwritten(&mut self) -> Option<u64> {
+        let index = self.touched();
+        let entry = *self.entries.get(index)?;
+        self.entries.remove(index);
+        self.bytes -= entry.len();
+        match self.holes.back_mut() {
+            Some(hole) if hole.1 == entry.start => hole.1 = entry.end,
+            _ => self.holes.push_back((entry.start, entry.end)),
+        }
+        if let Some(&(from, to)) = self.holes.back() {
+            self.log.release_within(from, to);
+        }
+        self.skip_holes();
+        self.release();
+        Some(entry.seq)
+    }
+}
