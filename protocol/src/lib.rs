@@ -5,5 +5,6 @@
 
 pub mod close;
 pub mod frame;
+pub mod scan;
 pub mod session;
 pub mod time;

@@ -1,5 +1,435 @@
-//! The session engine.
+//! The session engine: one client's life in the proxy, as a value.
+//!
+//! It owns every decision about messages, acknowledgements, liveness and the end of legs. It owns no socket, clock,
+//! randomness or task. The sub-machines have private fields; this module only dispatches between them:
+//!
+//! - `upstream`: the client's frames into the replay ring, and the ring onto the backend leg
+//! - `downstream`: the backend's whole messages to the client
+//! - `outlet`: control frames at frame borders of a leg
+//! - `ack`: barriers; `liveness`: what is overdue; `leg`: legs, back-off and what is between two of them
+//! - `ending`: what the end of a leg means, and how a session ends; `timeout`: all deadlines in one table
+//!
+//! # Contract
+//! Methods are getters, inputs (`handle_*`, with the time), commands, or outputs (`poll_*`). After any input or
+//! command the driver drains [`Session::poll_action`], writes what [`Session::poll_transmit`] gives for both sides,
+//! and asks [`Session::poll_timeout`] before it waits. Bytes of a leg are offered only while
+//! [`Session::wants_read`] says so; what was not consumed is offered again later. Inputs of a dead epoch change a
+//! counter and nothing else.
 
+mod ack;
 mod config;
+mod downstream;
+mod ending;
+mod event;
+mod keys;
+mod leg;
+mod liveness;
+mod outlet;
+mod timeout;
+mod transmit;
+mod upstream;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use tideover_replay_store::Budget;
+
+use crate::frame::FrameError;
+use crate::time::Instant;
 
 pub use config::{AckMode, Config, EndCodes, OnAmbiguous, OnFull, Reattach};
+use downstream::Downstream;
+pub use downstream::Passed;
+use ending::Phase;
+pub use event::{Action, Counters, EndReason, Event, Loss, Side};
+use keys::Keys;
+pub use leg::BackendTraits;
+use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
+pub use outlet::Gather;
+use upstream::Upstream;
+
+/// Number of a session's backend leg, from 1.
+pub type Epoch = u32;
+
+/// Bounds on the memory of all sessions of a process together, one for each direction: what a client waits for must
+/// never depend on what other clients have sent.
+#[derive(Clone, Debug)]
+pub struct Budgets {
+    /// For the replay rings.
+    pub upstream: Arc<Budget>,
+    /// For what waits for the clients.
+    pub downstream: Arc<Budget>,
+}
+
+impl Budgets {
+    /// Half of `total` bytes for each direction.
+    #[must_use]
+    pub fn new(total: usize) -> Self {
+        Self { upstream: Budget::new(total / 2), downstream: Budget::new(total / 2) }
+    }
+}
+
+/// The answer to [`Action::Ask`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The backend is proven to be dying.
+    Dying,
+    /// It is not.
+    Healthy,
+}
+
+/// Why an attempt to attach failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachFailure {
+    /// The backends deny the session, finally.
+    Denied,
+    /// Anything else; it is tried again.
+    Failed,
+}
+
+/// One client's life in the proxy.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    keys: Keys,
+    phase: Phase,
+    epoch: Epoch,
+    client: ClientLeg,
+    backend: Attachment,
+    patience: Patience,
+    upstream: Upstream,
+    downstream: Downstream,
+    counters: Counters,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// A session whose first backend leg is attached. `seed` must be unpredictable: masking keys come from it (RFC
+    /// 6455 5.3).
+    #[must_use]
+    pub fn new(config: Arc<Config>, budgets: &Budgets, seed: [u8; 16], now: Instant, traits: BackendTraits) -> Self {
+        let mut keys = Keys::new(seed);
+        let patience = Patience::new(keys.next());
+        Self {
+            upstream: Upstream::new(&config, budgets.upstream.clone()),
+            downstream: Downstream::new(config.max_message_bytes, budgets.downstream.clone()),
+            config,
+            keys,
+            phase: Phase::Relaying,
+            epoch: 1,
+            client: ClientLeg::new(now),
+            backend: Attachment::Attached(Box::new(BackendLeg::new(now, traits))),
+            patience,
+            counters: Counters::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    // Getters.
+
+    /// Number of the latest backend leg.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Counts since the session began.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Retained messages, acknowledged ones that linger included.
+    #[must_use]
+    pub fn retained(&self) -> usize {
+        self.upstream.ring.retained()
+    }
+
+    /// Messages that no backend has acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.upstream.ring.unacknowledged()
+    }
+
+    /// Bytes of buffer memory held, both ways. Zero for an idle session.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.upstream.ring.allocated() + self.downstream.allocated()
+    }
+
+    /// Whether bytes of that leg should be read now: the level of back-pressure.
+    #[must_use]
+    pub fn wants_read(&self, side: Side) -> bool {
+        match side {
+            Side::Client => match self.phase {
+                Phase::Relaying => self.upstream.wants_read(self.is_mute()),
+                Phase::Closing(_) | Phase::Ending(_) => !self.client.ended,
+                Phase::Orphaned { .. } | Phase::Ended => false,
+            },
+            Side::Backend => match &self.backend {
+                Attachment::Attached(leg) => !leg.closed && (self.is_muffled() || self.downstream.wants_read()),
+                Attachment::Asking { .. }
+                | Attachment::Waiting { .. }
+                | Attachment::Dialling { .. }
+                | Attachment::None => false,
+            },
+        }
+    }
+
+    /// Whether the session waits for memory of the process.
+    #[must_use]
+    pub fn wants_memory(&self) -> bool {
+        self.upstream.memory().is_waiting() || self.downstream.memory().is_waiting()
+    }
+
+    /// Whether what the backend says no longer reaches the client.
+    fn is_muffled(&self) -> bool {
+        match self.phase {
+            Phase::Relaying | Phase::Closing(_) => self.client.ended,
+            Phase::Orphaned { .. } | Phase::Ending(_) | Phase::Ended => true,
+        }
+    }
+
+    fn is_mute(&self) -> bool {
+        matches!(&self.backend, Attachment::Attached(leg) if leg.mute)
+    }
+
+    fn leg_mut(&mut self) -> Option<&mut BackendLeg> {
+        match &mut self.backend {
+            Attachment::Attached(leg) => Some(leg),
+            Attachment::Asking { .. } | Attachment::Waiting { .. } | Attachment::Dialling { .. } | Attachment::None => {
+                None
+            }
+        }
+    }
+
+    // Inputs: bytes.
+
+    /// Bytes of the client. Returns how many were consumed; the rest is to be offered again when
+    /// [`Self::wants_read`] says so, or at once if it still does.
+    #[must_use]
+    pub fn handle_client_data(&mut self, now: Instant, data: &[u8]) -> usize {
+        self.client.live.handle_moved(now);
+        let mut rest = data;
+        while self.wants_read(Side::Client) {
+            let mute = self.is_mute();
+            let incoming = match self.phase {
+                Phase::Relaying => self.upstream.receive(&mut rest, mute, &mut self.counters),
+                Phase::Closing(_) | Phase::Ending(_) | Phase::Orphaned { .. } | Phase::Ended => {
+                    self.ignore_client(&mut rest)
+                }
+            };
+            let Some(incoming) = incoming else { break };
+            self.handle_client_control(now, incoming);
+        }
+        self.after_receiving();
+        data.len() - rest.len()
+    }
+
+    /// Behind its Close a client has nothing to say (RFC 6455 5.5.1).
+    fn ignore_client(&mut self, rest: &mut &[u8]) -> Option<upstream::Incoming> {
+        if self.client.closed {
+            *rest = &[];
+            return None;
+        }
+        self.upstream.ignore(rest)
+    }
+
+    fn after_receiving(&mut self) {
+        if self.upstream.take_before_large()
+            && let Some(leg) = self.leg_mut()
+        {
+            leg.pings.due = true;
+        }
+    }
+
+    fn handle_client_control(&mut self, now: Instant, incoming: upstream::Incoming) {
+        match incoming {
+            upstream::Incoming::Ping(payload) => self.client.outlet.answer(payload),
+            upstream::Incoming::Pong(payload) => {
+                let _ = self.client.pings.handle_pong(payload.as_bytes());
+            }
+            upstream::Incoming::Close(payload) => self.handle_client_close(now, payload),
+            upstream::Incoming::Error(error) => self.fail_client(now, error),
+            upstream::Incoming::Full => self.end_for_full_ring(now),
+        }
+    }
+
+    /// Bytes of the backend leg of `epoch`. Offer what was not consumed again: at once while [`Self::wants_read`] says
+    /// so, after what is direct has been written or kept.
+    #[must_use]
+    pub fn handle_backend_data(&mut self, now: Instant, epoch: Epoch, data: &[u8]) -> Passed {
+        let muffled = self.is_muffled();
+        let current = epoch == self.epoch;
+        let Some(leg) = self.leg_mut().filter(|leg| current && !leg.closed) else {
+            self.counters.dead_bytes += data.len() as u64;
+            return Passed { consumed: data.len(), direct: 0..0 };
+        };
+        if leg.live.handle_moved(now) {
+            self.tell(Event::Cleared(epoch));
+        }
+        let (passed, incoming) = if muffled {
+            self.downstream.ignore(data)
+        } else {
+            self.downstream.receive(data, &mut self.counters.passed)
+        };
+        if let Some(incoming) = incoming {
+            self.handle_backend_control(now, incoming);
+        }
+        passed
+    }
+
+    fn handle_backend_control(&mut self, now: Instant, incoming: downstream::Incoming) {
+        match incoming {
+            downstream::Incoming::Ping(payload) => {
+                if let Some(leg) = self.leg_mut() {
+                    leg.outlet.answer(payload);
+                }
+            }
+            downstream::Incoming::Pong(payload) => self.handle_backend_pong(now, payload.as_bytes()),
+            downstream::Incoming::Close(payload) => {
+                if let Some(leg) = self.leg_mut() {
+                    leg.closed = true;
+                }
+                self.handle_leg_end(now, LegEnd::Close(Box::new(payload)));
+            }
+            downstream::Incoming::Error(FrameError::TooBig) => self.end_for_large_message(now),
+            downstream::Incoming::Error(error) => self.lose_leg(now, Loss::Protocol(error)),
+        }
+    }
+
+    fn handle_backend_pong(&mut self, now: Instant, payload: &[u8]) {
+        let epoch = self.epoch;
+        let (stable_after, linger) = (self.config.stable_after, self.config.ack_linger);
+        let Some(leg) = self.leg_mut() else { return };
+        let first = !leg.pings.answered;
+        let Some(answered) = leg.pings.handle_pong(payload) else { return };
+        leg.mute = false;
+        let stable = !leg.stable && now.since(leg.since) >= stable_after;
+        leg.stable |= stable;
+        if stable {
+            self.patience.reset();
+        }
+        if first {
+            self.actions.push_back(Action::AnswersPings(epoch));
+        }
+        if self.config.ack == AckMode::Pong {
+            self.counters.barriers += 1;
+            let until = (!linger.is_zero()).then(|| now + linger);
+            self.upstream.acknowledge(answered.seq, until, &mut self.counters);
+        }
+        self.check_done(now);
+    }
+
+    // Inputs: ends of streams and answers of the driver.
+
+    /// The stream of a leg ended, with or without an error: nothing more can be read from it. `epoch` is that of the
+    /// backend leg and is not looked at for the client's.
+    pub fn handle_end_of_stream(&mut self, now: Instant, side: Side, epoch: Epoch) {
+        match side {
+            Side::Client if !self.client.ended => self.handle_client_end(now),
+            Side::Backend if epoch == self.epoch && self.leg_mut().is_some_and(|leg| !leg.closed) => {
+                self.handle_leg_end(now, LegEnd::EndOfStream);
+            }
+            Side::Client | Side::Backend => {}
+        }
+    }
+
+    /// A write to a leg failed. That only stops the writing: the read side, drained to its end, decides.
+    pub fn handle_write_error(&mut self, now: Instant, side: Side) {
+        match side {
+            Side::Client => {
+                self.client.outlet.kill();
+                self.downstream.discard();
+                self.check_done(now);
+            }
+            Side::Backend => {
+                if let Some(leg) = self.leg_mut() {
+                    leg.outlet.kill();
+                }
+            }
+        }
+    }
+
+    /// A new leg is there. Returns its epoch, or `None` if the session no longer wants one: then the leg is the
+    /// driver's to close.
+    #[must_use]
+    pub fn handle_attached(&mut self, now: Instant, traits: BackendTraits) -> Option<Epoch> {
+        let Attachment::Dialling { since } = self.backend else { return None };
+        self.patience.handle_attached(since, now);
+        self.epoch += 1;
+        self.backend = Attachment::Attached(Box::new(BackendLeg::new(now, traits)));
+        self.upstream.rewind();
+        if matches!(self.phase, Phase::Orphaned { .. }) {
+            self.upstream.abandon_tail();
+        }
+        let replayed = self.upstream.ring.touched();
+        self.counters.replayed += replayed as u64;
+        self.tell(Event::Attached { epoch: self.epoch, replayed });
+        Some(self.epoch)
+    }
+
+    /// No leg could be had this time.
+    pub fn handle_attach_failed(&mut self, now: Instant, failure: AttachFailure) {
+        let Attachment::Dialling { since } = self.backend else { return };
+        match failure {
+            AttachFailure::Denied => self.end_denied(now),
+            AttachFailure::Failed => {
+                self.backend = Attachment::Waiting { since, until: now + self.patience.next_delay() };
+            }
+        }
+    }
+
+    /// The answer to [`Action::Ask`] about the leg of `epoch`.
+    pub fn handle_verdict(&mut self, now: Instant, epoch: Epoch, verdict: Verdict) {
+        if epoch != self.epoch {
+            return;
+        }
+        let again = now + self.config.ack_timeout;
+        match (&mut self.backend, verdict) {
+            (Attachment::Asking { .. }, _) => self.handle_asked(now, verdict),
+            (Attachment::Attached(leg), Verdict::Dying) if leg.live.is_suspect() => self.lose_leg(now, Loss::Hung),
+            (Attachment::Attached(leg), _) => leg.live.handle_healthy(again),
+            (Attachment::Waiting { .. } | Attachment::Dialling { .. } | Attachment::None, _) => {}
+        }
+    }
+
+    /// The backend of the leg of `epoch` never answered a ping on any leg (the answer to [`Action::Mute`]).
+    pub fn handle_mute(&mut self, epoch: Epoch) {
+        if epoch == self.epoch
+            && let Some(leg) = self.leg_mut().filter(|leg| !leg.pings.answered)
+        {
+            leg.mute = true;
+        }
+    }
+
+    /// Memory may have come free. Returns whether the session got what it waits for.
+    pub fn handle_memory(&mut self) -> bool {
+        let upstream = self.upstream.memory().is_waiting() && self.upstream.retry_memory();
+        let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
+        upstream || downstream
+    }
+
+    /// Leaves word whom to wake when memory comes free; follow it with [`Self::handle_memory`].
+    pub fn park(&self, waker: &Waker) {
+        self.upstream.memory().park(waker);
+        self.downstream.memory().park(waker);
+    }
+
+    // Outputs.
+
+    /// The next thing to do, until there is none. Ask again after every input, command and write.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.actions.pop_front();
+        if action.is_none() && self.actions.capacity() > 0 {
+            self.actions = VecDeque::new();
+        }
+        action
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.actions.push_back(Action::Event(event));
+    }
+}

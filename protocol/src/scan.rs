@@ -1,0 +1,293 @@
+//! Finding the frames in a stream of bytes that comes in pieces, and judging them against RFC 6455.
+//!
+//! Only headers are read; payloads of data frames are counted, not looked at. What this must not do: keep data, or
+//! decide what an error leads to.
+
+use crate::close::{ClosePayload, InvalidClose};
+use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+
+/// Whose frames are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// Its frames must be masked (RFC 6455 5.1).
+    Client,
+    /// Its frames must not be.
+    Server,
+}
+
+/// A data frame's header as it came, for relaying.
+#[derive(Clone, Copy, Debug)]
+pub struct DataHeader {
+    raw: [u8; MAX_HEADER],
+    len: u8,
+    /// Bytes of payload that follow.
+    pub payload: u64,
+    /// Whether this frame begins a message.
+    pub begins: bool,
+    /// Whether this frame ends its message.
+    pub ends: bool,
+}
+
+impl DataHeader {
+    /// The header's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.raw[..self.len as usize]
+    }
+
+    /// Bytes of the whole frame.
+    #[must_use]
+    pub fn frame_len(&self) -> u64 {
+        self.payload + u64::from(self.len)
+    }
+}
+
+/// What the next bytes are.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// All input is used up.
+    Starved,
+    /// A data frame is announced: [`Scanner::admit`] it before its payload is scanned. Until then this step repeats.
+    Announced(DataHeader),
+    /// So many bytes of the input are payload of the admitted frame.
+    Payload {
+        /// How many; the scanner has used them up.
+        len: usize,
+        /// Whether they end the message.
+        ends_message: bool,
+        /// Payload bytes of this frame still to come.
+        to_come: u64,
+    },
+    /// A Ping.
+    Ping(ControlPayload),
+    /// A Pong.
+    Pong(ControlPayload),
+    /// A valid Close.
+    Close(ControlPayload),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Between frames, or inside a header or a control frame that is kept in `partial`.
+    Header,
+    Announced(DataHeader),
+    Payload {
+        left: u64,
+        ends: bool,
+    },
+}
+
+/// Reads one direction of a connection. Holds no data but the beginning of a header or of a control frame.
+#[derive(Debug)]
+pub struct Scanner {
+    sender: Sender,
+    max_message: u64,
+    state: State,
+    /// Payload bytes of the message whose fragments are coming; `None` between messages.
+    message: Option<u64>,
+    /// The beginning of a header or of a control frame. Empty most of the time; never longer than a control frame.
+    partial: Vec<u8>,
+}
+
+impl Scanner {
+    /// A scanner at the start of the stream. A message may have `max_message` bytes of payload.
+    #[must_use]
+    pub fn new(sender: Sender, max_message: usize) -> Self {
+        Self { sender, max_message: max_message as u64, state: State::Header, message: None, partial: Vec::new() }
+    }
+
+    /// Whether the last byte scanned ended a frame and no message is unfinished.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.message.is_none() && self.is_between_frames()
+    }
+
+    /// Whether the last byte scanned ended a frame.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        matches!(self.state, State::Header) && self.partial.is_empty()
+    }
+
+    /// Whether payload of an admitted frame comes next.
+    #[must_use]
+    pub fn is_in_payload(&self) -> bool {
+        matches!(self.state, State::Payload { .. })
+    }
+
+    /// Whether a message has begun and is not at its end.
+    #[must_use]
+    pub fn is_in_message(&self) -> bool {
+        self.message.is_some()
+    }
+
+    /// The data frame that is announced and not yet admitted.
+    #[must_use]
+    pub fn announced(&self) -> Option<&DataHeader> {
+        match &self.state {
+            State::Announced(header) => Some(header),
+            State::Header | State::Payload { .. } => None,
+        }
+    }
+
+    /// Takes the announced data frame on: its payload is scanned next.
+    pub fn admit(&mut self) {
+        if let State::Announced(header) = self.state {
+            self.begin_payload(header.payload, header.ends);
+        }
+    }
+
+    fn begin_payload(&mut self, payload: u64, ends: bool) {
+        self.message = Some(self.message.unwrap_or(0) + payload);
+        self.state = State::Payload { left: payload, ends };
+    }
+
+    /// Length of the run of whole, unfragmented data messages at the start of `input`, and how many they are, where
+    /// the scanner stands between messages. What ends the run is left for [`Self::step`] to name.
+    #[inline]
+    #[must_use]
+    pub fn whole_messages(&self, input: &[u8], at_most: usize) -> (usize, usize) {
+        let (mut end, mut count) = (0, 0);
+        if !self.is_between_messages() {
+            return (0, 0);
+        }
+        while count < at_most {
+            let Ok(Some(header)) = FrameHeader::parse(&input[end..]) else { break };
+            let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+            let fits = header.payload <= self.max_message && header.frame_len() <= (input.len() - end) as u64;
+            if !whole || !fits || self.check_mask(&header).is_err() {
+                break;
+            }
+            end += header.frame_len() as usize;
+            count += 1;
+        }
+        (end, count)
+    }
+
+    /// Scans the start of `input`, which is advanced past what was used.
+    ///
+    /// # Errors
+    /// What the sender broke. The scanner must not be used after that.
+    pub fn step(&mut self, input: &mut &[u8]) -> Result<Step, FrameError> {
+        match self.state {
+            State::Announced(header) => Ok(Step::Announced(header)),
+            State::Payload { left, ends } => Ok(self.payload(input, left, ends)),
+            State::Header if self.partial.is_empty() => self.header(input),
+            State::Header => self.header_from_partial(input),
+        }
+    }
+
+    fn payload(&mut self, input: &mut &[u8], left: u64, ends: bool) -> Step {
+        if input.is_empty() && left > 0 {
+            return Step::Starved;
+        }
+        let len = left.min(input.len() as u64) as usize;
+        *input = &input[len..];
+        let to_come = left - len as u64;
+        let ends_message = to_come == 0 && ends;
+        self.state = if to_come == 0 { State::Header } else { State::Payload { left: to_come, ends } };
+        if ends_message {
+            self.message = None;
+        }
+        Step::Payload { len, ends_message, to_come }
+    }
+
+    fn header(&mut self, input: &mut &[u8]) -> Result<Step, FrameError> {
+        let Some(header) = self.parse(input)? else {
+            self.partial.extend_from_slice(input);
+            *input = &[];
+            return Ok(Step::Starved);
+        };
+        let need = if header.opcode.is_control() { header.frame_len() as usize } else { header.len };
+        let Some((frame, rest)) = input.split_at_checked(need) else {
+            self.partial.extend_from_slice(input);
+            *input = &[];
+            return Ok(Step::Starved);
+        };
+        *input = rest;
+        self.interpret(&header, frame)
+    }
+
+    /// Adds just so much of the input to the kept beginning as completes it.
+    fn header_from_partial(&mut self, input: &mut &[u8]) -> Result<Step, FrameError> {
+        loop {
+            let need = match self.parse(&self.partial)? {
+                None => self.partial.len() + 1,
+                Some(header) if header.opcode.is_control() => header.frame_len() as usize,
+                Some(header) => header.len,
+            };
+            if need <= self.partial.len() {
+                let frame = std::mem::take(&mut self.partial);
+                let Some(header) = self.parse(&frame)? else { return Ok(Step::Starved) };
+                return self.interpret(&header, &frame);
+            }
+            if input.is_empty() {
+                return Ok(Step::Starved);
+            }
+            let (now, later) = input.split_at(input.len().min(need - self.partial.len()));
+            self.partial.extend_from_slice(now);
+            *input = later;
+        }
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, FrameError> {
+        // The mask bit can be judged before the key has come.
+        let Some(header) = FrameHeader::parse(bytes)? else {
+            return match (bytes.get(1), self.sender) {
+                (Some(second), Sender::Client) if second & 0x80 == 0 => Err(FrameError::Unmasked),
+                (Some(second), Sender::Server) if second & 0x80 != 0 => Err(FrameError::Masked),
+                _ => Ok(None),
+            };
+        };
+        self.check_mask(&header)?;
+        Ok(Some(header))
+    }
+
+    fn check_mask(&self, header: &FrameHeader) -> Result<(), FrameError> {
+        match (self.sender, header.mask) {
+            (Sender::Client, None) => Err(FrameError::Unmasked),
+            (Sender::Server, Some(_)) => Err(FrameError::Masked),
+            (Sender::Client, Some(_)) | (Sender::Server, None) => Ok(()),
+        }
+    }
+
+    fn interpret(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<Step, FrameError> {
+        match header.opcode {
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => self.data(header, frame),
+            Opcode::Ping => Ok(Step::Ping(control_payload(header, frame))),
+            Opcode::Pong => Ok(Step::Pong(control_payload(header, frame))),
+            Opcode::Close => {
+                let payload = control_payload(header, frame);
+                ClosePayload::parse(payload.as_bytes()).map_err(|invalid: InvalidClose| FrameError::Close(invalid))?;
+                Ok(Step::Close(payload))
+            }
+        }
+    }
+
+    fn data(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<Step, FrameError> {
+        let continues = header.opcode == Opcode::Continuation;
+        match self.message {
+            None if continues => return Err(FrameError::UnexpectedContinuation),
+            Some(_) if !continues => return Err(FrameError::UnfinishedMessage),
+            None | Some(_) => {}
+        }
+        if self.message.unwrap_or(0).saturating_add(header.payload) > self.max_message {
+            return Err(FrameError::TooBig);
+        }
+        let mut raw = [0; MAX_HEADER];
+        raw[..header.len].copy_from_slice(&frame[..header.len]);
+        let announced = DataHeader {
+            raw,
+            len: header.len as u8,
+            payload: header.payload,
+            begins: self.message.is_none(),
+            ends: header.fin,
+        };
+        self.state = State::Announced(announced);
+        Ok(Step::Announced(announced))
+    }
+}
+
+fn control_payload(header: &FrameHeader, frame: &[u8]) -> ControlPayload {
+    debug_assert!(frame.len() - header.len <= MAX_CONTROL_PAYLOAD);
+    ControlPayload::new(&frame[header.len..], header.mask)
+}

@@ -1,0 +1,73 @@
+//! Barriers: pings whose answer proves that the messages before them were read.
+
+use crate::frame::{ControlFrame, Opcode};
+use crate::time::Instant;
+
+/// Every ping of ours starts with this, so that a pong is known as an answer to one.
+const MAGIC: [u8; 4] = *b"tide";
+
+/// A ping of ours that waits for its pong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InFlight {
+    /// Its rising number.
+    pub(super) number: u64,
+    /// The last message wholly written before it.
+    pub(super) seq: u64,
+    /// Whether messages wait for it, or it only keeps the leg alive.
+    pub(super) for_messages: bool,
+    /// When its last byte was written.
+    pub(super) written: Option<Instant>,
+}
+
+/// The pings of one leg. At most one is in flight.
+#[derive(Debug, Default)]
+pub(super) struct Pings {
+    /// Number of the last ping.
+    number: u64,
+    in_flight: Option<InFlight>,
+    /// When the last one was sent.
+    pub(super) sent: Option<Instant>,
+    /// Whether any was ever answered.
+    pub(super) answered: bool,
+    /// A ping is to go out as soon as it can be placed.
+    pub(super) due: bool,
+}
+
+impl Pings {
+    pub(super) fn in_flight(&self) -> Option<&InFlight> {
+        self.in_flight.as_ref()
+    }
+
+    /// The next ping, which names `seq` as the message before it.
+    pub(super) fn next(&mut self, now: Instant, seq: u64, for_messages: bool, mask: Option<[u8; 4]>) -> ControlFrame {
+        self.number += 1;
+        self.sent = Some(now);
+        self.due = false;
+        self.in_flight = Some(InFlight { number: self.number, seq, for_messages, written: None });
+        let mut payload = [0; 20];
+        payload[..4].copy_from_slice(&MAGIC);
+        payload[4..12].copy_from_slice(&self.number.to_be_bytes());
+        payload[12..].copy_from_slice(&seq.to_be_bytes());
+        ControlFrame::new(Opcode::Ping, &payload, mask)
+    }
+
+    pub(super) fn handle_written(&mut self, now: Instant) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.written = Some(now);
+        }
+    }
+
+    /// A pong came. A pong for a number answers all pings up to it (RFC 6455 5.5.3); one that we did not ask for, or
+    /// not yet, is ignored.
+    pub(super) fn handle_pong(&mut self, payload: &[u8]) -> Option<InFlight> {
+        let (magic, rest) = payload.split_first_chunk()?;
+        let (number, seq) = rest.split_first_chunk()?;
+        let (number, seq) = (u64::from_be_bytes(*number), u64::from_be_bytes(seq.try_into().ok()?));
+        let answered = self
+            .in_flight
+            .filter(|ping| *magic == MAGIC && number == ping.number && seq == ping.seq && ping.written.is_some())?;
+        self.in_flight = None;
+        self.answered = true;
+        Some(answered)
+    }
+}

@@ -1,0 +1,443 @@
+//! What the end of a backend leg means, and how a session comes to its end.
+
+use crate::close::{CloseCode, ClosePayload};
+use crate::frame::{ControlFrame, ControlPayload, FrameError, Opcode};
+use crate::time::Instant;
+
+use super::config::{OnAmbiguous, Reattach};
+use super::event::{Action, EndReason, Event, Loss};
+use super::leg::{Attachment, BackendLeg, LegEnd};
+use super::{Session, Verdict};
+
+/// Where a session is in its life.
+///
+/// ```text
+///   Relaying --client Close--> Closing --+--> Ending --> Ended
+///      |  \--client vanished--> Orphaned-|------------>
+///      +------ any reason to end --------+
+/// ```
+#[derive(Debug)]
+pub(super) enum Phase {
+    Relaying,
+    /// The client's Close waits for its turn behind the messages, or for the backend's answer.
+    Closing(Box<Closing>),
+    /// The client vanished; what it sent is still delivered.
+    Orphaned {
+        deadline: Instant,
+    },
+    /// The client is told that it is over, after what was already passed to it.
+    Ending(Box<Ending>),
+    Ended,
+}
+
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) payload: ControlPayload,
+    deadline: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// The Close for the client; `None` where it sees an end of stream.
+    close: Option<ControlPayload>,
+    placed: bool,
+    written: bool,
+    deadline: Instant,
+    /// The Close for the backend: the client's answer or, without one, our own word.
+    farewell: Option<ControlPayload>,
+}
+
+impl Phase {
+    pub(super) fn close_was_placed(&self) -> bool {
+        matches!(self, Self::Ending(ending) if ending.placed)
+    }
+
+    /// The Close to write to the client now.
+    pub(super) fn close_to_place(&mut self) -> Option<ControlPayload> {
+        let Self::Ending(ending) = self else { return None };
+        ending.placed |= ending.close.is_some();
+        ending.close
+    }
+
+    pub(super) fn handle_close_written(&mut self) {
+        if let Self::Ending(ending) = self {
+            ending.written = true;
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Closing(closing) => Some(closing.deadline),
+            Self::Orphaned { deadline } => Some(*deadline),
+            Self::Ending(ending) => Some(ending.deadline),
+            Self::Relaying | Self::Ended => None,
+        }
+    }
+}
+
+/// What the end of a leg says (DESIGN, "When a backend leg ends").
+enum Meaning {
+    GoesAway(CloseCode),
+    Ambiguous,
+    Final,
+}
+
+/// Longest reason of a Close (RFC 6455 5.5: 125 bytes less the code).
+const MAX_REASON: usize = 123;
+
+fn close_payload(code: CloseCode, reason: &str) -> ControlPayload {
+    let mut payload = code.get().to_be_bytes().to_vec();
+    payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(MAX_REASON)]);
+    ControlPayload::new(&payload, None)
+}
+
+fn code_of(payload: &ControlPayload) -> Option<CloseCode> {
+    ClosePayload::parse(payload.as_bytes()).ok().and_then(|close| close.code)
+}
+
+impl Session {
+    // The client.
+
+    pub(super) fn handle_client_close(&mut self, now: Instant, payload: ControlPayload) {
+        self.client.closed = true;
+        match &mut self.phase {
+            Phase::Relaying => {
+                self.upstream.stop();
+                let deadline = now + self.config.close_timeout;
+                self.phase = Phase::Closing(Box::new(Closing { payload, deadline }));
+            }
+            Phase::Ending(ending) => ending.farewell = Some(payload),
+            Phase::Closing(_) | Phase::Orphaned { .. } | Phase::Ended => {}
+        }
+        self.check_done(now);
+    }
+
+    /// The client's stream ended.
+    pub(super) fn handle_client_end(&mut self, now: Instant) {
+        self.client.ended = true;
+        self.client.outlet.kill();
+        self.downstream.stop();
+        self.downstream.discard();
+        if matches!(self.phase, Phase::Relaying) {
+            self.upstream.stop();
+            self.upstream.abandon_tail();
+            self.phase = Phase::Orphaned { deadline: now + self.config.orphan_timeout };
+            self.tell(Event::ClientVanished);
+        }
+        self.check_done(now);
+    }
+
+    /// The client broke the protocol: it is told so, and nothing more is taken from it (RFC 6455 7.1.7).
+    pub(super) fn fail_client(&mut self, now: Instant, error: FrameError) {
+        self.client.closed = true;
+        let close = close_payload(error.close_code(), &error.to_string());
+        self.begin_ending(now, Some(close), None, EndReason::ClientError(error));
+        self.check_done(now);
+    }
+
+    pub(super) fn end_for_full_ring(&mut self, now: Instant) {
+        let close = close_payload(CloseCode::TRY_AGAIN_LATER, "replay buffer full");
+        self.begin_ending(now, Some(close), None, EndReason::RingFull);
+    }
+
+    // The end of a leg.
+
+    pub(super) fn handle_leg_end(&mut self, now: Instant, end: LegEnd) {
+        let unacknowledged = self.upstream.ring.unacknowledged();
+        let close_written = matches!(&self.backend, Attachment::Attached(leg) if leg.close_written);
+        match &self.phase {
+            Phase::Ended => {}
+            Phase::Ending(_) => {
+                if matches!(end, LegEnd::EndOfStream) {
+                    self.retire(None);
+                }
+                self.check_done(now);
+            }
+            Phase::Closing(_) if self.is_echo(&end) => {
+                let seq = self.upstream.ring.written_seq();
+                self.upstream.acknowledge(seq, None, &mut self.counters);
+                self.forward(now, end);
+            }
+            Phase::Closing(closing) if close_written && unacknowledged == 0 => {
+                let payload = closing.payload;
+                self.forward(now, or_echo(end, payload));
+            }
+            Phase::Orphaned { .. } if unacknowledged == 0 => self.finish(EndReason::ClientVanished),
+            Phase::Relaying | Phase::Closing(_) | Phase::Orphaned { .. } => self.judge_end(now, end),
+        }
+    }
+
+    fn judge_end(&mut self, now: Instant, end: LegEnd) {
+        if self.config.reattach == Reattach::Never {
+            return self.forward(now, end);
+        }
+        match (self.meaning(&end), self.config.on_ambiguous) {
+            (Meaning::GoesAway(code), _) => self.lose_leg(now, Loss::GoingAway(code)),
+            (Meaning::Ambiguous, OnAmbiguous::Failover) => self.lose_leg(now, Loss::Died),
+            (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
+            (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
+        }
+    }
+
+    fn meaning(&self, end: &LegEnd) -> Meaning {
+        let codes = &self.config.end_codes;
+        let ambiguous = match end {
+            LegEnd::EndOfStream => codes.eof_ambiguous,
+            LegEnd::Close(payload) => match code_of(payload) {
+                Some(code) if codes.failover.contains(&code) => return Meaning::GoesAway(code),
+                Some(code) => codes.ambiguous.contains(&code),
+                None => codes.codeless_ambiguous,
+            },
+        };
+        if ambiguous { Meaning::Ambiguous } else { Meaning::Final }
+    }
+
+    /// The leg is over, but it is not known yet what that means.
+    fn ask(&mut self, end: LegEnd) {
+        self.downstream.end_leg();
+        self.actions.push_back(Action::Ask { epoch: self.epoch, ended: true });
+        if matches!(end, LegEnd::EndOfStream) {
+            self.retire(None);
+        }
+        let leg = match std::mem::replace(&mut self.backend, Attachment::None) {
+            Attachment::Attached(leg) => Some(leg),
+            _ => None,
+        };
+        self.backend = Attachment::Asking { end, leg };
+    }
+
+    pub(super) fn handle_asked(&mut self, now: Instant, verdict: Verdict) {
+        let Attachment::Asking { end, leg } = std::mem::replace(&mut self.backend, Attachment::None) else { return };
+        if let Some(leg) = leg {
+            self.backend = Attachment::Attached(leg);
+        }
+        match verdict {
+            Verdict::Dying => self.lose_leg(now, Loss::Died),
+            Verdict::Healthy => self.forward(now, end),
+        }
+    }
+
+    /// The client sees the same end that it would have seen without a proxy.
+    fn forward(&mut self, now: Instant, end: LegEnd) {
+        let reason = match &end {
+            LegEnd::Close(payload) => EndReason::BackendClosed(code_of(payload)),
+            LegEnd::EndOfStream => EndReason::BackendEndedStream,
+        };
+        match (&self.phase, end) {
+            (Phase::Orphaned { .. }, _) => self.finish(EndReason::ClientVanished),
+            (_, LegEnd::Close(payload)) => self.begin_ending(now, Some(*payload), Some(*payload), reason),
+            (Phase::Closing(_), LegEnd::EndOfStream) => {
+                self.retire(None);
+                self.answer_close(now);
+            }
+            (_, LegEnd::EndOfStream) => {
+                self.retire(None);
+                self.begin_ending(now, None, None, reason);
+            }
+        }
+    }
+
+    /// Gives the leg up and looks for another one.
+    pub(super) fn lose_leg(&mut self, now: Instant, loss: Loss) {
+        let farewell = match loss {
+            Loss::GoingAway(code) => Some(close_payload(code, "")),
+            Loss::Protocol(error) => Some(close_payload(error.close_code(), &error.to_string())),
+            Loss::Died | Loss::Hung => None,
+        };
+        self.retire(farewell);
+        self.downstream.end_leg();
+        let unacknowledged = self.upstream.ring.unacknowledged();
+        match self.phase {
+            Phase::Ending(_) | Phase::Ended => return self.check_done(now),
+            Phase::Orphaned { .. } if unacknowledged == 0 => return self.finish(EndReason::ClientVanished),
+            Phase::Orphaned { .. } | Phase::Relaying | Phase::Closing(_) => {}
+        }
+        let c = &self.counters;
+        match self.config.reattach {
+            Reattach::Never => return self.end_not_whole(now, CloseCode::BAD_GATEWAY, "backend lost"),
+            Reattach::Whole if c.forgotten + c.slid + c.dropped > 0 => {
+                return self.end_not_whole(now, CloseCode::SERVICE_RESTART, "backend lost");
+            }
+            Reattach::Whole | Reattach::Always => {}
+        }
+        self.counters.failovers += 1;
+        self.tell(Event::LegLost { epoch: self.epoch, loss, retained: self.upstream.ring.retained() });
+        let delay = self.patience.next_delay();
+        self.backend = Attachment::Waiting { since: now, until: now + delay };
+        if delay.is_zero() {
+            self.dial(now);
+        }
+    }
+
+    pub(super) fn dial(&mut self, now: Instant) {
+        if let Attachment::Waiting { since, until } = self.backend
+            && until <= now
+        {
+            self.backend = Attachment::Dialling { since };
+            self.actions.push_back(Action::Attach);
+        }
+    }
+
+    /// Leaves the backend leg, if there is one, to the driver.
+    fn retire(&mut self, farewell: Option<ControlPayload>) {
+        let Attachment::Attached(leg) = std::mem::replace(&mut self.backend, Attachment::None) else { return };
+        let farewell = self.farewell_frame(&leg, farewell);
+        self.actions.push_back(Action::Retire { farewell });
+    }
+
+    /// The last frame for a leg, if one may still be written there.
+    fn farewell_frame(&mut self, leg: &BackendLeg, payload: Option<ControlPayload>) -> Option<ControlFrame> {
+        let payload = payload?;
+        let open = !leg.outlet.is_dead() && !leg.outlet.is_mid_control() && !leg.close_placed;
+        (open && self.upstream.is_at_border())
+            .then(|| ControlFrame::new(Opcode::Close, payload.as_bytes(), Some(self.keys.mask())))
+    }
+
+    // The end of the session.
+
+    pub(super) fn end_denied(&mut self, now: Instant) {
+        let close = close_payload(CloseCode::POLICY, "denied by the backends");
+        self.end_detached(now, close, EndReason::Denied);
+    }
+
+    /// No backend within `--failover-timeout`.
+    pub(super) fn end_without_backend(&mut self, now: Instant) {
+        let close = close_payload(CloseCode::TRY_AGAIN_LATER, "no backend available");
+        self.end_detached(now, close, EndReason::NoBackend);
+    }
+
+    fn end_not_whole(&mut self, now: Instant, code: CloseCode, text: &str) {
+        self.end_detached(now, close_payload(code, text), EndReason::NotWhole);
+    }
+
+    fn end_detached(&mut self, now: Instant, close: ControlPayload, reason: EndReason) {
+        self.backend = Attachment::None;
+        match self.phase {
+            Phase::Closing(_) => self.answer_close(now),
+            Phase::Orphaned { .. } => self.finish(reason),
+            Phase::Relaying | Phase::Ending(_) | Phase::Ended => self.begin_ending(now, Some(close), None, reason),
+        }
+    }
+
+    pub(super) fn end_for_large_message(&mut self, now: Instant) {
+        if let Some(leg) = self.leg_mut() {
+            leg.closed = true;
+        }
+        let close = close_payload(CloseCode::TOO_BIG, "backend message over max-message-bytes");
+        match self.phase {
+            Phase::Orphaned { .. } => self.finish(EndReason::BackendTooBig),
+            _ => self.begin_ending(now, Some(close), Some(close), EndReason::BackendTooBig),
+        }
+    }
+
+    /// The proxy shuts down: a client that is not about to leave gets Close 1001.
+    pub fn shutdown(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Relaying) {
+            let close = close_payload(CloseCode::GOING_AWAY, "proxy shutting down");
+            self.begin_ending(now, Some(close), Some(close), EndReason::Shutdown);
+        }
+    }
+
+    /// Answers the client's Close without the backend: as it came, or 1012 if something before it may be lost.
+    pub(super) fn answer_close(&mut self, now: Instant) {
+        let Phase::Closing(closing) = &self.phase else { return };
+        let close = if self.upstream.ring.unacknowledged() == 0 {
+            closing.payload
+        } else {
+            close_payload(CloseCode::SERVICE_RESTART, "messages before this Close may be lost")
+        };
+        self.begin_ending(now, Some(close), None, EndReason::ClientClosed);
+    }
+
+    fn begin_ending(
+        &mut self,
+        now: Instant,
+        close: Option<ControlPayload>,
+        farewell: Option<ControlPayload>,
+        reason: EndReason,
+    ) {
+        match self.phase {
+            Phase::Ending(_) | Phase::Ended => return,
+            Phase::Relaying | Phase::Closing(_) | Phase::Orphaned { .. } => {}
+        }
+        if !matches!(self.backend, Attachment::Attached(_)) {
+            self.backend = Attachment::None;
+        }
+        self.upstream.stop();
+        self.downstream.stop();
+        self.tell(Event::Ending(reason));
+        let deadline = now + self.config.close_timeout;
+        self.phase = Phase::Ending(Box::new(Ending { close, placed: false, written: false, deadline, farewell }));
+        self.check_done(now);
+    }
+
+    /// Ends the session if all that it waits for has happened.
+    pub(super) fn check_done(&mut self, _now: Instant) {
+        let dead = self.client.outlet.is_dead();
+        let over = self.client.closed || self.client.ended;
+        let done = match &self.phase {
+            Phase::Ending(ending) if ending.close.is_some() => (ending.written || dead) && over,
+            Phase::Ending(_) => dead || (self.downstream.is_written() && self.client.outlet.is_free()),
+            Phase::Orphaned { .. } => self.is_orphan_done(),
+            Phase::Relaying | Phase::Closing(_) | Phase::Ended => false,
+        };
+        if done {
+            self.finish(EndReason::ClientVanished);
+        }
+    }
+
+    /// Whether nothing more can be done for a client that vanished.
+    fn is_orphan_done(&self) -> bool {
+        let ring = &self.upstream.ring;
+        let given_up = match &self.backend {
+            Attachment::Attached(leg) => {
+                // Behind half a message no barrier can be written.
+                let stuck = ring.is_written() && ring.cursor() > ring.complete_end() && leg.pings.in_flight().is_none();
+                stuck || (leg.mute && ring.is_written())
+            }
+            Attachment::Asking { .. } | Attachment::Waiting { .. } | Attachment::Dialling { .. } | Attachment::None => {
+                false
+            }
+        };
+        ring.unacknowledged() == 0 || given_up
+    }
+
+    /// Closes the books. `reason` is told unless one was told before.
+    pub(super) fn finish(&mut self, reason: EndReason) {
+        let farewell = match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Ended => return,
+            Phase::Ending(ending) => ending.farewell,
+            Phase::Relaying | Phase::Closing(_) | Phase::Orphaned { .. } => {
+                self.tell(Event::Ending(reason));
+                None
+            }
+        };
+        let farewell = match std::mem::replace(&mut self.backend, Attachment::None) {
+            Attachment::Attached(leg) => self.farewell_frame(&leg, farewell),
+            _ => None,
+        };
+        self.counters.abandoned += self.upstream.ring.unacknowledged() as u64;
+        self.counters.forgotten += (self.upstream.ring.retained() - self.upstream.ring.unacknowledged()) as u64;
+        self.upstream.close();
+        self.downstream.discard();
+        self.actions.push_back(Action::End { farewell });
+    }
+
+    /// Whether this end answers the client's Close: it came behind it and says the same.
+    fn is_echo(&self, end: &LegEnd) -> bool {
+        match (&self.phase, &self.backend, end) {
+            (Phase::Closing(closing), Attachment::Attached(leg), LegEnd::Close(reply)) => {
+                leg.close_written && code_of(reply) == code_of(&closing.payload)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A Close of the backend as it came; for an end of stream behind the client's Close, that Close back.
+fn or_echo(end: LegEnd, client: ControlPayload) -> LegEnd {
+    match end {
+        LegEnd::Close(payload) => LegEnd::Close(payload),
+        LegEnd::EndOfStream => LegEnd::Close(Box::new(client)),
+    }
+}

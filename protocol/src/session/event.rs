@@ -1,0 +1,173 @@
+//! What comes out of a session: things to do, things to tell the operator, and counts.
+
+use crate::close::CloseCode;
+use crate::frame::{ControlFrame, FrameError};
+
+use super::Epoch;
+
+/// One of the two connections of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Downstream: the client leg.
+    Client,
+    /// Upstream: the backend leg of the current epoch.
+    Backend,
+}
+
+/// What the driver must do. Drained after every turn.
+#[derive(Debug)]
+pub enum Action {
+    /// Find a backend for the session and report with `handle_attached` or `handle_attach_failed`.
+    Attach,
+    /// Ask whether the backend of this epoch is dying, counting only what is learned from now on, and report with
+    /// `handle_verdict`.
+    Ask {
+        /// Which leg.
+        epoch: Epoch,
+        /// The leg ended without a good Close, which is evidence; else it is only suspect.
+        ended: bool,
+    },
+    /// The backend of this epoch never answered a ping of this session in time; if it never did for any session,
+    /// report with `handle_mute`.
+    Mute(Epoch),
+    /// The backend of this epoch answered its first ping.
+    AnswersPings(Epoch),
+    /// Give the backend leg up: write the farewell if there is one, then close it in the background.
+    Retire {
+        /// A Close frame; `None` for an end of stream.
+        farewell: Option<ControlFrame>,
+    },
+    /// Something to log.
+    Event(Event),
+    /// The session is over: close both legs in the background. Nothing comes after this.
+    End {
+        /// A Close frame for the backend; `None` for an end of stream.
+        farewell: Option<ControlFrame>,
+    },
+}
+
+/// Why a backend leg was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A Close with a code of `--failover-codes`.
+    GoingAway(CloseCode),
+    /// An ambiguous end, and the backend is proven to be dying or `--on-ambiguous failover`.
+    Died,
+    /// It was suspect, and the backend is proven to be dying or `--hang-timeout` passed.
+    Hung,
+    /// It broke the protocol.
+    Protocol(FrameError),
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::GoingAway(code) => write!(f, "Close {code}"),
+            Self::Died => f.write_str("died"),
+            Self::Hung => f.write_str("hung"),
+            Self::Protocol(error) => write!(f, "protocol error: {error}"),
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The client closed and the closing handshake is done or timed out.
+    ClientClosed,
+    /// The client vanished without a Close.
+    ClientVanished,
+    /// The client broke the protocol.
+    ClientError(FrameError),
+    /// The backend closed; `None` for a Close without a code.
+    BackendClosed(Option<CloseCode>),
+    /// The backend ended the stream without Close and is healthy.
+    BackendEndedStream,
+    /// The backend's message is over `max-message-bytes`.
+    BackendTooBig,
+    /// No backend within `--failover-timeout`.
+    NoBackend,
+    /// Backends denied the session (401 or 403).
+    Denied,
+    /// `--reattach` forbids another backend.
+    NotWhole,
+    /// The ring was full and `--on-full close`.
+    RingFull,
+    /// The proxy shuts down.
+    Shutdown,
+}
+
+impl std::fmt::Display for EndReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ClientClosed => f.write_str("client closed"),
+            Self::ClientVanished => f.write_str("client vanished"),
+            Self::ClientError(error) => write!(f, "client error: {error}"),
+            Self::BackendClosed(Some(code)) => write!(f, "backend closed with {code}"),
+            Self::BackendClosed(None) => f.write_str("backend closed without a code"),
+            Self::BackendEndedStream => f.write_str("backend ended the stream"),
+            Self::BackendTooBig => f.write_str("backend message over max-message-bytes"),
+            Self::NoBackend => f.write_str("no backend within failover-timeout"),
+            Self::Denied => f.write_str("denied by the backends"),
+            Self::NotWhole => f.write_str("not whole, so not attached again"),
+            Self::RingFull => f.write_str("replay ring full"),
+            Self::Shutdown => f.write_str("shutdown"),
+        }
+    }
+}
+
+/// Something that an operator may want to know. The driver adds session, epoch and backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The backend leg of this epoch was given up; another one is looked for.
+    LegLost {
+        /// Which leg.
+        epoch: Epoch,
+        /// Why.
+        loss: Loss,
+        /// Messages that the next leg will be given again or for the first time.
+        retained: usize,
+    },
+    /// A new leg; so many retained messages that an earlier leg may have seen are written again.
+    Attached {
+        /// Which leg.
+        epoch: Epoch,
+        /// How many.
+        replayed: usize,
+    },
+    /// The backend leg is suspect of being hung.
+    Suspect(Epoch),
+    /// A byte moved on a suspect leg: it is not.
+    Cleared(Epoch),
+    /// The client leg ended without Close; what it sent is still delivered.
+    ClientVanished,
+    /// The session is ending, for this reason.
+    Ending(EndReason),
+}
+
+/// Counts of a session. They only rise. Messages are the client's unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages received whole.
+    pub received: u64,
+    /// Messages forgotten after they were acknowledged, evicted ones included.
+    pub forgotten: u64,
+    /// Of those, forgotten before their linger time was over, because room was needed.
+    pub evicted: u64,
+    /// Messages that a backend which answers no pings was written, forgotten unacknowledged to make room.
+    pub slid: u64,
+    /// Messages dropped by `--on-full drop-oldest`.
+    pub dropped: u64,
+    /// Messages still retained when the session ended.
+    pub abandoned: u64,
+    /// Messages written again to a later leg.
+    pub replayed: u64,
+    /// Backend legs given up and looked for again.
+    pub failovers: u64,
+    /// Barriers answered.
+    pub barriers: u64,
+    /// Messages of backends passed downstream.
+    pub passed: u64,
+    /// Bytes that came from a leg that had already ended.
+    pub dead_bytes: u64,
+}

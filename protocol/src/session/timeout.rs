@@ -1,0 +1,207 @@
+//! All deadlines of a session. Each is computed from the state that it guards, so none can be forgotten or go stale.
+
+use crate::time::Instant;
+
+use super::config::AckMode;
+use super::ending::Phase;
+use super::event::{Action, EndReason, Event, Loss};
+use super::leg::{Attachment, BackendLeg};
+use super::liveness::Liveness;
+use super::{Session, Side};
+
+/// What a deadline is for, in the order in which expired ones are handled.
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// Lingering messages are forgotten.
+    Linger,
+    /// Messages wait for a barrier that was sent too recently to send another.
+    Barrier,
+    /// Nothing moved on the backend leg: ping it.
+    BackendKeepalive,
+    /// The backend owes an answer, or does not read.
+    BackendOverdue,
+    /// A suspect backend leg has had its time.
+    BackendHang,
+    /// The backend leg never answered a ping.
+    Mute,
+    /// The backend leg has lived long enough.
+    Stable,
+    /// Nothing moved on the client leg: ping it.
+    ClientKeepalive,
+    /// The client owes an answer.
+    ClientOverdue,
+    /// A suspect client leg has had its time.
+    ClientHang,
+    /// The back-off is over.
+    Backoff,
+    /// The session waited too long for a backend.
+    Failover,
+    /// The closing handshake or the delivery for a vanished client takes too long.
+    Phase,
+}
+
+const TIMERS: [Timer; 13] = [
+    Timer::Linger,
+    Timer::Barrier,
+    Timer::BackendKeepalive,
+    Timer::BackendOverdue,
+    Timer::BackendHang,
+    Timer::Mute,
+    Timer::Stable,
+    Timer::ClientKeepalive,
+    Timer::ClientOverdue,
+    Timer::ClientHang,
+    Timer::Backoff,
+    Timer::Failover,
+    Timer::Phase,
+];
+
+impl Session {
+    /// When [`Self::handle_timeout`] is to be called, if nothing happens before. May change with every input, command
+    /// and write.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if matches!(self.phase, Phase::Ended) {
+            return None;
+        }
+        TIMERS.iter().filter_map(|timer| self.deadline(*timer)).min()
+    }
+
+    /// Time has passed. Afterwards the next deadline is later than `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for timer in TIMERS {
+            if !matches!(self.phase, Phase::Ended) && self.deadline(timer).is_some_and(|deadline| deadline <= now) {
+                self.expire(timer, now);
+            }
+        }
+        debug_assert!(self.poll_timeout().is_none_or(|next| next > now), "a deadline expired and did not move");
+    }
+
+    fn deadline(&self, timer: Timer) -> Option<Instant> {
+        let config = &self.config;
+        match timer {
+            Timer::Linger => self.upstream.linger_at(),
+            Timer::Barrier => self.writable_leg().and_then(|leg| self.barrier_at(leg)),
+            Timer::BackendKeepalive => {
+                self.writable_leg().and_then(|leg| leg.live.keepalive_at(&leg.pings, config.ping_interval?))
+            }
+            Timer::BackendOverdue => {
+                self.open_leg().and_then(|leg| leg.live.overdue_at(&leg.pings, config.ack_timeout, config.ping_timeout))
+            }
+            Timer::BackendHang => self.open_leg().and_then(|leg| leg.live.hang_at(config.hang_timeout)),
+            Timer::Mute => self
+                .open_leg()
+                .filter(|leg| !leg.mute && !leg.mute_asked)
+                .and_then(|leg| Liveness::mute_at(&leg.pings, config.ack_timeout)),
+            Timer::Stable => self
+                .open_leg()
+                .filter(|leg| !leg.stable && (leg.pings.answered || leg.mute || config.ack == AckMode::None))
+                .map(|leg| leg.since + config.stable_after),
+            Timer::ClientKeepalive => {
+                self.client_deadline(|live, pings| live.keepalive_at(pings, config.ping_interval?))
+            }
+            Timer::ClientOverdue => self
+                .client_deadline(|live, pings| live.ping_overdue_at(pings, config.ping_timeout, config.ping_timeout)),
+            Timer::ClientHang => self.client_deadline(|live, _| live.hang_at(config.hang_timeout)),
+            Timer::Backoff => match self.backend {
+                Attachment::Waiting { until, .. } => Some(until),
+                _ => None,
+            },
+            Timer::Failover => match self.backend {
+                Attachment::Waiting { since, .. } | Attachment::Dialling { since } => {
+                    Some(self.patience.over_at(since, config))
+                }
+                Attachment::Attached(_) | Attachment::Asking { .. } | Attachment::None => None,
+            },
+            Timer::Phase => self.phase.deadline(),
+        }
+    }
+
+    fn open_leg(&self) -> Option<&BackendLeg> {
+        match &self.backend {
+            Attachment::Attached(leg) if !leg.closed => Some(leg),
+            _ => None,
+        }
+    }
+
+    /// The backend leg, if a ping may still be written to it.
+    fn writable_leg(&self) -> Option<&BackendLeg> {
+        self.open_leg().filter(|leg| !leg.close_placed && !leg.outlet.is_dead())
+    }
+
+    /// A deadline of the client leg, while anything is expected of the client but its Close.
+    fn client_deadline(
+        &self,
+        deadline: impl FnOnce(&Liveness, &super::ack::Pings) -> Option<Instant>,
+    ) -> Option<Instant> {
+        let expected = !self.client.closed && !self.client.ended && !self.client.outlet.is_dead();
+        if expected && matches!(self.phase, Phase::Relaying) {
+            deadline(&self.client.live, &self.client.pings)
+        } else {
+            None
+        }
+    }
+
+    fn barrier_at(&self, leg: &BackendLeg) -> Option<Instant> {
+        let wanted = self.config.ack == AckMode::Pong && self.upstream.ring.unacknowledged() > 0;
+        let possible = leg.pings.in_flight().is_none() && !leg.pings.due;
+        (wanted && possible).then(|| leg.pings.sent.map(|sent| sent + self.config.ack_interval)).flatten()
+    }
+
+    fn expire(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Linger => self.upstream.expire_lingering(now, &mut self.counters),
+            Timer::Barrier | Timer::BackendKeepalive => {
+                if let Some(leg) = self.leg_mut() {
+                    leg.pings.due = true;
+                }
+            }
+            Timer::BackendOverdue => self.suspect_backend(now),
+            Timer::BackendHang => self.lose_leg(now, Loss::Hung),
+            Timer::Mute => {
+                self.actions.push_back(Action::Mute(self.epoch));
+                if let Some(leg) = self.leg_mut() {
+                    leg.mute_asked = true;
+                }
+            }
+            Timer::Stable => {
+                self.patience.reset();
+                if let Some(leg) = self.leg_mut() {
+                    leg.stable = true;
+                }
+            }
+            Timer::ClientKeepalive => self.client.pings.due = true,
+            Timer::ClientOverdue => self.suspect_client(now),
+            Timer::ClientHang => self.handle_client_end(now),
+            Timer::Backoff => self.dial(now),
+            Timer::Failover => self.end_without_backend(now),
+            Timer::Phase => match self.phase {
+                Phase::Closing(_) => self.answer_close(now),
+                Phase::Orphaned { .. } | Phase::Ending(_) => self.finish(EndReason::ClientVanished),
+                Phase::Relaying | Phase::Ended => {}
+            },
+        }
+    }
+
+    fn suspect_backend(&mut self, now: Instant) {
+        let reading = self.wants_read(Side::Backend);
+        let epoch = self.epoch;
+        let Some(leg) = self.leg_mut() else { return };
+        if !reading {
+            return leg.live.handle_not_reading(now);
+        }
+        if leg.live.suspect(now) {
+            self.tell(Event::Suspect(epoch));
+        }
+        self.actions.push_back(Action::Ask { epoch, ended: false });
+    }
+
+    /// A client that does not read answers no pings and may be as healthy as any: only `--hang-timeout` ends it.
+    fn suspect_client(&mut self, now: Instant) {
+        if self.wants_read(Side::Client) {
+            self.client.live.suspect(now);
+        } else {
+            self.client.live.handle_not_reading(now);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! From the client: its frames into the ring, and the ring onto the backend leg.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tideover_replay_store::{Budget, Limits, Reservation, Ring};
+
+use crate::frame::{ControlPayload, FrameError};
+use crate::scan::{DataHeader, Scanner, Sender, Step};
+use crate::time::Instant;
+
+use super::config::{Config, OnFull};
+use super::event::Counters;
+use super::outlet::{Gather, Outlet, frame_border};
+
+/// What the client sent that is not a data message.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Ping(ControlPayload),
+    Pong(ControlPayload),
+    Close(ControlPayload),
+    Error(FrameError),
+    /// The ring is full and `--on-full close`.
+    Full,
+}
+
+/// Whether the next message may begin.
+enum Admission {
+    Yes,
+    Wait,
+    Refused,
+}
+
+#[derive(Debug)]
+pub(super) struct Upstream {
+    scanner: Scanner,
+    pub(super) ring: Ring,
+    memory: Reservation,
+    /// Acknowledged messages that linger: up to which seq, until when.
+    lingering: VecDeque<(u64, Instant)>,
+    on_full: OnFull,
+    /// What `memory` was last asked to cover in vain.
+    wanted: usize,
+    /// A frame larger than half the ring has begun behind unacknowledged messages.
+    before_large: bool,
+}
+
+impl Upstream {
+    pub(super) fn new(config: &Config, budget: Arc<Budget>) -> Self {
+        let limits = Limits { messages: config.buffer_messages as usize, bytes: config.buffer_bytes };
+        Self {
+            scanner: Scanner::new(Sender::Client, config.max_message_bytes),
+            ring: Ring::new(limits),
+            memory: Reservation::new(budget),
+            lingering: VecDeque::new(),
+            on_full: config.on_full,
+            wanted: 0,
+            before_large: false,
+        }
+    }
+
+    // Receiving.
+
+    /// Takes bytes of the client until they are used up, a message may not begin, or something else than data comes.
+    /// `mute` says that the backend answers no pings, so that what it was written makes room.
+    pub(super) fn receive(&mut self, data: &mut &[u8], mute: bool, counters: &mut Counters) -> Option<Incoming> {
+        loop {
+            if let Err(error) = self.continue_frame(data, counters) {
+                return Some(Incoming::Error(error));
+            }
+            match self.receive_whole(data, mute, counters) {
+                Admission::Yes => {}
+                Admission::Wait => return None,
+                Admission::Refused => return Some(Incoming::Full),
+            }
+            match self.scanner.step(data) {
+                Ok(Step::Starved) => return None,
+                Ok(Step::Announced(header)) => match self.admit(header.begins, header.frame_len(), mute, counters) {
+                    Admission::Yes => self.begin_frame(&header),
+                    Admission::Wait => return None,
+                    Admission::Refused => return Some(Incoming::Full),
+                },
+                Ok(Step::Payload { .. }) => debug_assert!(false, "continue_frame takes the payload"),
+                Ok(Step::Ping(payload)) => return Some(Incoming::Ping(payload)),
+                Ok(Step::Pong(payload)) => return Some(Incoming::Pong(payload)),
+                Ok(Step::Close(payload)) => return Some(Incoming::Close(payload)),
+                Err(error) => return Some(Incoming::Error(error)),
+            }
+        }
+    }
+
+    /// The common case: whole messages one after the other, each copied once.
+    fn receive_whole(&mut self, data: &mut &[u8], mute: bool, counters: &mut Counters) -> Admission {
+        loop {
+            let (len, count) = self.scanner.whole_messages(data, 1);
+            if count == 0 {
+                return Admission::Yes;
+            }
+            match self.admit(true, len as u64, mute, counters) {
+                Admission::Yes => {}
+                other => return other,
+            }
+            let (message, rest) = data.split_at(len);
+            self.ring.append(message, 0);
+            self.complete(counters);
+            *data = rest;
+        }
+    }
+
+    fn begin_frame(&mut self, header: &DataHeader) {
+        self.scanner.admit();
+        self.before_large |= self.ring.is_large(header.frame_len()) && self.ring.unacknowledged() > 0;
+        self.ring.append(header.as_bytes(), usize::try_from(header.payload).unwrap_or(usize::MAX));
+    }
+
+    fn continue_frame(&mut self, data: &mut &[u8], counters: &mut Counters) -> Result<(), FrameError> {
+        if !self.scanner.is_in_payload() {
+            return Ok(());
+        }
+        let before = *data;
+        if let Step::Payload { len, ends_message, to_come } = self.scanner.step(data)? {
+            self.ring.append(&before[..len], usize::try_from(to_come).unwrap_or(usize::MAX));
+            if ends_message {
+                self.complete(counters);
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, counters: &mut Counters) {
+        self.ring.complete();
+        self.memory.cover(self.ring.allocated());
+        counters.received += 1;
+    }
+
+    /// A message begins only if the ring is not full and its first frame fits the budget; what has begun may overshoot.
+    fn admit(&mut self, begins: bool, frame_len: u64, mute: bool, counters: &mut Counters) -> Admission {
+        let need = self.ring.allocated().saturating_add(usize::try_from(frame_len).unwrap_or(usize::MAX));
+        if !begins {
+            self.memory.cover(need);
+            return Admission::Yes;
+        }
+        if self.ring.is_crowded() {
+            self.evict_lingering(counters);
+        }
+        if self.ring.is_full() && !self.make_room(mute, counters) {
+            return if self.on_full == OnFull::Close { Admission::Refused } else { Admission::Wait };
+        }
+        self.wanted = need;
+        if self.memory.try_cover(need) { Admission::Yes } else { Admission::Wait }
+    }
+
+    fn evict_lingering(&mut self, counters: &mut Counters) {
+        while self.ring.is_crowded() && self.ring.evict_lingering().is_some() {
+            counters.forgotten += 1;
+            counters.evicted += 1;
+        }
+    }
+
+    fn make_room(&mut self, mute: bool, counters: &mut Counters) -> bool {
+        while mute && self.ring.is_full() && self.ring.evict_written().is_some() {
+            counters.slid += 1;
+        }
+        while self.on_full == OnFull::DropOldest && self.ring.is_full() && self.ring.drop_oldest_unwritten().is_some() {
+            counters.dropped += 1;
+        }
+        !self.ring.is_full()
+    }
+
+    /// Takes bytes of a client whose messages are no longer wanted; only what is not data comes out.
+    pub(super) fn ignore(&mut self, data: &mut &[u8]) -> Option<Incoming> {
+        loop {
+            match self.scanner.step(data) {
+                Ok(Step::Starved) => return None,
+                Ok(Step::Announced(_)) => self.scanner.admit(),
+                Ok(Step::Payload { .. }) => {}
+                Ok(Step::Ping(payload)) => return Some(Incoming::Ping(payload)),
+                Ok(Step::Pong(payload)) => return Some(Incoming::Pong(payload)),
+                Ok(Step::Close(payload)) => return Some(Incoming::Close(payload)),
+                Err(error) => return Some(Incoming::Error(error)),
+            }
+        }
+    }
+
+    /// Whether a byte of the client could be taken now. A message that has begun may always go on.
+    pub(super) fn wants_read(&self, mute: bool) -> bool {
+        self.scanner.is_in_message() || (self.could_have_room(mute) && !self.memory.is_waiting())
+    }
+
+    fn could_have_room(&self, mute: bool) -> bool {
+        !self.ring.is_full()
+            || (mute && self.ring.has_written())
+            || match self.on_full {
+                OnFull::Block => false,
+                OnFull::Close => true,
+                OnFull::DropOldest => self.ring.has_unwritten(),
+            }
+    }
+
+    /// The share of the process's memory that the ring holds.
+    pub(super) fn memory(&self) -> &Reservation {
+        &self.memory
+    }
+
+    /// Asks again for memory that was refused; returns whether it is there now.
+    pub(super) fn retry_memory(&mut self) -> bool {
+        self.memory.try_cover(self.wanted)
+    }
+
+    /// Whether a frame larger than half the ring has begun since the last call: what is before it should be
+    /// acknowledged first.
+    pub(super) fn take_before_large(&mut self) -> bool {
+        std::mem::take(&mut self.before_large)
+    }
+
+    // Acknowledging.
+
+    /// Everything up to `seq` is acknowledged; it is forgotten at `until`, or at once.
+    pub(super) fn acknowledge(&mut self, seq: u64, until: Option<Instant>, counters: &mut Counters) {
+        self.ring.acknowledge(seq);
+        match until {
+            None => self.forget(seq, counters),
+            Some(until) => self.lingering.push_back((seq, until)),
+        }
+    }
+
+    fn forget(&mut self, seq: u64, counters: &mut Counters) {
+        counters.forgotten += self.ring.forget(seq) as u64;
+        self.memory.shrink(self.ring.allocated());
+    }
+
+    /// When the first lingering message is to be forgotten.
+    pub(super) fn linger_at(&self) -> Option<Instant> {
+        self.lingering.front().map(|(_, until)| *until)
+    }
+
+    pub(super) fn expire_lingering(&mut self, now: Instant, counters: &mut Counters) {
+        while let Some(&(seq, _)) = self.lingering.front().filter(|(_, until)| *until <= now) {
+            self.lingering.pop_front();
+            self.forget(seq, counters);
+        }
+        if self.lingering.is_empty() {
+            self.lingering = VecDeque::new();
+        }
+    }
+
+    /// Nothing more is taken from the client.
+    pub(super) fn stop(&mut self) {
+        self.memory.leave_line();
+    }
+
+    /// The session is over: all memory goes back.
+    pub(super) fn close(&mut self) {
+        self.ring = Ring::new(self.ring.limits());
+        self.lingering = VecDeque::new();
+        self.memory.leave_line();
+        self.memory.shrink(0);
+    }
+
+    /// A new leg: write everything retained again.
+    pub(super) fn rewind(&mut self) {
+        self.ring.rewind();
+        self.lingering = VecDeque::new();
+    }
+
+    /// The client is gone: what it had begun to send will never be whole. Whether it stands half-written on the leg,
+    /// where it must stay, is returned.
+    pub(super) fn abandon_tail(&mut self) -> bool {
+        let stuck = self.ring.cursor() > self.ring.complete_end();
+        if !stuck {
+            self.ring.abandon_tail();
+        }
+        stuck
+    }
+
+    // Writing.
+
+    /// The first frame border at or behind what is written, if it is received.
+    pub(super) fn border(&self) -> Option<u64> {
+        let cursor = self.ring.cursor();
+        frame_border(self.ring.message_start(), cursor, self.ring.end(), |from, out| self.ring.peek(from, out))
+    }
+
+    /// Whether the leg stands at a frame border, so that a farewell may be written.
+    pub(super) fn is_at_border(&self) -> bool {
+        self.border() == Some(self.ring.cursor())
+    }
+
+    pub(super) fn gather<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
+        outlet.gather(self.ring.cursor(), self.ring.end(), |from, to| self.ring.pieces(from, to), out);
+    }
+
+    /// Bytes to write before the control frame that is placed.
+    pub(super) fn before_control(&self, outlet: &Outlet) -> usize {
+        let Some(at) = outlet.place_of_control() else { return 0 };
+        self.ring.pieces(self.ring.cursor(), at).map(<[u8]>::len).sum()
+    }
+}
