@@ -7,7 +7,7 @@ use super::{Config, Flag, Problems, Sources, THEMES, flags};
 /// The flags as they were given on the command line. clap takes any text; [`Args::config`] judges it.
 #[derive(Clone, Debug, Default)]
 pub struct Args {
-    given: Vec<(&'static str, String)>,
+    pub(super) given: Vec<(&'static str, String)>,
 }
 
 impl Args {

@@ -1,5 +1,6 @@
 //! The `--config` file: TOML whose keys are the names of the flags. No tables.
 
+use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
@@ -36,9 +37,16 @@ fn gather_text(path: &str, text: &str, raw: &mut Raw) {
     entries.sort_by_key(|(key, _)| key.span().start);
     for (key, value) in entries {
         let place = file.place(key.span().start, key.get_ref());
-        match read_entry(key.get_ref(), value) {
-            Ok((flag, texts)) => raw.given.push(Given { flag, place, texts }),
-            Err(message) => raw.problems.push(Problem::at(&place, message)),
+        let Some(flag) = flags().find(|flag| flag.key() == Some(key.get_ref())) else {
+            raw.problems.push(Problem::at(&place, unknown(key.get_ref())));
+            continue;
+        };
+        let (texts, wrong) = file.read_value(flag, value);
+        if flag.kind.is_list() || wrong.is_empty() {
+            raw.given.push(Given { flag, place: place.clone(), texts });
+        }
+        for message in wrong {
+            raw.reject(flag, &place, message);
         }
     }
 }
@@ -54,31 +62,29 @@ impl File<'_> {
         let line = 1 + self.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
         Place::File { path: self.path.to_owned(), line, key: key.to_owned() }
     }
-}
 
-fn read_entry(key: &str, value: &Spanned<DeValue<'_>>) -> Result<(&'static Flag, Vec<String>), String> {
-    let flag = flags().find(|flag| flag.key() == Some(key)).ok_or_else(|| unknown(key))?;
-    let texts = match value.get_ref() {
-        DeValue::String(text) => split(flag, text),
-        DeValue::Array(items) if flag.kind.is_list() => {
-            items.iter().map(|item| read_scalar(flag, item.get_ref())).collect::<Result<_, _>>()?
+    /// The texts of a flag's value, written as on the command line, and what of it is of a wrong type.
+    fn read_value(&self, flag: &Flag, value: &Spanned<DeValue<'_>>) -> (Vec<String>, Vec<String>) {
+        let items = match value.get_ref() {
+            DeValue::String(text) => return (split(flag, text), Vec::new()),
+            DeValue::Array(items) if flag.kind.is_list() => &items[..],
+            _ => std::slice::from_ref(value),
+        };
+        let (mut texts, mut wrong) = (Vec::new(), Vec::new());
+        for item in items {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push(text.to_string()),
+                DeValue::Integer(integer) if flag.kind.takes_integers() => texts.push(decimal(integer)),
+                other => wrong.push(self.wrong_type(flag, other, item.span())),
+            }
         }
-        other => vec![read_scalar(flag, other)?],
-    };
-    Ok((flag, texts))
-}
+        (texts, wrong)
+    }
 
-/// A value that is not a list, written as on the command line.
-fn read_scalar(flag: &Flag, value: &DeValue<'_>) -> Result<String, String> {
-    match value {
-        DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Integer(integer) if flag.kind.takes_integers() => Ok(decimal(integer)),
-        other => {
-            let integer = if flag.kind.takes_integers() { " or an integer" } else { "" };
-            let array = if flag.kind.is_list() { ", or an array of them" } else { "" };
-            let given = other.type_str();
-            Err(format!("of type {given}, but takes a string{integer}{array}: {}", flag.kind))
-        }
+    fn wrong_type(&self, flag: &Flag, value: &DeValue<'_>, span: Range<usize>) -> String {
+        let integer = if flag.kind.takes_integers() { " or an integer" } else { "" };
+        let array = if flag.kind.is_list() { ", or an array of them" } else { "" };
+        format!("{} is of type {}, not a string{integer}{array}: {}", &self.text[span], value.type_str(), flag.kind)
     }
 }
 

@@ -28,7 +28,7 @@ impl fmt::Display for Place {
             Self::Flag(name) => write!(f, "--{name}"),
             Self::Env(variable) => f.write_str(variable),
             Self::File { path, line, key } if key.is_empty() => write!(f, "{path}:{line}"),
-            Self::File { path, line, key } => write!(f, "{path}:{line}: {key}"),
+            Self::File { path, line, key } => write!(f, "{path}:{line}: {}", key.escape_debug()),
             Self::Default(name) => write!(f, "--{name} (default)"),
         }
     }

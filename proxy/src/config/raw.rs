@@ -1,5 +1,6 @@
 //! The first step: what each source gives, as written, with its place.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -29,8 +30,18 @@ pub(super) struct Raw {
     /// The first of a flag goes before its others.
     pub(super) given: Vec<Given>,
     pub(super) problems: Vec<Problem>,
+    /// The flags with a bad value: nothing that involves them with others is judged.
+    pub(super) bad: BTreeSet<&'static str>,
     /// The file could not be read, so what seems missing may stand there.
     pub(super) lacks_file: bool,
+}
+
+impl Raw {
+    /// Notes that what is given for a flag at `place` is wrong.
+    pub(super) fn reject(&mut self, flag: &Flag, place: &Place, message: String) {
+        self.problems.push(Problem::at(place, message));
+        self.bad.insert(flag.name);
+    }
 }
 
 impl Sources {
@@ -73,7 +84,7 @@ impl Sources {
         let place = Place::Env(variable);
         match value.to_str() {
             Some(value) => raw.given.push(Given { flag, place, texts: split(flag, value) }),
-            None => raw.problems.push(Problem::at(&place, format!("{value:?} is not UTF-8"))),
+            None => raw.reject(flag, &place, format!("{value:?} is not UTF-8")),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The second step: from raw to valid. Every value of every source is judged before anything is given up.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::{BackendUrl, Config, Fallback, Flag, Kind};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
-    let mut reader = Reader { raw, bad: BTreeSet::new() };
+    let mut reader = Reader { raw };
     let config = Config {
         listen: reader.list("listen", parse_listen),
         backends: reader.list("backend", parse_backend),
@@ -114,8 +113,6 @@ fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
 /// Reads one flag after the other and notes what is wrong. In place of a bad value it goes on with the default.
 struct Reader {
     raw: Raw,
-    /// The flags with a bad value: nothing that involves them is judged further.
-    bad: BTreeSet<&'static str>,
 }
 
 impl Reader {
@@ -133,11 +130,11 @@ impl Reader {
             let parsed: Vec<_> = texts.iter().map(|text| parse(flag, text).map_err(|why| (text, why))).collect();
             for (text, why) in parsed.iter().filter_map(|result| result.as_ref().err()) {
                 self.raw.problems.push(Problem::at(place, format!("{text:?} {why}")));
-                self.bad.insert(name);
+                self.raw.bad.insert(name);
             }
             first.get_or_insert(parsed.into_iter().filter_map(Result::ok).collect::<Vec<T>>());
         }
-        first.filter(|_| !self.bad.contains(name)).unwrap_or_else(|| default(flag, parse))
+        first.filter(|_| !self.raw.bad.contains(name)).unwrap_or_else(|| default(flag, parse))
     }
 
     fn choice<T: Choice>(&mut self, name: &'static str) -> T {
@@ -158,7 +155,7 @@ impl Reader {
 
     /// Notes that these flags do not fit each other, unless one of them is bad by itself.
     fn reject(&mut self, names: &[&'static str], message: String) {
-        if !names.iter().any(|name| self.bad.contains(name)) {
+        if !names.iter().any(|name| self.raw.bad.contains(name)) {
             let places = names.iter().map(|name| self.place(name)).collect();
             self.raw.problems.push(Problem { places, message });
         }

@@ -148,10 +148,10 @@ impl Kind {
         matches!(self, Self::Addresses | Self::Backends | Self::Codes | Self::Ends | Self::Networks)
     }
 
-    /// Whether the file may give it as an integer.
+    /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
     #[must_use]
     pub fn takes_integers(self) -> bool {
-        matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Codes | Self::Ends)
+        matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. } | Self::Codes | Self::Ends)
     }
 
     /// What the help calls its value.
