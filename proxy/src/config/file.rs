@@ -97,9 +97,10 @@ fn decimal(integer: &DeInteger<'_>) -> String {
 }
 
 fn unknown(key: &str) -> String {
-    let alike = |flag: &&Flag| strsim::jaro_winkler(&key.replace('_', "-"), flag.name) > 0.9;
-    match flags().filter(|flag| flag.key().is_some()).find(alike) {
-        Some(flag) => format!("unknown key; did you mean {}?", flag.name),
-        None => "unknown key; the keys are the names of the flags in `tideover serve --help`".into(),
+    let written = key.replace('_', "-");
+    let alike = |known: &str| strsim::jaro_winkler(&written, known);
+    match flags().filter_map(Flag::key).max_by(|a, b| alike(a).total_cmp(&alike(b))) {
+        Some(known) if alike(known) > 0.9 => format!("unknown key; did you mean {known}?"),
+        _ => "unknown key; the keys are the names of the flags in `tideover serve --help`".into(),
     }
 }
