@@ -1,2 +1,46 @@
 //! The `tideover` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tideover::config::{self, Problems};
+use tideover::{demo, logging, serve};
+
+/// A WebSocket reverse proxy that keeps the client's connection open while backends come and go.
+#[derive(Debug, Parser)]
+#[command(name = "tideover", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Relay WebSocket sessions to backends.
+    ///
+    /// Every flag is also an environment variable and a key of the --config file. A flag goes before its variable,
+    /// that before the file. Sizes are written 64KiB (binary), 64KB (decimal) or 65536; durations 250ms or 1m 30s.
+    /// SIGTERM or SIGINT drains and ends with exit code 0; a bad configuration ends with exit code 2.
+    Serve(config::Args),
+    /// Show it: a proxy, echo backends that are killed, and clients that do not notice.
+    Demo(demo::Options),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => match args.config() {
+            Ok(config) => {
+                logging::init(&config.log, config.log_format);
+                serve::run(config)
+            }
+            Err(problems) => refuse(&problems),
+        },
+        Command::Demo(options) => demo::run(options),
+    }
+}
+
+/// The log may be what is configured wrongly, so this goes straight to standard error.
+fn refuse(problems: &Problems) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::from(Problems::EXIT_CODE)
+}

@@ -1,1 +1,94 @@
-//! config
+//! The configuration of `tideover serve`, in two steps: *raw*, each setting as it was written and where; then *valid*,
+//! a [`Config`].
+//!
+//! A flag goes before its `TIDEOVER_*` environment variable, that before the key of the `--config` file, that before
+//! the default. Everything wrong, in whichever source, also where another one overrides it, is reported at once.
+//! Unknown keys of the file are wrong. Unknown `TIDEOVER_*` variables are not: Kubernetes sets `TIDEOVER_SERVICE_HOST`
+//! and its like for a service of that name.
+
+mod args;
+mod backend;
+mod choice;
+mod file;
+mod flags;
+mod problem;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod units;
+mod valid;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use args::Args;
+pub use backend::{BackendUrl, InvalidBackendUrl};
+pub use flags::{Fallback, Flag, Kind, THEMES, Theme, flags};
+pub use problem::{Place, Problem, Problems};
+pub use raw::Sources;
+
+/// Everything that `tideover serve` is configured with, valid: each value is within its flag's bounds (see
+/// [`flags`]), and they fit each other. Sizes are bytes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--listen`: where clients connect. At least one, none twice. Port 0 takes a free port.
+    pub listen: Vec<SocketAddr>,
+    /// `--backend`: where sessions may be attached. At least one, none twice.
+    pub backends: Vec<BackendUrl>,
+    /// What the sessions are configured with.
+    pub session: tideover_protocol::session::Config,
+    /// `--reattach-order`.
+    pub reattach_order: ReattachOrder,
+    /// `--max-handshake-bytes`: the head of an HTTP request or response. From 8 KiB to 1 MiB.
+    pub max_handshake_bytes: usize,
+    /// `--buffer-total-bytes`: what all sessions together may buffer, half of it in each direction. At least twice
+    /// `session.max_message_bytes + session.buffer_bytes`.
+    pub buffer_total_bytes: usize,
+    /// `--max-sessions`: sessions at a time, at least 1.
+    pub max_sessions: usize,
+    /// `--connect-timeout`: how long connecting to a backend and its handshake may take, also for a probe. Not zero.
+    pub connect_timeout: Duration,
+    /// `--drain-timeout`: how long sessions may go on after SIGTERM. May be zero.
+    pub drain_timeout: Duration,
+    /// `--handshakes-per-backend`: handshakes under way with one backend at a time, at least 1.
+    pub handshakes_per_backend: usize,
+    /// `--trust-forwarded`: peers whose forwarding headers are kept. May be empty.
+    pub trust_forwarded: Vec<ipnet::IpNet>,
+    /// `--workers`: threads that relay, from 1 to 1024.
+    pub workers: usize,
+    /// `--log`: directives that `tracing_subscriber::EnvFilter` takes.
+    pub log: String,
+    /// `--log-format`.
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// The defaults, with these backends. Reads no flag, variable or file.
+    ///
+    /// # Errors
+    /// There is no backend, or one is given twice.
+    pub fn with_backends(backends: &[BackendUrl]) -> Result<Self, Problems> {
+        let flags = backends.iter().map(|url| ("backend", url.to_string())).collect();
+        Sources { flags, ..Sources::default() }.config()
+    }
+}
+
+/// Which backends a session tries that lost its own (`--reattach-order`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReattachOrder {
+    /// The others, then the one it lost.
+    OtherFirst,
+    /// The one it lost, then the others.
+    SameFirst,
+    /// The one it lost only.
+    SameOnly,
+}
+
+/// How a line of the log is written (`--log-format`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people; with colours on a terminal.
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}

@@ -1,0 +1,58 @@
+//! Settings that are one of a few words.
+
+use tideover_protocol::session::{AckMode, OnAmbiguous, OnFull, Reattach};
+
+use super::{LogFormat, ReattachOrder};
+
+/// A type whose values are written as words.
+pub(super) trait Choice: Copy + 'static {
+    /// Each value with its word.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+/// The words of a choice.
+pub(super) fn names<T: Choice>() -> Vec<&'static str> {
+    T::WORDS.iter().map(|(word, _)| *word).collect()
+}
+
+/// The value that `word` stands for.
+pub(super) fn parse<T: Choice>(word: &str) -> Option<T> {
+    T::WORDS.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+}
+
+/// `a, b or c`.
+pub(super) fn either(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [firsts @ .., last] => format!("{} or {last}", firsts.join(", ")),
+    }
+}
+
+impl Choice for AckMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("pong", Self::Pong)];
+}
+
+impl Choice for OnAmbiguous {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("probe", Self::Probe), ("failover", Self::Failover), ("end", Self::End)];
+}
+
+impl Choice for Reattach {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("always", Self::Always), ("whole", Self::Whole), ("never", Self::Never)];
+}
+
+impl Choice for ReattachOrder {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("other-first", Self::OtherFirst), ("same-first", Self::SameFirst), ("same-only", Self::SameOnly)];
+}
+
+impl Choice for OnFull {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("block", Self::Block), ("close", Self::Close), ("drop-oldest", Self::DropOldest)];
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}

@@ -1,0 +1,106 @@
+//! The `--config` file: TOML whose keys are the names of the flags. No tables.
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use super::problem::{Place, Problem};
+use super::raw::{Given, Raw, split};
+use super::{Flag, flags};
+
+/// Adds what the file at `path` gives, and what is wrong with it. `named_at` is where the path was given.
+pub(super) fn gather(named_at: &Place, path: &Path, raw: &mut Raw) {
+    match std::fs::read_to_string(path) {
+        Ok(text) => gather_text(&path.display().to_string(), &text, raw),
+        Err(error) => {
+            raw.lacks_file = true;
+            raw.problems.push(Problem::at(named_at, format!("cannot read {path:?}: {error}")));
+        }
+    }
+}
+
+fn gather_text(path: &str, text: &str, raw: &mut Raw) {
+    let file = File { path, text };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let place = file.place(error.span().map_or(0, |span| span.start), "");
+        raw.problems.push(Problem::at(&place, error.message()));
+    }
+    // What is recovered from a broken file is a guess, not what was meant.
+    if !errors.is_empty() {
+        raw.lacks_file = true;
+        return;
+    }
+    let mut entries: Vec<_> = table.get_ref().iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in entries {
+        let place = file.place(key.span().start, key.get_ref());
+        let Some(flag) = flags().find(|flag| flag.key() == Some(key.get_ref())) else {
+            raw.problems.push(Problem::at(&place, unknown(key.get_ref())));
+            continue;
+        };
+        let (texts, wrong) = file.read_value(flag, value);
+        if flag.kind.is_list() || wrong.is_empty() {
+            raw.given.push(Given { flag, place: place.clone(), texts });
+        }
+        for message in wrong {
+            raw.reject(flag, &place, message);
+        }
+    }
+}
+
+/// A file that was read.
+struct File<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn place(&self, offset: usize, key: &str) -> Place {
+        let line = 1 + self.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
+        Place::File { path: self.path.to_owned(), line, key: key.to_owned() }
+    }
+
+    /// The texts of a flag's value, written as on the command line, and what of it is of a wrong type.
+    fn read_value(&self, flag: &Flag, value: &Spanned<DeValue<'_>>) -> (Vec<String>, Vec<String>) {
+        let items = match value.get_ref() {
+            DeValue::String(text) => return (split(flag, text), Vec::new()),
+            DeValue::Array(items) if flag.kind.is_list() => &items[..],
+            _ => std::slice::from_ref(value),
+        };
+        let (mut texts, mut wrong) = (Vec::new(), Vec::new());
+        for item in items {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push(text.to_string()),
+                DeValue::Integer(integer) if flag.kind.takes_integers() => texts.push(decimal(integer)),
+                other => wrong.push(self.wrong_type(flag, other, item.span())),
+            }
+        }
+        (texts, wrong)
+    }
+
+    fn wrong_type(&self, flag: &Flag, value: &DeValue<'_>, span: Range<usize>) -> String {
+        let integer = if flag.kind.takes_integers() { " or an integer" } else { "" };
+        let array = if flag.kind.is_list() { ", or an array of them" } else { "" };
+        format!("{} is of type {}, not a string{integer}{array}: {}", &self.text[span], value.type_str(), flag.kind)
+    }
+}
+
+/// TOML also writes integers as `0x40` and `1_000`.
+fn decimal(integer: &DeInteger<'_>) -> String {
+    match i128::from_str_radix(integer.as_str(), integer.radix()) {
+        Ok(number) => number.to_string(),
+        Err(_) => integer.as_str().to_owned(),
+    }
+}
+
+fn unknown(key: &str) -> String {
+    let written = key.replace('_', "-");
+    let alike = |known: &str| strsim::jaro_winkler(&written, known);
+    match flags().filter_map(Flag::key).max_by(|a, b| alike(a).total_cmp(&alike(b))) {
+        Some(known) if alike(known) > 0.9 => format!("unknown key; did you mean {known}?"),
+        _ => "unknown key; the keys are the names of the flags in `tideover serve --help`".into(),
+    }
+}

@@ -1,0 +1,226 @@
+//! The one table of `serve`'s flags. The command line, the environment variables, the keys of the file, the defaults,
+//! the bounds and the help all come from it, so that they cannot drift apart.
+
+mod relay;
+mod server;
+
+use std::fmt;
+use std::time::Duration;
+
+use super::choice::either;
+use super::units::{format_duration, format_size};
+
+/// One setting of `tideover serve`.
+#[derive(Debug)]
+pub struct Flag {
+    /// Its name without dashes, also its key in the file: `buffer-bytes`.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// What it is when no source gives it.
+    pub default: Fallback,
+    /// One line: what it does.
+    pub summary: &'static str,
+    /// What else a reader should know. May be empty.
+    pub details: &'static str,
+    /// The worst case in memory or time that it allows.
+    pub worst_case: &'static str,
+}
+
+/// What a setting is when no source gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// It must be given.
+    Required,
+    /// This, written as on the command line. Empty for an empty list.
+    Value(&'static str),
+    /// Known at start only; what it is, in words.
+    Computed(&'static str),
+}
+
+/// What values a setting takes. Bounds are inclusive.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A number of bytes.
+    Size {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A whole number.
+    Count {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
+    /// A length of time.
+    Duration {
+        /// The least.
+        min: Duration,
+        /// The most.
+        max: Duration,
+        /// Whether it may be `off`.
+        or_off: bool,
+    },
+    /// One of these words.
+    Choice(fn() -> Vec<&'static str>),
+    /// A list of socket addresses.
+    Addresses,
+    /// A list of backend URLs.
+    Backends,
+    /// A list of close codes.
+    Codes,
+    /// A list of ends of a backend leg: close codes, `eof`, `codeless`.
+    Ends,
+    /// A list of IP networks.
+    Networks,
+    /// A log filter.
+    Filter,
+    /// The path of the configuration file: no key of that file.
+    File,
+}
+
+/// Flags that belong together, under one heading of the help.
+#[derive(Debug)]
+pub struct Theme {
+    /// The heading.
+    pub heading: &'static str,
+    /// Its flags, in the order of the help.
+    pub flags: &'static [Flag],
+}
+
+/// All themes, in the order of the help.
+pub static THEMES: [Theme; 8] = [
+    server::LISTEN,
+    relay::BUFFERS,
+    relay::ACKNOWLEDGEMENT,
+    relay::LIVENESS,
+    relay::FAILOVER,
+    relay::CLOSING,
+    server::LIMITS,
+    server::PROCESS,
+];
+
+/// All flags, in the order of the help.
+pub fn flags() -> impl Iterator<Item = &'static Flag> {
+    THEMES.iter().flat_map(|theme| theme.flags)
+}
+
+impl Flag {
+    /// The flag of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        flags().find(|flag| flag.name == name)
+    }
+
+    /// Its environment variable: `TIDEOVER_BUFFER_BYTES`.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("TIDEOVER_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+
+    /// Its key in the file; `None` for `--config` itself.
+    #[must_use]
+    pub fn key(&self) -> Option<&'static str> {
+        (!matches!(self.kind, Kind::File)).then_some(self.name)
+    }
+
+    /// Everything about it, for `--help`.
+    #[must_use]
+    pub fn long_help(&self) -> String {
+        let mut help = self.summary.to_owned();
+        for more in [self.details, self.worst_case] {
+            if !more.is_empty() {
+                help += &format!("\n\n{more}");
+            }
+        }
+        let list = if self.kind.is_list() { "a comma separated list; each " } else { "" };
+        help + &format!("\n\nTakes {list}{}.\n[{}] [env: {}]", self.kind, self.default, self.env())
+    }
+}
+
+impl Kind {
+    /// Whether several values may be given: by repeating the flag, with commas, or as an array of the file.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Addresses | Self::Backends | Self::Codes | Self::Ends | Self::Networks)
+    }
+
+    /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
+    #[must_use]
+    pub fn takes_integers(self) -> bool {
+        matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. } | Self::Codes | Self::Ends)
+    }
+
+    /// What the help calls its value.
+    #[must_use]
+    pub fn placeholder(self) -> String {
+        match self {
+            Self::Size { .. } => "SIZE".into(),
+            Self::Count { .. } => "COUNT".into(),
+            Self::Duration { .. } => "DURATION".into(),
+            Self::Choice(words) => words().join("|"),
+            Self::Addresses => "ADDR".into(),
+            Self::Backends => "URL".into(),
+            Self::Codes => "CODES".into(),
+            Self::Ends => "ENDS".into(),
+            Self::Networks => "CIDRS".into(),
+            Self::Filter => "FILTER".into(),
+            Self::File => "FILE".into(),
+        }
+    }
+}
+
+/// What is allowed, to stand behind "takes" or "is not".
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Size { min, max } => {
+                write!(f, "a size from {} to {}, such as 64KiB or 65536", format_size(min), format_size(max))
+            }
+            Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Duration { min, max, or_off } => {
+                let or_off = if or_off { ", or off" } else { "" };
+                let (min, max) = (format_duration(min), format_duration(max));
+                write!(f, "a duration from {min} to {max}, such as 250ms or 1m 30s{or_off}")
+            }
+            Self::Choice(words) => f.write_str(&either(&words())),
+            Self::Addresses => f.write_str("an IP address and port, such as 127.0.0.1:8080 or [::]:8080"),
+            Self::Backends => f.write_str("a URL ws://host or ws://host:port"),
+            Self::Codes => f.write_str("a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999"),
+            Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
+            Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
+            Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
+            Self::File => f.write_str("the path of a TOML file"),
+        }
+    }
+}
+
+/// As the help shows it.
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Required => f.write_str("required"),
+            Self::Value("") => f.write_str("default: none"),
+            Self::Value(value) => write!(f, "default: {value}"),
+            Self::Computed(what) => write!(f, "default: {what}"),
+        }
+    }
+}
+
+/// The longest duration a setting takes.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A duration above zero.
+const POSITIVE: Kind = Kind::Duration { min: Duration::from_millis(1), max: LONGEST, or_off: false };
+
+/// A duration that may be zero.
+const FROM_ZERO: Kind = Kind::Duration { min: Duration::ZERO, max: LONGEST, or_off: false };
+
+/// A duration above zero, or `off`.
+const POSITIVE_OR_OFF: Kind = Kind::Duration { min: Duration::from_millis(1), max: LONGEST, or_off: true };
+
+/// The largest size a setting takes, where nothing else bounds it: 1 TiB.
+const LARGEST: u64 = 1 << 40;

@@ -1,0 +1,217 @@
+//! The flags of the sessions.
+
+use tideover_protocol::session::{AckMode, OnAmbiguous, OnFull, Reattach};
+
+use super::{FROM_ZERO, Fallback, Flag, Kind, LARGEST, POSITIVE, POSITIVE_OR_OFF, Theme};
+use crate::config::ReattachOrder;
+use crate::config::choice::names;
+
+pub(super) const BUFFERS: Theme = Theme {
+    heading: "Buffers",
+    flags: &[
+        Flag {
+            name: "buffer-messages",
+            kind: Kind::Count { min: 1, max: 1_000_000 },
+            default: Fallback::Value("1024"),
+            summary: "Messages that a session's replay ring may hold",
+            details: "",
+            worst_case: "Worst case: so many messages are sent again at a failover.",
+        },
+        Flag {
+            name: "buffer-bytes",
+            kind: Kind::Size { min: 1, max: LARGEST },
+            default: Fallback::Value("1MiB"),
+            summary: "Bytes in a session's replay ring from which on no further message begins",
+            details: "A message that has begun may go beyond it.",
+            worst_case: "Worst case: buffer-bytes + max-message-bytes of memory a session.",
+        },
+        Flag {
+            name: "buffer-total-bytes",
+            kind: Kind::Size { min: 1, max: LARGEST },
+            default: Fallback::Value("1GiB"),
+            summary: "Bytes that all sessions together may buffer; half of it serves each direction",
+            details: "At least twice max-message-bytes + buffer-bytes. When it is used up, sessions wait for their turn.",
+            worst_case: "Worst case: this much memory, whatever the number of sessions.",
+        },
+        Flag {
+            name: "on-full",
+            kind: Kind::Choice(names::<OnFull>),
+            default: Fallback::Value("block"),
+            summary: "What happens when the replay ring is full",
+            details: "block: the client is not read until there is room, so TCP slows it down. close: it gets Close \
+                      1013. drop-oldest: the oldest whole messages that no backend was sent make room.",
+            worst_case: "Worst case: with block, a client waits as long as no backend takes its messages, up to \
+                         failover-timeout; with drop-oldest, messages are lost (counted).",
+        },
+    ],
+};
+
+pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
+    heading: "Acknowledgement",
+    flags: &[
+        Flag {
+            name: "ack",
+            kind: Kind::Choice(names::<AckMode>),
+            default: Fallback::Value("pong"),
+            summary: "When a client's message counts as acknowledged by the backend",
+            details: "pong: when the backend answered a ping that followed it, so its WebSocket stack has read it. \
+                      none: when it is written; sessions are re-attached, but nothing is replayed.",
+            worst_case: "",
+        },
+        Flag {
+            name: "ack-interval",
+            kind: POSITIVE,
+            default: Fallback::Value("20ms"),
+            summary: "The least time between two pings that ask a backend for acknowledgement",
+            details: "Asked at once when half of the replay ring is unacknowledged.",
+            worst_case: "Worst case: at a failover, what was sent in this time + one round trip is sent again.",
+        },
+        Flag {
+            name: "ack-linger",
+            kind: FROM_ZERO,
+            default: Fallback::Value("0"),
+            summary: "How long an acknowledged message stays in the ring and is replayed too",
+            details: "For backends that answer the ping before they have handled the message.",
+            worst_case: "Worst case: at a failover, what was sent in this time is sent again. It never slows a client: \
+                         lingering messages go first when room is needed.",
+        },
+        Flag {
+            name: "ack-timeout",
+            kind: POSITIVE,
+            default: Fallback::Value("10s"),
+            summary: "How long a backend may owe an acknowledgement, or take nothing, before its leg is suspect",
+            details: "Counted from the last byte moved. A suspect leg is lost only if its backend also fails a probe, \
+                      or after hang-timeout: a slow backend keeps its sessions.",
+            worst_case: "Worst case: a stopped backend is left after ack-timeout + connect-timeout.",
+        },
+    ],
+};
+
+pub(super) const LIVENESS: Theme = Theme {
+    heading: "Liveness",
+    flags: &[
+        Flag {
+            name: "ping-interval",
+            kind: POSITIVE_OR_OFF,
+            default: Fallback::Value("15s"),
+            summary: "How long nothing moves on a leg, client's or backend's, before it is pinged",
+            details: "",
+            worst_case: "Worst case: a peer that vanished from an idle leg is missed after ping-interval + ping-timeout; \
+                         with off, never.",
+        },
+        Flag {
+            name: "ping-timeout",
+            kind: POSITIVE,
+            default: Fallback::Value("10s"),
+            summary: "How long an idle leg's ping may wait for its pong before the leg is suspect",
+            details: "A leg that never answered a ping is never suspect for it.",
+            worst_case: "",
+        },
+        Flag {
+            name: "hang-timeout",
+            kind: POSITIVE_OR_OFF,
+            default: Fallback::Value("off"),
+            summary: "How long a backend leg may be suspect before it is lost without a failed probe",
+            details: "Any byte that moves on the leg starts it anew.",
+            worst_case: "Worst case: a handler that is silent for longer, though healthy, is cut off and its messages \
+                         are run twice. With off, a hung handler on a backend that still accepts is waited for.",
+        },
+    ],
+};
+
+pub(super) const FAILOVER: Theme = Theme {
+    heading: "Failover",
+    flags: &[
+        Flag {
+            name: "failover-timeout",
+            kind: POSITIVE,
+            default: Fallback::Value("30s"),
+            summary: "How long a session waits for a backend before its client gets Close 1013",
+            details: "In all, between two legs that were stable (stable-after).",
+            worst_case: "Worst case: a client's messages wait so long before they are given up.",
+        },
+        Flag {
+            name: "stable-after",
+            kind: FROM_ZERO,
+            default: Fallback::Value("5s"),
+            summary: "How long a backend leg must live, and answer a ping, to reset back-off and failover-timeout",
+            details: "",
+            worst_case: "",
+        },
+        Flag {
+            name: "failover-codes",
+            kind: Kind::Codes,
+            default: Fallback::Value("1001,1012,1013,1014"),
+            summary: "Close codes of a backend that say it goes away: failover",
+            details: "May be empty. Any other Close goes to the client as it came, unless it is ambiguous.",
+            worst_case: "",
+        },
+        Flag {
+            name: "ambiguous",
+            kind: Kind::Ends,
+            default: Fallback::Value("eof,codeless,1011"),
+            summary: "Ends of a backend leg that say nothing certain: on-ambiguous decides",
+            details: "eof: end of stream or reset without Close. codeless: a Close without a code. May be empty. \
+                      No code may also be in failover-codes.",
+            worst_case: "",
+        },
+        Flag {
+            name: "on-ambiguous",
+            kind: Kind::Choice(names::<OnAmbiguous>),
+            default: Fallback::Value("probe"),
+            summary: "What an ambiguous end of a backend leg leads to",
+            details: "probe: failover if the backend is proven to be dying, else the client sees the same end. \
+                      failover: always, for virtual addresses and forked workers, where a probe meets another process. \
+                      end: never.",
+            worst_case: "Worst case: with probe, the client sees the end connect-timeout later.",
+        },
+        Flag {
+            name: "reattach",
+            kind: Kind::Choice(names::<Reattach>),
+            default: Fallback::Value("always"),
+            summary: "Which sessions may be attached to a backend again",
+            details: "always: all. whole: only those of which no message was forgotten, else Close 1012. never: none, \
+                      as without a proxy.",
+            worst_case: "",
+        },
+        Flag {
+            name: "reattach-order",
+            kind: Kind::Choice(names::<ReattachOrder>),
+            default: Fallback::Value("other-first"),
+            summary: "Which backends a session tries when it lost its own",
+            details: "other-first: the others, then the one it lost. same-first: that one, then the others. \
+                      same-only: that one only.",
+            worst_case: "",
+        },
+    ],
+};
+
+pub(super) const CLOSING: Theme = Theme {
+    heading: "Closing",
+    flags: &[
+        Flag {
+            name: "close-timeout",
+            kind: POSITIVE,
+            default: Fallback::Value("10s"),
+            summary: "How long a closing handshake may take",
+            details: "",
+            worst_case: "Worst case: a session outlives its Close by this.",
+        },
+        Flag {
+            name: "orphan-timeout",
+            kind: POSITIVE,
+            default: Fallback::Value("30s"),
+            summary: "How long the messages of a client that vanished are still delivered",
+            details: "",
+            worst_case: "Worst case: a session outlives its client by this; what is left then is counted abandoned.",
+        },
+        Flag {
+            name: "drain-timeout",
+            kind: FROM_ZERO,
+            default: Fallback::Value("10s"),
+            summary: "How long sessions may go on after SIGTERM or SIGINT before their clients get Close 1001",
+            details: "A second signal ends the process at once.",
+            worst_case: "Worst case: the process ends after drain-timeout + close-timeout.",
+        },
+    ],
+};

@@ -1,0 +1,120 @@
+//! The flags of the process around the sessions.
+
+use super::{Fallback, Flag, Kind, LARGEST, POSITIVE, Theme};
+use crate::config::LogFormat;
+use crate::config::choice::names;
+
+pub(super) const LISTEN: Theme = Theme {
+    heading: "Listen and backends",
+    flags: &[
+        Flag {
+            name: "listen",
+            kind: Kind::Addresses,
+            default: Fallback::Value("127.0.0.1:8080"),
+            summary: "Where clients connect; repeatable",
+            details: "Port 0 takes a free port; the line `listening` of the log says which.",
+            worst_case: "",
+        },
+        Flag {
+            name: "backend",
+            kind: Kind::Backends,
+            default: Fallback::Required,
+            summary: "A backend that sessions may be attached to; repeatable",
+            details: "The port is 80 if none is given. The path is always the client's, so none may stand here. \
+                      No backend may be given twice.",
+            worst_case: "",
+        },
+        Flag {
+            name: "handshakes-per-backend",
+            kind: Kind::Count { min: 1, max: 1_000_000 },
+            default: Fallback::Value("64"),
+            summary: "WebSocket handshakes that may be under way with one backend at a time",
+            details: "Further ones wait for their turn, so that the sessions of a dead backend do not overrun the next.",
+            worst_case: "Worst case: of N sessions that move to one backend, the last waits N / this many handshakes.",
+        },
+        Flag {
+            name: "connect-timeout",
+            kind: POSITIVE,
+            default: Fallback::Value("5s"),
+            summary: "How long connecting to a backend and its handshake may take; also for a probe",
+            details: "",
+            worst_case: "Worst case: a client without any backend waits so long for its 503.",
+        },
+        Flag {
+            name: "trust-forwarded",
+            kind: Kind::Networks,
+            default: Fallback::Value(""),
+            summary: "Networks whose X-Forwarded-* and Forwarded headers are kept and extended",
+            details: "From any other peer they are replaced.",
+            worst_case: "",
+        },
+    ],
+};
+
+pub(super) const LIMITS: Theme = Theme {
+    heading: "Limits",
+    flags: &[
+        Flag {
+            name: "max-message-bytes",
+            kind: Kind::Size { min: 125, max: LARGEST },
+            default: Fallback::Value("16MiB"),
+            summary: "The longest message, in either direction; a longer one ends the session with Close 1009",
+            details: "The least is 125 bytes, what a control frame may carry (RFC 6455 5.5).",
+            worst_case: "Worst case: this much memory a session for a message to the client that is not complete yet.",
+        },
+        Flag {
+            name: "max-handshake-bytes",
+            kind: Kind::Size { min: 8 << 10, max: 1 << 20 },
+            default: Fallback::Value("16KiB"),
+            summary: "The largest head of an HTTP request or response; a larger request is answered 431",
+            details: "",
+            worst_case: "Worst case: this much memory a session, kept for the re-attach.",
+        },
+        Flag {
+            name: "max-sessions",
+            kind: Kind::Count { min: 1, max: 10_000_000 },
+            default: Fallback::Value("10000"),
+            summary: "Sessions at a time; a client beyond them is answered 503",
+            details: "Each takes two file descriptors.",
+            worst_case: "Worst case: this many times max-handshake-bytes, beside what buffer-total-bytes bounds.",
+        },
+    ],
+};
+
+pub(super) const PROCESS: Theme = Theme {
+    heading: "Process",
+    flags: &[
+        Flag {
+            name: "workers",
+            kind: Kind::Count { min: 1, max: 1024 },
+            default: Fallback::Computed("the number of cores"),
+            summary: "Threads that relay",
+            details: "",
+            worst_case: "Worst case: one core each.",
+        },
+        Flag {
+            name: "log",
+            kind: Kind::Filter,
+            default: Fallback::Value("info"),
+            summary: "What to log on standard error: a level, or levels by target",
+            details: "error, warn, info, debug, trace or off; by target as in warn,tideover=debug.",
+            worst_case: "",
+        },
+        Flag {
+            name: "log-format",
+            kind: Kind::Choice(names::<LogFormat>),
+            default: Fallback::Value("text"),
+            summary: "How a line of the log is written",
+            details: "text for people, with colours on a terminal; json for programs, one object a line.",
+            worst_case: "",
+        },
+        Flag {
+            name: "config",
+            kind: Kind::File,
+            default: Fallback::Value(""),
+            summary: "A TOML file whose keys are the names of these flags",
+            details: "A flag goes before its environment variable, and that before the file.",
+            worst_case: "",
+        },
+    ],
+};

@@ -1,0 +1,260 @@
+//! The second step: from raw to valid. Every value of every source is judged before anything is given up.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tideover_protocol::close::CloseCode;
+use tideover_protocol::session::{self, EndCodes};
+
+use super::choice::{self, Choice};
+use super::problem::{Place, Problem, Problems};
+use super::raw::{Given, Raw};
+use super::units::{format_size, parse_duration, parse_size};
+use super::{BackendUrl, Config, Fallback, Flag, Kind};
+
+/// The valid configuration, or all that is wrong.
+pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
+    let mut reader = Reader { raw };
+    let config = Config {
+        listen: reader.list("listen", parse_listen),
+        backends: reader.list("backend", parse_backend),
+        session: session_config(&mut reader),
+        reattach_order: reader.choice("reattach-order"),
+        max_handshake_bytes: reader.number("max-handshake-bytes"),
+        buffer_total_bytes: reader.number("buffer-total-bytes"),
+        max_sessions: reader.number("max-sessions"),
+        connect_timeout: reader.duration("connect-timeout"),
+        drain_timeout: reader.duration("drain-timeout"),
+        handshakes_per_backend: reader.number("handshakes-per-backend"),
+        trust_forwarded: reader.list("trust-forwarded", parse_network),
+        workers: reader.number("workers"),
+        log: reader.one("log", parse_filter),
+        log_format: reader.choice("log-format"),
+    };
+    check_together(&mut reader, &config);
+    match reader.raw.problems {
+        none if none.is_empty() => Ok(config),
+        problems => Err(Problems(problems)),
+    }
+}
+
+fn session_config(reader: &mut Reader) -> session::Config {
+    session::Config {
+        ack: reader.choice("ack"),
+        ack_interval: reader.duration("ack-interval"),
+        ack_linger: reader.duration("ack-linger"),
+        ack_timeout: reader.duration("ack-timeout"),
+        ping_interval: reader.duration_or_off("ping-interval"),
+        ping_timeout: reader.duration("ping-timeout"),
+        hang_timeout: reader.duration_or_off("hang-timeout"),
+        failover_timeout: reader.duration("failover-timeout"),
+        stable_after: reader.duration("stable-after"),
+        end_codes: end_codes(reader),
+        on_ambiguous: reader.choice("on-ambiguous"),
+        reattach: reader.choice("reattach"),
+        on_full: reader.choice("on-full"),
+        close_timeout: reader.duration("close-timeout"),
+        orphan_timeout: reader.duration("orphan-timeout"),
+        buffer_messages: reader.number("buffer-messages"),
+        buffer_bytes: reader.number("buffer-bytes"),
+        max_message_bytes: reader.number("max-message-bytes"),
+    }
+}
+
+fn end_codes(reader: &mut Reader) -> EndCodes {
+    let ends = reader.list("ambiguous", parse_end);
+    EndCodes {
+        failover: reader.list("failover-codes", parse_code),
+        codeless_ambiguous: ends.contains(&End::Codeless),
+        eof_ambiguous: ends.contains(&End::Eof),
+        ambiguous: ends.into_iter().filter_map(End::code).collect(),
+    }
+}
+
+/// What must hold between values that are fine each.
+fn check_together(reader: &mut Reader, config: &Config) {
+    for (name, is_given) in [("listen", !config.listen.is_empty()), ("backend", !config.backends.is_empty())] {
+        if !is_given && !reader.raw.lacks_file {
+            reader.reject(&[name], "at least one is needed".into());
+        }
+    }
+    if let Some(twice) = first_twice(&config.backends) {
+        reader.reject(&["backend"], format!("{twice} is given twice"));
+    }
+    let fixed: Vec<_> = config.listen.iter().filter(|address| address.port() != 0).copied().collect();
+    if let Some(twice) = first_twice(&fixed) {
+        reader.reject(&["listen"], format!("{twice} is given twice"));
+    }
+    let codes = &config.session.end_codes;
+    if let Some(both) = codes.failover.iter().find(|code| codes.ambiguous.contains(code)) {
+        reader.reject(&["failover-codes", "ambiguous"], format!("close code {both} is in both; it may be in one"));
+    }
+    check_total(reader, config);
+}
+
+/// The largest message must fit into its direction's half of the total beside a ring, or it would wait for ever.
+fn check_total(reader: &mut Reader, config: &Config) {
+    let (message, ring) = (config.session.max_message_bytes, config.session.buffer_bytes);
+    let least = message.saturating_add(ring).saturating_mul(2);
+    if config.buffer_total_bytes < least {
+        let [total, message, ring, least] =
+            [config.buffer_total_bytes, message, ring, least].map(|bytes| format_size(bytes as u64));
+        reader.reject(
+            &["buffer-total-bytes", "max-message-bytes", "buffer-bytes"],
+            format!("a total of {total} is less than {least}, twice {message} (a message) + {ring} (a ring)"),
+        );
+    }
+}
+
+fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
+    items.iter().enumerate().find(|(n, item)| items[..*n].contains(item)).map(|(_, item)| item)
+}
+
+/// Reads one flag after the other and notes what is wrong. In place of a bad value it goes on with the default.
+struct Reader {
+    raw: Raw,
+}
+
+impl Reader {
+    /// The value of a flag that takes one: that of the first source that gives it.
+    fn one<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> T {
+        let mut values = self.list(name, parse);
+        values.swap_remove(0)
+    }
+
+    /// The values of a flag that takes a list. Those of all sources are judged; the first source's are returned.
+    fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
+        let flag = Flag::named(name).expect("a flag of the table");
+        let mut first = None;
+        for Given { place, texts, .. } in self.raw.given.iter().filter(|given| given.flag.name == name) {
+            let parsed: Vec<_> = texts.iter().map(|text| parse(flag, text).map_err(|why| (text, why))).collect();
+            for (text, why) in parsed.iter().filter_map(|result| result.as_ref().err()) {
+                self.raw.problems.push(Problem::at(place, format!("{text:?} {why}")));
+                self.raw.bad.insert(name);
+            }
+            first.get_or_insert(parsed.into_iter().filter_map(Result::ok).collect::<Vec<T>>());
+        }
+        first.filter(|_| !self.raw.bad.contains(name)).unwrap_or_else(|| default(flag, parse))
+    }
+
+    fn choice<T: Choice>(&mut self, name: &'static str) -> T {
+        self.one(name, |flag, text| choice::parse(text).ok_or_else(|| is_not(flag)))
+    }
+
+    fn number<T: TryFrom<u64>>(&mut self, name: &'static str) -> T {
+        self.one(name, parse_number)
+    }
+
+    fn duration(&mut self, name: &'static str) -> Duration {
+        self.duration_or_off(name).expect("only a flag that may be off is off")
+    }
+
+    fn duration_or_off(&mut self, name: &'static str) -> Option<Duration> {
+        self.one(name, parse_bounded_duration)
+    }
+
+    /// Notes that these flags do not fit each other, unless one of them is bad by itself.
+    fn reject(&mut self, names: &[&'static str], message: String) {
+        if !names.iter().any(|name| self.raw.bad.contains(name)) {
+            let places = names.iter().map(|name| self.place(name)).collect();
+            self.raw.problems.push(Problem { places, message });
+        }
+    }
+
+    fn place(&self, name: &'static str) -> Place {
+        let given = self.raw.given.iter().find(|given| given.flag.name == name);
+        let flag = Flag::named(name).expect("a flag of the table");
+        match (given, flag.default) {
+            (Some(given), _) => given.place.clone(),
+            (None, Fallback::Required) => Place::Flag(flag.name),
+            (None, Fallback::Value(_) | Fallback::Computed(_)) => Place::Default(flag.name),
+        }
+    }
+}
+
+fn default<T>(flag: &Flag, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
+    let text = match flag.default {
+        Fallback::Required => return Vec::new(),
+        Fallback::Value(text) => text.to_owned(),
+        Fallback::Computed(_) => cores().to_string(),
+    };
+    let parse = |text: String| parse(flag, &text).expect("the defaults of the table are valid");
+    super::raw::split(flag, &text).into_iter().map(parse).collect()
+}
+
+/// The default of `--workers`, the one that is computed.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1024))
+}
+
+fn is_not(flag: &Flag) -> String {
+    format!("is not {}", flag.kind)
+}
+
+fn parse_number<T: TryFrom<u64>>(flag: &Flag, text: &str) -> Result<T, String> {
+    let (number, min, max) = match flag.kind {
+        Kind::Size { min, max } => (parse_size(text), min, max),
+        Kind::Count { min, max } => (text.parse().ok(), min, max),
+        _ => unreachable!("{} takes no number", flag.name),
+    };
+    let number = number.filter(|number| (min..=max).contains(number)).ok_or_else(|| is_not(flag))?;
+    T::try_from(number).map_err(|_| "is more than this machine can address".into())
+}
+
+fn parse_bounded_duration(flag: &Flag, text: &str) -> Result<Option<Duration>, String> {
+    let Kind::Duration { min, max, or_off } = flag.kind else { unreachable!("{} takes no duration", flag.name) };
+    match parse_duration(text) {
+        Some(duration) if (min..=max).contains(&duration) => Ok(Some(duration)),
+        None if or_off && text == "off" => Ok(None),
+        _ => Err(is_not(flag)),
+    }
+}
+
+fn parse_listen(flag: &Flag, text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| is_not(flag))
+}
+
+fn parse_backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
+    text.parse().map_err(|why: super::InvalidBackendUrl| why.to_string())
+}
+
+fn parse_network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| is_not(flag))
+}
+
+fn parse_filter(flag: &Flag, text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!("{}: {why}", is_not(flag))),
+    }
+}
+
+fn parse_code(flag: &Flag, text: &str) -> Result<CloseCode, String> {
+    text.parse().ok().and_then(CloseCode::new).ok_or_else(|| is_not(flag))
+}
+
+/// An item of `--ambiguous`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Eof,
+    Codeless,
+    Code(CloseCode),
+}
+
+impl End {
+    fn code(self) -> Option<CloseCode> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Eof | Self::Codeless => None,
+        }
+    }
+}
+
+fn parse_end(flag: &Flag, text: &str) -> Result<End, String> {
+    match text {
+        "eof" => Ok(End::Eof),
+        "codeless" => Ok(End::Codeless),
+        code => parse_code(flag, code).map(End::Code),
+    }
+}
