@@ -54,6 +54,11 @@ impl Display {
         self.say(&(back + &table))
     }
 
+    /// Brings a table on the terminal up to date; prints nothing elsewhere.
+    pub(super) fn redraw(&mut self, snapshot: &Snapshot) -> io::Result<()> {
+        if self.terminal { self.draw(snapshot) } else { Ok(()) }
+    }
+
     /// Prints text that stays.
     pub(super) fn say(&self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();

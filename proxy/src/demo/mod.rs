@@ -34,8 +34,8 @@ pub struct Options {
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub run_for: Option<Duration>,
 
-    /// Number of WebSocket clients (1 to 1000)
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Number of WebSocket clients (1 to 400: the proxy needs two of the customary 1024 file descriptors for each)
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=400))]
     pub clients: u32,
 
     /// Messages a second that each client sends (1 to 1000)

@@ -40,11 +40,19 @@ impl Cast {
     /// Starts everything, in the order in which it depends on each other.
     async fn gather(options: &Options) -> io::Result<Self> {
         let fleet = Fleet::start(options.backends).await?;
-        let proxy = Proxy::start(fleet.addresses()).await?;
-        let mut clients = Vec::new();
-        for id in 0..options.clients {
-            clients.push(Client::connect(id, proxy.address).await?);
-        }
+        let mut proxy = Proxy::start(fleet.addresses()).await?;
+        let address = proxy.address;
+        let connected = async {
+            let mut clients = Vec::new();
+            for id in 0..options.clients {
+                clients.push(Client::connect(id, address).await?);
+            }
+            Ok(clients)
+        };
+        let clients = tokio::select! {
+            clients = connected => clients,
+            broken = proxy.watch() => Err(broken),
+        }?;
         Ok(Self { fleet, proxy, clients })
     }
 
@@ -83,7 +91,7 @@ impl Cast {
             broken => broken,
         };
         let mut end = Snapshot { elapsed, ..scene.snapshot() };
-        display.draw(&end)?;
+        display.redraw(&end)?;
         end.totals.settle();
         display.say(&summary(&end))?;
         proxy.stop().await;
