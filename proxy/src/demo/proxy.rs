@@ -115,7 +115,8 @@ impl Log {
 
 fn listening_address(line: &str) -> Option<SocketAddr> {
     let event: Value = serde_json::from_str(line).ok()?;
-    let fields = event.get("fields")?;
+    // Flattened or not, as the log's formatter has it.
+    let fields = event.get("fields").unwrap_or(&event);
     (fields.get("message")? == "listening").then(|| fields.get("addr")?.as_str()?.parse().ok())?
 }
 
@@ -127,6 +128,8 @@ mod tests {
     fn the_address_is_read_from_the_listening_line_only() {
         let line = r#"{"level":"INFO","fields":{"message":"listening","addr":"127.0.0.1:4711"},"target":"t"}"#;
         assert_eq!(listening_address(line), Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        let flat = r#"{"level":"INFO","message":"listening","addr":"127.0.0.1:4711","target":"t"}"#;
+        assert_eq!(listening_address(flat), Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
         assert_eq!(listening_address(&line.replace("listening", "draining")), None);
         assert_eq!(listening_address(&line.replace("127.0.0.1:4711", "here")), None);
         assert_eq!(listening_address("not JSON"), None);
