@@ -161,7 +161,7 @@ async fn time_up(run_for: Option<Duration>) {
 
 fn introduction(options: &Options, proxy: &Proxy, seed: u64) -> String {
     format!(
-        "Proxy {} (process {}) in front of {} echo backends; {} clients send {} messages a second each.\n\
+        "Proxy: {} (process {}). Echo backends: {}. Clients: {}, sending {} messages a second each.\n\
          About every {:?} a backend is killed; it is back {:?} later. Seed {seed}. Ctrl-C ends the demo.\n\n",
         proxy.address,
         proxy.process,
