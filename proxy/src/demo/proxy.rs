@@ -108,6 +108,9 @@ impl Log {
     }
 
     fn complaint(&self, what: &str) -> io::Error {
+        if self.last.is_empty() {
+            return io::Error::other(format!("{what}; its log is empty"));
+        }
         let lines: String = self.last.iter().map(|line| format!("\n  {line}")).collect();
         io::Error::other(format!("{what}; the end of its log:{lines}"))
     }
