@@ -24,6 +24,8 @@ enum Command {
     Serve(config::Args),
     /// Show it: a proxy, echo backends that are killed, and clients that do not notice.
     Demo(demo::Options),
+    #[command(flatten)]
+    DemoPart(demo::Part),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
             Err(problems) => refuse(&problems),
         },
         Command::Demo(options) => demo::run(options),
+        Command::DemoPart(part) => demo::run_part(part),
     }
 }
 
