@@ -88,6 +88,28 @@ async fn a_backends_refusal_is_the_clients_answer() {
 }
 
 #[tokio::test]
+async fn frames_behind_a_refused_handshake_are_no_second_request() {
+    let backend = Fake::says("HTTP/1.1 404 Nope\r\nContent-Length: 2\r\n\r\nno").await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let (mut client, head) = edge.ask(&(handshake("/", "") + "\u{1}frames")).await;
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    assert_eq!(field(&head, "connection"), Some("close"));
+    assert_eq!(read_rest(&mut client).await, "no");
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_about_the_client_is_kept() {
+    let backend = Fake::echo("").await;
+    let mut config = config(&[backend.addr]);
+    config.trust_forwarded = vec!["127.0.0.0/8".parse().unwrap()];
+    let edge = Edge::new(config).await;
+    edge.ask(&handshake("/", "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-Proto: https\r\n")).await;
+    let head = &backend.heads()[0];
+    assert!(head.contains("X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{head}");
+    assert_eq!(field(head, "x-forwarded-proto"), Some("https"));
+}
+
+#[tokio::test]
 async fn bad_handshakes_are_told_what_is_wrong() {
     let backend = Fake::echo("").await;
     let edge = Edge::over(&[backend.addr]).await;

@@ -89,13 +89,14 @@ async fn a_slow_backend_that_has_the_handshake_is_not_given_up_for_another() {
 
 #[tokio::test]
 async fn a_bad_101_is_a_failed_dial() {
-    fn bad(change: fn(String) -> String) -> impl Future<Output = Fake> {
+    type Change = fn(String) -> String;
+    fn bad(change: Change) -> impl Future<Output = Fake> {
         Fake::new(move |mut stream, head| async move {
             let _ = stream.write_all(change(switching(&head, "")).as_bytes()).await;
             read_rest(&mut stream).await;
         })
     }
-    let changes: [(fn(String) -> String, &str); 6] = [
+    let changes: [(Change, &str); 6] = [
         (|good| good.replace("Accept: ", "Accept: x"), "wrong Sec-WebSocket-Accept"),
         (|good| good.replace("Upgrade: websocket", "Upgrade: h2c"), "no Upgrade"),
         (|good| good.replace("Connection: Upgrade", "Connection: x"), "no Connection"),

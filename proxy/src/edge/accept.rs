@@ -12,7 +12,7 @@ use tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
 
 use super::headers::{self, Peer};
-use super::refusal::{Refusal, ReplyBody, upgrade_to_websocket};
+use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
 use super::{EdgeContext, SessionSlot, upgrade};
 use crate::pool::{Attached, FirstAttachError, KeptHandshake};
 
@@ -112,9 +112,7 @@ fn pass_on((mut response, backend): (Response<Incoming>, String), peer: SocketAd
     if let Some(version) = response.headers().get(header::SEC_WEBSOCKET_VERSION) {
         headers.insert(header::SEC_WEBSOCKET_VERSION, version.clone());
     }
-    if status == StatusCode::UPGRADE_REQUIRED {
-        upgrade_to_websocket(&mut headers);
-    }
     *response.headers_mut() = headers;
+    close_after_handshake(&mut response);
     response.map(Either::Right)
 }

@@ -134,6 +134,8 @@ fn log_failure(peer: SocketAddr, error: &hyper::Error) {
         tracing::info!(%peer, status, reason = %error, "handshake refused");
     } else if error.is_parse() {
         tracing::info!(%peer, status = StatusCode::BAD_REQUEST.as_u16(), reason = %error, "handshake refused");
+    } else if error.is_timeout() {
+        tracing::info!(%peer, reason = "no handshake in time", "connection closed");
     } else {
         tracing::debug!(%peer, reason = %error, "the client went away before its session began");
     }

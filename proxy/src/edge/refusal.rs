@@ -60,18 +60,17 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         match self {
-            // RFC 9110 15.5.22: a 426 says what to upgrade to.
             Self::NotWebSocket => upgrade_to_websocket(headers),
             Self::Version => {
-                upgrade_to_websocket(headers);
                 headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
             Self::Full | Self::NoBackend(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Self::Bad(_) | Self::TooLarge | Self::Draining => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
+            Self::Bad(_) | Self::TooLarge | Self::Draining => {}
+        }
+        if *self != Self::NotWebSocket {
+            close_after_handshake(&mut response);
         }
         response
     }
@@ -95,6 +94,18 @@ impl fmt::Display for Refusal {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes a refused handshake the last request of its connection: what a hasty client sent behind it are frames, not
+/// another request. A 426 says what to upgrade to (RFC 9110 15.5.22).
+pub(super) fn close_after_handshake<B>(response: &mut Response<B>) {
+    let upgrade = response.status() == StatusCode::UPGRADE_REQUIRED;
+    let headers = response.headers_mut();
+    let connection = if upgrade { "Upgrade, close" } else { "close" };
+    if upgrade {
+        upgrade_to_websocket(headers);
+    }
+    headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
 }
 
 /// Marks an answer as one about WebSocket: a 101 or a 426.

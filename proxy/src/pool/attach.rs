@@ -100,8 +100,9 @@ impl Pool {
     }
 
     /// One round over all candidates in the order of `--reattach-order`, each once. `last` is the backend that the
-    /// session was on. A candidate may take `--connect-timeout`, besides the time in its queue; that is left when the
-    /// dials before it fail. The new leg agreed to the session's subprotocol, and to no extension.
+    /// session was on. A candidate may take `--connect-timeout`, and an equal share of that for its TCP connection, as
+    /// others are left; besides the time in its queue, which is given up when a dial before it fails. The new leg
+    /// agreed to the session's subprotocol, and to no extension.
     ///
     /// # Errors
     /// See [`ReattachError`]. Dropping the future closes what was begun.
@@ -114,8 +115,9 @@ impl Pool {
         let rank = |id| reattach_rank(self.reattach_order, last, id);
         let mut round = Round::new(self.ids().filter(|id| rank(*id).is_some()).count());
         while let Some(mut lease) = self.pick(|id| rank(id).filter(|_| round.is_left(id))) {
+            let left = round.left();
             round.begin(lease.backend().id);
-            match self.reattach_to(&mut lease, handshake, session).await {
+            match self.reattach_to(&mut lease, handshake, session, left).await {
                 Ok(leg) => return Ok(leg.attached(lease)),
                 Err(error) => round.failed(lease.backend(), &error),
             }
@@ -131,12 +133,14 @@ impl Pool {
         lease: &mut Lease,
         handshake: &KeptHandshake,
         session: &SessionHeaders,
+        left: usize,
     ) -> Result<Leg, DialError> {
         let upstream = handshake.request(session, Extensions::new());
         let backend = lease.backend().clone();
         let place = self.queue(&backend).await?;
-        let by = Instant::now() + self.connect_timeout;
-        let dialled = self.dial_now(lease, upstream, Limits { connect: by, answer: by }).await;
+        let answer = Instant::now() + self.connect_timeout;
+        let limits = Limits { connect: dial::share(answer, left), answer };
+        let dialled = self.dial_now(lease, upstream, limits).await;
         drop(place);
         match dialled? {
             Dialled::Leg(leg) if leg.subprotocol.as_deref() == handshake.subprotocol() => Ok(leg),

@@ -15,6 +15,8 @@ use super::{Pool, locked};
 
 /// How long a failed probe speaks for legs that end after it began.
 const DYING_LASTS: Duration = Duration::from_secs(1);
+/// Time between the starts of two probes of a backend, at least: 50 a second are no load, and nobody waits long.
+const SPACING: Duration = Duration::from_millis(20);
 /// How long a backend that answered a probe with 101 may take to close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// Whether a backend is proven to be dying.
@@ -32,6 +34,7 @@ pub(super) struct Probes(Mutex<Option<Probe>>);
 
 #[derive(Clone, Debug)]
 struct Probe {
+    /// When it begins: now, or shortly.
     started: Instant,
     /// The verdict and when it was found; `None` while in flight.
     result: watch::Receiver<Option<(Verdict, Instant)>>,
@@ -86,18 +89,20 @@ impl Backend {
                 return probe.clone();
             }
         }
-        latest.insert(self.start_probe(handshake.probe(), timeout)).clone()
+        let now = Instant::now();
+        let start = latest.as_ref().map_or(now, |last| now.max(last.started + SPACING));
+        latest.insert(self.start_probe(start, handshake.probe(), timeout)).clone()
     }
 
     /// A task of its own: those who ask may go away.
-    fn start_probe(self: &Arc<Self>, upstream: Upstream, timeout: Duration) -> Probe {
+    fn start_probe(self: &Arc<Self>, started: Instant, upstream: Upstream, timeout: Duration) -> Probe {
         let (sender, result) = watch::channel(None);
-        let started = Instant::now();
         let backend = self.clone();
         tokio::spawn(async move {
+            tokio::time::sleep_until(started.into()).await;
             let answer = handshake(&backend, upstream, timeout).await;
             let verdict = judge(&answer);
-            tracing::info!(backend = %backend.url, ?verdict, outcome = %describe(&answer), "probed");
+            log(&backend, verdict, &answer);
             sender.send_replace(Some((verdict, Instant::now())));
             if let Ok(Answer::Switched(_, stream, _)) = answer {
                 close(stream).await;
@@ -128,6 +133,15 @@ fn judge_status(status: StatusCode) -> Verdict {
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Verdict::Dying,
         _ => Verdict::Healthy,
+    }
+}
+
+/// A healthy backend may be asked often: its handlers may end without a Close all the time.
+fn log(backend: &Backend, verdict: Verdict, answer: &Result<Answer, DialError>) {
+    let outcome = describe(answer);
+    match verdict {
+        Verdict::Dying => tracing::info!(backend = %backend.url, outcome, "the probe found the backend dying"),
+        Verdict::Healthy => tracing::debug!(backend = %backend.url, outcome, "the probe found the backend healthy"),
     }
 }
 
