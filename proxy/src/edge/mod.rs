@@ -1,1 +1,153 @@
-//! edge
+//! The data port: takes a client's connection, answers its handshake, and hands over both legs as plain streams.
+//!
+//! HTTP ends here. What lies behind the handshake, on either side, goes to the session untouched.
+
+mod accept;
+mod headers;
+mod refusal;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::Config;
+use crate::pool::Pool;
+use crate::session::Start;
+use accept::Accepted;
+use refusal::Refusal;
+
+/// How long a client may take for a request head, and may keep an idle connection open.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a refused client may take to read its answer and close.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+/// How much a refused client may still send meanwhile.
+const LINGER_BYTES: u64 = 1 << 20;
+
+/// Begins a session: spawns its task. Called once the client has its 101 and both legs are plain streams.
+pub type StartSession = Box<dyn Fn(Start) + Send + Sync>;
+
+/// What all connections of the data port share.
+pub struct EdgeContext {
+    config: Arc<Config>,
+    pool: Arc<Pool>,
+    start: StartSession,
+    slots: Arc<Semaphore>,
+    draining: AtomicBool,
+}
+
+impl fmt::Debug for EdgeContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EdgeContext")
+            .field("slots", &self.slots)
+            .field("draining", &self.draining)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session's place among `--max-sessions`, from its handshake on; given back when dropped.
+#[derive(Debug)]
+pub struct SessionSlot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl EdgeContext {
+    /// An edge that attaches sessions through `pool` and begins them with `start`.
+    #[must_use]
+    pub fn new(config: Arc<Config>, pool: Arc<Pool>, start: StartSession) -> Self {
+        let slots = Arc::new(Semaphore::new(config.max_sessions.min(Semaphore::MAX_PERMITS)));
+        Self { config, pool, start, slots, draining: AtomicBool::new(false) }
+    }
+
+    /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn take_slot(&self) -> Result<SessionSlot, Refusal> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::Draining);
+        }
+        let permit = self.slots.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
+        Ok(SessionSlot { _permit: permit })
+    }
+}
+
+/// Serves one client connection up to its handshake's answer. With a 101 it hands the session over and is done; its
+/// memory is not the session's. Dropping the future closes the connection and a backend leg that was begun for it.
+pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Arc<EdgeContext>) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "the connection was gone before it was served");
+        return;
+    }
+    let accepted: Arc<Mutex<Option<Accepted>>> = Arc::default();
+    let service = service_fn(|request| {
+        let (context, accepted) = (context.clone(), accepted.clone());
+        async move {
+            let (response, session) = accept::answer(&context, peer, request).await;
+            *accepted.lock().unwrap_or_else(PoisonError::into_inner) = session;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut connection = http(&context.config).serve_connection(TokioIo::new(stream), service);
+    let served = (&mut connection).await;
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (served, accepted) {
+        (Ok(()), Some(Accepted { attached, handshake, slot, id })) => {
+            let client_leftover = parts.read_buf;
+            (context.start)(Start { client: stream, client_leftover, peer, attached, handshake, id, slot });
+        }
+        (Ok(()), None) => linger(stream).await,
+        (Err(error), _) => {
+            log_failure(peer, &error);
+            linger(stream).await;
+        }
+    }
+}
+
+fn http(config: &Config) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(config.max_handshake_bytes)
+        .preserve_header_case(true);
+    http
+}
+
+/// hyper has answered what it could not parse; the log line is ours.
+fn log_failure(peer: SocketAddr, error: &hyper::Error) {
+    if error.is_parse_too_large() {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16();
+        tracing::info!(%peer, status, reason = %error, "handshake refused");
+    } else if error.is_parse() {
+        tracing::info!(%peer, status = StatusCode::BAD_REQUEST.as_u16(), reason = %error, "handshake refused");
+    } else if error.is_timeout() {
+        tracing::info!(%peer, reason = "no handshake in time", "connection closed");
+    } else {
+        tracing::debug!(%peer, reason = %error, "the client went away before its session began");
+    }
+}
+
+/// Lets the client read its answer: closing a socket that has unread bytes resets the connection, and a reset takes
+/// the answer with it (RFC 9112 9.6).
+async fn linger(mut stream: TcpStream) {
+    let drain = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it, the connection is over.
+    let _ = tokio::time::timeout(LINGER_TIME, drain).await;
+}

@@ -1,0 +1,118 @@
+//! From a client's request to its answer: a 101 with a backend leg behind it, or a refusal.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request;
+use hyper::{Request, Response, StatusCode};
+use tungstenite::handshake::derive_accept_key;
+use uuid::Uuid;
+
+use super::headers::{self, Peer};
+use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
+use super::{EdgeContext, SessionSlot, upgrade};
+use crate::pool::{Attached, FirstAttachError, KeptHandshake};
+
+/// A session whose backend leg is there and whose client is being sent its 101.
+pub(super) struct Accepted {
+    pub(super) attached: Attached,
+    pub(super) handshake: KeptHandshake,
+    pub(super) slot: SessionSlot,
+    pub(super) id: Uuid,
+}
+
+/// Answers a request. With a 101 comes the session that is to begin when the client has it.
+pub(super) async fn answer(
+    context: &EdgeContext,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> (Response<ReplyBody>, Option<Accepted>) {
+    let accepted = match begin(context, peer.ip(), request).await {
+        Ok(accepted) => accepted,
+        Err(Refused::ByUs(refusal)) => {
+            refusal.log(peer);
+            return (refusal.response(), None);
+        }
+        Err(Refused::ByBackend(response)) => return (pass_on(*response, peer), None),
+    };
+    let (accept, mut accepted) = accepted;
+    (switching(&accept, &mut accepted.attached), Some(accepted))
+}
+
+enum Refused {
+    ByUs(Refusal),
+    ByBackend(Box<(Response<Incoming>, String)>),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::ByUs(refusal)
+    }
+}
+
+impl From<FirstAttachError> for Refused {
+    fn from(error: FirstAttachError) -> Self {
+        match error {
+            FirstAttachError::NoBackend(why) => Self::ByUs(Refusal::NoBackend(why)),
+            FirstAttachError::Refused(response, backend) => {
+                Self::ByBackend(Box::new((*response, backend.url.to_string())))
+            }
+        }
+    }
+}
+
+/// Gives the Sec-WebSocket-Accept for the client's key, and the session.
+async fn begin(
+    context: &EdgeContext,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Result<(HeaderValue, Accepted), Refused> {
+    let key = upgrade::check(&request)?;
+    let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
+    let slot = context.take_slot()?;
+    let (mut head, _) = request.into_parts();
+    head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let mut handshake = keep(context, peer, &head)?;
+    let attached = context.pool.first_attach(&handshake, &head.extensions).await?;
+    handshake.agree_on(attached.subprotocol.clone());
+    Ok((accept, Accepted { attached, handshake, slot, id: Uuid::now_v7() }))
+}
+
+fn keep(context: &EdgeContext, peer: IpAddr, head: &request::Parts) -> Result<KeptHandshake, Refusal> {
+    let ip = peer.to_canonical();
+    let trusted = context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let headers = headers::upstream(&head.headers, Peer { ip, trusted });
+    KeptHandshake::new(target, &headers, context.config.max_handshake_bytes).map_err(|_| Refusal::TooLarge)
+}
+
+/// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, no extension.
+fn switching(accept: &HeaderValue, attached: &mut Attached) -> Response<ReplyBody> {
+    let backend = std::mem::take(&mut attached.response.headers);
+    let mut headers = headers::downstream(&backend);
+    headers.remove(header::CONTENT_LENGTH);
+    upgrade_to_websocket(&mut headers);
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.clone());
+    let mut response = Response::new(Either::Left(Full::new(Bytes::new())));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    // How the backend spelled the names of its fields.
+    *response.extensions_mut() = std::mem::take(&mut attached.response.extensions);
+    response
+}
+
+/// A backend's refusal as the client's answer: status, end-to-end fields, and the body as it comes.
+fn pass_on((mut response, backend): (Response<Incoming>, String), peer: SocketAddr) -> Response<ReplyBody> {
+    let status = response.status();
+    tracing::info!(%peer, status = status.as_u16(), reason = %format_args!("refused by {backend}"), "handshake refused");
+    let mut headers: HeaderMap = headers::downstream(response.headers());
+    if let Some(version) = response.headers().get(header::SEC_WEBSOCKET_VERSION) {
+        headers.insert(header::SEC_WEBSOCKET_VERSION, version.clone());
+    }
+    *response.headers_mut() = headers;
+    close_after_handshake(&mut response);
+    response.map(Either::Right)
+}

@@ -1,0 +1,282 @@
+//! Which header fields pass through the proxy, and which are its own.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Fields about one hop even where Connection does not name them (RFC 9110 7.6.1), besides `proxy-*`.
+const HOP_BY_HOP: [HeaderName; 5] =
+    [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
+
+/// The proxy's own part of a WebSocket handshake, made anew on each leg (RFC 6455 4.1, 4.2.2). Extensions are a
+/// matter between neighbours too (RFC 6455 9.1), and none is offered to backends.
+const OWN_HANDSHAKE: [HeaderName; 4] = [
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+];
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer {
+    /// Its address.
+    pub(super) ip: IpAddr,
+    /// Whether what it says about those before it is believed (`--trust-forwarded`).
+    pub(super) trusted: bool,
+}
+
+/// The headers that backends get for a client's handshake: all end-to-end ones as they came and in their order, then
+/// X-Forwarded-* and Forwarded (RFC 7239).
+pub(super) fn upstream(client: &HeaderMap, peer: Peer) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(client.keys_len() + 8);
+    let named = named_by_connection(client);
+    for (name, value) in client {
+        let one_hop = *name != header::HOST && is_one_hop(name, &named);
+        let body = *name == header::CONTENT_LENGTH;
+        if !one_hop && !body && !is_reserved(name) && !OWN_HANDSHAKE.contains(name) && !is_forwarded(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    add_forwarded(&mut headers, client, peer, &named);
+    headers
+}
+
+/// The headers of a backend's answer that the client gets.
+pub(super) fn downstream(backend: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(backend.keys_len() + 4);
+    let named = named_by_connection(backend);
+    for (name, value) in backend {
+        if !is_one_hop(name, &named) && !is_reserved(name) && !OWN_HANDSHAKE.contains(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+fn is_one_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
+    let text = name.as_str();
+    HOP_BY_HOP.contains(name) || text == "keep-alive" || text.starts_with("proxy-") || named.contains(name)
+}
+
+/// `Tideover-*` is between the proxy and its backends. An underscore passes for a dash with CGI-like servers.
+fn is_reserved(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().strip_prefix(b"tideover").is_some_and(|rest| matches!(rest.first(), Some(b'-' | b'_')))
+}
+
+fn is_forwarded(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text == "forwarded"
+        || ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"].iter().any(|own| same(own, text))
+}
+
+/// Whether two names are the same but for underscores in place of dashes.
+fn same(own: &str, name: &str) -> bool {
+    own.len() == name.len() && own.bytes().zip(name.bytes()).all(|(a, b)| a == b || (a == b'-' && b == b'_'))
+}
+
+/// Says who the client is. What a trusted peer says is kept: its lists get one more element, its protocol and host
+/// stay, for they are the first client's.
+fn add_forwarded(headers: &mut HeaderMap, client: &HeaderMap, peer: Peer, named: &[HeaderName]) {
+    let said = |name: &HeaderName| -> Vec<HeaderValue> {
+        if !peer.trusted || named.contains(name) {
+            return Vec::new();
+        }
+        client.get_all(name).iter().cloned().collect()
+    };
+    let host = client.get(header::HOST).and_then(|host| host.to_str().ok());
+    let mut extend = |name: HeaderName, element: String| {
+        let value = HeaderValue::try_from(element).expect("addresses and quoted hosts are header values");
+        for value in said(&name).into_iter().chain([value]) {
+            headers.append(&name, value);
+        }
+    };
+    extend(X_FORWARDED_FOR, peer.ip.to_string());
+    extend(header::FORWARDED, forwarded_element(peer.ip, host));
+    for (name, own) in [(X_FORWARDED_PROTO, Some("http")), (X_FORWARDED_HOST, host)] {
+        match said(&name).into_iter().next() {
+            Some(value) => drop(headers.insert(name, value)),
+            None => own.and_then(|own| own.parse().ok()).map_or((), |value| drop(headers.insert(name, value))),
+        }
+    }
+}
+
+/// One element of Forwarded (RFC 7239 4): a v6 address in brackets and quoted (6), a host quoted if it is no token.
+fn forwarded_element(ip: IpAddr, host: Option<&str>) -> String {
+    let mut element = match ip {
+        IpAddr::V4(ip) => format!("for={ip};proto=http"),
+        IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=http"),
+    };
+    if let Some(host) = host {
+        let token = !host.is_empty() && host.bytes().all(is_token_byte);
+        let host = if token { host.to_owned() } else { quoted(host) };
+        write!(element, ";host={host}").expect("a string takes all");
+    }
+    element
+}
+
+/// A quoted-string (RFC 9110 5.6.4).
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// RFC 9110 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V4: Peer = Peer { ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), trusted: false };
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).fold(
+            HeaderMap::new(),
+            |mut headers, (name, value): (_, HeaderValue)| {
+                headers.append(name, value);
+                headers
+            },
+        )
+    }
+
+    fn lines(headers: &HeaderMap) -> Vec<String> {
+        headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    const SET: [&str; 4] = [
+        "x-forwarded-for: 192.0.2.7",
+        "forwarded: for=192.0.2.7;proto=http;host=chat.example",
+        "x-forwarded-proto: http",
+        "x-forwarded-host: chat.example",
+    ];
+
+    fn check(client: &[(&str, &str)], passed: &[&str]) {
+        let client: Vec<_> = [("host", "chat.example")].iter().chain(client).copied().collect();
+        let expected: Vec<_> = ["host: chat.example"].iter().chain(passed).chain(&SET).copied().collect();
+        assert_eq!(lines(&upstream(&map(&client), V4)), expected);
+    }
+
+    #[test]
+    fn end_to_end_fields_pass_in_order_and_with_all_their_values() {
+        check(
+            &[("cookie", "a=1"), ("origin", "http://x"), ("cookie", "b=2"), ("sec-websocket-protocol", "v1, v2")],
+            &["cookie: a=1", "cookie: b=2", "origin: http://x", "sec-websocket-protocol: v1, v2"],
+        );
+    }
+
+    #[test]
+    fn hop_by_hop_fields_and_those_named_by_connection_are_dropped() {
+        check(
+            &[
+                ("connection", "keep-alive, Upgrade, X-Secret"),
+                ("connection", "x-other"),
+                ("x-secret", "1"),
+                ("x-other", "1"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-authorization", "Basic x"),
+                ("proxy-connection", "keep-alive"),
+                ("te", "trailers"),
+                ("trailer", "x"),
+                ("transfer-encoding", "identity"),
+                ("upgrade", "websocket"),
+                ("content-length", "0"),
+                ("accept", "*/*"),
+            ],
+            &["accept: */*"],
+        );
+    }
+
+    #[test]
+    fn connection_cannot_take_the_host_or_our_own_fields_away() {
+        check(&[("connection", "upgrade, host, x-forwarded-for, forwarded")], &[]);
+    }
+
+    #[test]
+    fn the_handshake_of_the_client_leg_stays_on_it() {
+        check(
+            &[
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-extensions", "permessage-deflate"),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn reserved_names_are_stripped_however_spelled() {
+        check(
+            &[("Tideover-Session", "1"), ("tideover_epoch", "1"), ("TIDEOVER-Next_Seq", "1"), ("tideovers", "mine")],
+            &["tideovers: mine"],
+        );
+    }
+
+    #[test]
+    fn what_strangers_say_about_others_is_dropped() {
+        check(
+            &[
+                ("x-forwarded-for", "10.0.0.1"),
+                ("x_forwarded_for", "10.0.0.1"),
+                ("X-Forwarded_Proto", "https"),
+                ("x-forwarded-host", "evil"),
+                ("forwarded", "for=10.0.0.1"),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn what_a_trusted_peer_says_is_kept() {
+        let client = map(&[
+            ("host", "[::1]:8080"),
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=198.51.100.1"),
+        ]);
+        let peer = Peer { ip: "2001:db8::7".parse().unwrap(), trusted: true };
+        assert_eq!(
+            lines(&upstream(&client, peer)),
+            [
+                "host: [::1]:8080",
+                "x-forwarded-for: 198.51.100.1",
+                "x-forwarded-for: 2001:db8::7",
+                "forwarded: for=198.51.100.1",
+                "forwarded: for=\"[2001:db8::7]\";proto=http;host=\"[::1]:8080\"",
+                "x-forwarded-proto: https",
+                "x-forwarded-host: [::1]:8080",
+            ]
+        );
+    }
+
+    #[test]
+    fn answers_keep_their_fields_but_those_of_the_hop() {
+        let backend = map(&[
+            ("connection", "upgrade, x-hop"),
+            ("upgrade", "websocket"),
+            ("x-hop", "1"),
+            ("sec-websocket-accept", "x"),
+            ("tideover-ack", "explicit"),
+            ("set-cookie", "a=1"),
+            ("sec-websocket-protocol", "v1"),
+            ("set-cookie", "b=2"),
+        ]);
+        assert_eq!(lines(&downstream(&backend)), ["set-cookie: a=1", "set-cookie: b=2", "sec-websocket-protocol: v1"]);
+    }
+
+    #[test]
+    fn quotes_in_a_host_are_escaped() {
+        assert_eq!(quoted(r#"a"b\c"#), r#""a\"b\\c""#);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the proxy itself says to a handshake that leads to no session.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+
+/// Body of an answer to a client: our own text, or a backend's body as it comes.
+pub(super) type ReplyBody = Either<Full<Bytes>, Incoming>;
+
+/// Why the proxy refuses a request. What a backend refuses is not among these.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Not a WebSocket handshake at all.
+    NotWebSocket,
+    /// A bad one; says what is wrong and where that is written.
+    Bad(&'static str),
+    /// Another version of the protocol (RFC 6455 4.4).
+    Version,
+    /// Larger than `--max-handshake-bytes`.
+    TooLarge,
+    /// `--max-sessions` are live.
+    Full,
+    /// The proxy is about to end.
+    Draining,
+    /// No backend took it; the text is for the log.
+    NoBackend(String),
+}
+
+impl Refusal {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Full | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What the client reads.
+    fn text(&self) -> &'static str {
+        match self {
+            Self::NotWebSocket => "only WebSocket handshakes are served here (RFC 6455 section 4.2.1)",
+            Self::Bad(what) => what,
+            Self::Version => "Sec-WebSocket-Version must be 13 (RFC 6455 section 4.4)",
+            Self::TooLarge => "the handshake is too large",
+            Self::Full => "too many sessions",
+            Self::Draining => "shutting down",
+            Self::NoBackend(_) => "no backend is available",
+        }
+    }
+
+    pub(super) fn response(&self) -> Response<ReplyBody> {
+        let mut response = Response::new(Either::Left(Full::new(Bytes::from(format!("{}\n", self.text())))));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match self {
+            Self::NotWebSocket => upgrade_to_websocket(headers),
+            Self::Version => {
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            Self::Full | Self::NoBackend(_) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Bad(_) | Self::TooLarge | Self::Draining => {}
+        }
+        if *self != Self::NotWebSocket {
+            close_after_handshake(&mut response);
+        }
+        response
+    }
+
+    /// One line a refused handshake. What is our side's fault is a warning.
+    pub(super) fn log(&self, peer: SocketAddr) {
+        let status = self.status().as_u16();
+        if self.status().is_server_error() {
+            tracing::warn!(%peer, status, reason = %self, "handshake refused");
+        } else {
+            tracing::info!(%peer, status, reason = %self, "handshake refused");
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())?;
+        match self {
+            Self::NoBackend(why) => write!(f, ": {why}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes a refused handshake the last request of its connection: what a hasty client sent behind it are frames, not
+/// another request. A 426 says what to upgrade to (RFC 9110 15.5.22).
+pub(super) fn close_after_handshake<B>(response: &mut Response<B>) {
+    let upgrade = response.status() == StatusCode::UPGRADE_REQUIRED;
+    let headers = response.headers_mut();
+    let connection = if upgrade { "Upgrade, close" } else { "close" };
+    if upgrade {
+        upgrade_to_websocket(headers);
+    }
+    headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
+}
+
+/// Marks an answer as one about WebSocket: a 101 or a 426.
+pub(super) fn upgrade_to_websocket(headers: &mut hyper::HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+}

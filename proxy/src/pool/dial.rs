@@ -1,0 +1,165 @@
+//! One dial: TCP, the HTTP exchange, and the check of the backend's 101.
+
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap, HeaderName};
+use hyper::http::response;
+use hyper::{Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use super::handshake::{Upstream, UpstreamRequest};
+use crate::config::BackendUrl;
+
+/// Bytes that a backend's response head may have. More is a bad handshake.
+const MAX_RESPONSE_HEAD: usize = 64 << 10;
+
+/// Why a dial failed.
+#[derive(Debug)]
+pub(super) enum DialError {
+    /// All handshakes that the backend may have at a time were busy for too long.
+    Queue,
+    /// No TCP connection.
+    Connect(io::Error),
+    /// No TCP connection in time.
+    ConnectTimeout,
+    /// No answer in time.
+    AnswerTimeout,
+    /// The connection ended before an answer.
+    Ended(hyper::Error),
+    /// It answered with something that is not HTTP.
+    NotHttp(hyper::Error),
+    /// It answered 101, but not as RFC 6455 4.1 wants it, or not as the session needs it.
+    BadHandshake(&'static str),
+    /// It answered a re-attach with another status.
+    Status(StatusCode),
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue => f.write_str("too many handshakes are waiting"),
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::ConnectTimeout => f.write_str("no connection in time"),
+            Self::AnswerTimeout => f.write_str("no answer in time"),
+            Self::Ended(error) => write!(f, "ended before an answer: {error}"),
+            Self::NotHttp(error) => write!(f, "no HTTP answer: {error}"),
+            Self::BadHandshake(what) => write!(f, "bad handshake: {what}"),
+            Self::Status(status) => write!(f, "answered {status}"),
+        }
+    }
+}
+
+impl From<hyper::Error> for DialError {
+    fn from(error: hyper::Error) -> Self {
+        if error.is_parse() { Self::NotHttp(error) } else { Self::Ended(error) }
+    }
+}
+
+/// What a backend answered.
+pub(super) enum Answer {
+    /// 101: the response head, the plain stream and what came behind the head.
+    Switched(Box<response::Parts>, TcpStream, Bytes),
+    /// Anything else, with its body still coming.
+    Other(Response<Incoming>),
+}
+
+/// Connects to any address of the backend before `by`. Each one tried may take its share of what is left of the time.
+pub(super) async fn connect(url: &BackendUrl, by: Instant) -> Result<TcpStream, DialError> {
+    let lookup = timeout_at(by, lookup_host((url.host.as_str(), url.port))).await;
+    let addresses: Vec<_> = lookup.map_err(|_| DialError::ConnectTimeout)?.map_err(DialError::Connect)?.collect();
+    let mut failed = DialError::Connect(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
+        match timeout_at(share(by, left), TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true).map_err(DialError::Connect)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => failed = DialError::Connect(error),
+            Err(_) => failed = DialError::ConnectTimeout,
+        }
+    }
+    Err(failed)
+}
+
+/// The end of an equal share of the time until `by` for the first of `left` attempts.
+pub(super) fn share(by: Instant, left: usize) -> Instant {
+    let now = Instant::now();
+    let parts = u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+    now + by.saturating_duration_since(now) / parts
+}
+
+/// Sends the request and takes the answer, which must begin before `by`. Dropping the future closes the connection.
+pub(super) async fn exchange(stream: TcpStream, request: UpstreamRequest, by: Instant) -> Result<Answer, DialError> {
+    let mut http = http1::Builder::new();
+    http.preserve_header_case(true).title_case_headers(true).max_buf_size(MAX_RESPONSE_HEAD);
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
+    // A task of its own: the body of a refusal is still read when this future is done.
+    let connection = tokio::spawn(connection.without_shutdown());
+    let sent = timeout_at(by, sender.send_request(request)).await;
+    let response = sent.map_err(|_| DialError::AnswerTimeout)??;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Answer::Other(response));
+    }
+    let (mut head, _) = response.into_parts();
+    head.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let parts = connection.await.map_err(|_| DialError::BadHandshake("the connection was lost"))??;
+    Ok(Answer::Switched(Box::new(head), parts.io.into_inner(), parts.read_buf))
+}
+
+/// Checks a 101 (RFC 6455 4.1, "the client MUST validate the server's response") and gives its subprotocol.
+pub(super) fn validate(head: &response::Parts, asked: &Expected) -> Result<Option<Box<str>>, DialError> {
+    let headers = &head.headers;
+    let bad = |what| Err(DialError::BadHandshake(what));
+    if head.version != Version::HTTP_11 {
+        return bad("101 needs HTTP/1.1");
+    }
+    if !has_token(headers, &header::UPGRADE, "websocket") {
+        return bad("no Upgrade: websocket");
+    }
+    if !has_token(headers, &header::CONNECTION, "upgrade") {
+        return bad("no Connection: Upgrade");
+    }
+    if only(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(asked.accept.as_bytes()) {
+        return bad("wrong Sec-WebSocket-Accept");
+    }
+    if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        return bad("an extension that was not offered");
+    }
+    let Some(chosen) = only(headers, &header::SEC_WEBSOCKET_PROTOCOL)? else { return Ok(None) };
+    match asked.offered.iter().find(|offered| offered.as_bytes() == chosen) {
+        Some(name) => Ok(Some(name.clone())),
+        None => bad("a subprotocol that was not offered"),
+    }
+}
+
+/// What a 101 is checked against.
+pub(super) struct Expected {
+    accept: String,
+    offered: Vec<Box<str>>,
+}
+
+/// Separates the request from what its answer must match.
+pub(super) fn split(upstream: Upstream) -> (UpstreamRequest, Expected) {
+    (upstream.request, Expected { accept: upstream.accept, offered: upstream.offered })
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, DialError> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(DialError::BadHandshake("a header field that may stand once is repeated"));
+    }
+    Ok(first.map(|value| value.as_bytes().trim_ascii()))
+}
+
+/// Whether the comma-separated lists under `name` have `token`, which is compared without case.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}

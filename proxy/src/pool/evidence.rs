@@ -1,0 +1,156 @@
+//! What the ends of a backend's legs say about the backend.
+//!
+//! Pure: time comes in as an argument. Touched when a leg begins and when it ends, never on the data path.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How old a leg must be for its end to count. A handler that returns at once proves nothing.
+const LEAST_AGE: Duration = Duration::from_secs(1);
+/// How long an end counts.
+const WINDOW: Duration = Duration::from_secs(1);
+/// How many ends are a proof.
+const LEAST_ENDS: usize = 3;
+/// Ends closer together than this are kept as one entry, so that [`WINDOW`] holds at most 101 of them.
+const RESOLUTION: Duration = Duration::from_millis(10);
+
+/// Number of a leg on its backend, from 0 in the order of attaching.
+pub(super) type LegNumber = u64;
+
+/// Ends without a good Close that came at about the same time.
+#[derive(Debug)]
+struct Ends {
+    /// When the first of them came.
+    at: Instant,
+    /// The number that the next leg had then: all legs attached before have a lower one.
+    next_leg: LegNumber,
+    count: usize,
+}
+
+/// The live legs of a backend, and the recent ends without a good Close.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    next_leg: LegNumber,
+    live: BTreeSet<LegNumber>,
+    ends: VecDeque<Ends>,
+}
+
+impl Evidence {
+    /// A leg begins.
+    pub(super) fn attached(&mut self) -> LegNumber {
+        let leg = self.next_leg;
+        self.next_leg += 1;
+        self.live.insert(leg);
+        leg
+    }
+
+    /// A leg is gone, for whatever reason. Does nothing if it already was.
+    pub(super) fn left(&mut self, leg: LegNumber) {
+        self.live.remove(&leg);
+    }
+
+    /// A leg of this `age` ended without a good Close. Counts once.
+    pub(super) fn ended_badly(&mut self, leg: LegNumber, age: Duration, now: Instant) {
+        if !self.live.remove(&leg) || age < LEAST_AGE {
+            return;
+        }
+        self.forget_before(now);
+        match self.ends.back_mut() {
+            Some(last) if now.saturating_duration_since(last.at) < RESOLUTION => last.count += 1,
+            _ => self.ends.push_back(Ends { at: now, next_leg: self.next_leg, count: 1 }),
+        }
+    }
+
+    /// Whether everything that was there is gone: at least three legs ended badly within the last second, and none
+    /// that was attached before the first of these ends is still live.
+    pub(super) fn proves_dying(&mut self, now: Instant) -> bool {
+        self.forget_before(now);
+        let Some(first) = self.ends.front() else { return false };
+        let survivor = self.live.first().is_some_and(|oldest| *oldest < first.next_leg);
+        !survivor && self.ends.iter().map(|ends| ends.count).sum::<usize>() >= LEAST_ENDS
+    }
+
+    fn forget_before(&mut self, now: Instant) {
+        while self.ends.front().is_some_and(|ends| now.saturating_duration_since(ends.at) > WINDOW) {
+            self.ends.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Duration = Duration::from_secs(10);
+    const MS: Duration = Duration::from_millis(1);
+
+    fn with_legs(count: usize) -> (Evidence, Vec<LegNumber>) {
+        let mut evidence = Evidence::default();
+        let legs = (0..count).map(|_| evidence.attached()).collect();
+        (evidence, legs)
+    }
+
+    #[test]
+    fn three_old_legs_that_end_within_a_second_are_a_proof() {
+        let (mut evidence, legs) = with_legs(3);
+        let start = Instant::now();
+        for (leg, ms) in legs.into_iter().zip([0, 400, 900]) {
+            assert!(!evidence.proves_dying(start + ms * MS));
+            evidence.ended_badly(leg, OLD, start + ms * MS);
+        }
+        assert!(evidence.proves_dying(start + 1000 * MS));
+        assert!(!evidence.proves_dying(start + 1001 * MS), "the first of the ends counts no more");
+    }
+
+    #[test]
+    fn a_survivor_speaks_for_the_backend() {
+        let (mut evidence, legs) = with_legs(4);
+        let now = Instant::now();
+        legs[..3].iter().for_each(|leg| evidence.ended_badly(*leg, OLD, now));
+        assert!(!evidence.proves_dying(now));
+        evidence.left(legs[3]);
+        assert!(evidence.proves_dying(now));
+    }
+
+    #[test]
+    fn legs_of_the_restarted_process_are_no_survivors() {
+        let (mut evidence, legs) = with_legs(3);
+        let now = Instant::now();
+        evidence.ended_badly(legs[0], OLD, now);
+        evidence.attached();
+        evidence.ended_badly(legs[1], OLD, now + 50 * MS);
+        evidence.ended_badly(legs[2], OLD, now + 60 * MS);
+        assert!(evidence.proves_dying(now + 60 * MS));
+    }
+
+    #[test]
+    fn short_lived_legs_never_count() {
+        let (mut evidence, legs) = with_legs(100);
+        let now = Instant::now();
+        legs.iter().for_each(|leg| evidence.ended_badly(*leg, 999 * MS, now));
+        assert!(!evidence.proves_dying(now));
+    }
+
+    #[test]
+    fn a_leg_counts_once_and_not_after_it_left() {
+        let (mut evidence, legs) = with_legs(3);
+        let now = Instant::now();
+        for leg in [0, 0, 0, 1] {
+            evidence.ended_badly(legs[leg], OLD, now);
+        }
+        evidence.left(legs[2]);
+        evidence.ended_badly(legs[2], OLD, now);
+        assert!(!evidence.proves_dying(now));
+    }
+
+    #[test]
+    fn ten_thousand_ends_are_kept_in_a_hundred_entries() {
+        let (mut evidence, legs) = with_legs(10_000);
+        let start = Instant::now();
+        for (n, leg) in (0..).zip(legs) {
+            evidence.ended_badly(leg, OLD, start + n * MS / 5);
+        }
+        assert!(evidence.ends.len() <= 101, "{}", evidence.ends.len());
+        assert!(evidence.proves_dying(start + 2000 * MS));
+    }
+}

@@ -1,0 +1,204 @@
+//! The client's handshake as it goes to backends: kept for the life of the session, for re-attaches.
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::Extensions;
+use hyper::{Method, Request, Uri};
+use tungstenite::handshake::client::generate_key;
+use tungstenite::handshake::derive_accept_key;
+
+/// Header fields that a kept handshake may have: what hyper takes from a client (100) and what the edge adds.
+const MAX_FIELDS: usize = 128;
+
+/// A request to a backend; a WebSocket handshake has no body.
+pub(super) type UpstreamRequest = Request<Empty<Bytes>>;
+
+/// What the session protocol adds to a handshake (`Tideover-Session` and the others): nothing yet.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionHeaders {}
+
+/// A handshake is larger than `--max-handshake-bytes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// Everything needed to give the client's handshake to a backend again.
+#[derive(Debug)]
+pub struct KeptHandshake {
+    /// The request head as HTTP/1.1 text, without what is made anew for each backend: Sec-WebSocket-Key and -Version,
+    /// Connection and Upgrade.
+    head: Box<[u8]>,
+    subprotocol: Option<Box<str>>,
+}
+
+impl KeptHandshake {
+    /// Keeps a request for `target` (path and query) with `headers`, which are all that a backend gets to see.
+    ///
+    /// # Errors
+    /// If that is more than `limit` bytes of HTTP/1.1 text, or more than 128 header fields.
+    pub fn new(target: &str, headers: &HeaderMap, limit: usize) -> Result<Self, TooLarge> {
+        let mut head = Vec::with_capacity(1024.min(limit));
+        for part in ["GET ", target, " HTTP/1.1\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
+        for (name, value) in headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        if head.len() > limit || headers.len() > MAX_FIELDS {
+            return Err(TooLarge);
+        }
+        Ok(Self { head: head.into_boxed_slice(), subprotocol: None })
+    }
+
+    /// Remembers what the first backend and the client agreed on. A later backend must agree to the same.
+    pub fn agree_on(&mut self, subprotocol: Option<Box<str>>) {
+        self.subprotocol = subprotocol;
+    }
+
+    /// The subprotocol of the session.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// Bytes that this takes: itself and what it points to. At most `--max-handshake-bytes` twice and 32.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.head.len() + self.subprotocol.as_ref().map_or(0, |name| name.len())
+    }
+
+    /// The handshake for a backend. `spelling` may hold how the client spelled the header names.
+    pub(super) fn request(&self, _session: &SessionHeaders, spelling: Extensions) -> Upstream {
+        let (target, headers) = self.parse();
+        let mut upstream = Upstream::new(target, headers);
+        *upstream.request.extensions_mut() = spelling;
+        upstream
+    }
+
+    /// A handshake that asks only whether there is somebody: for the session's path, but without its query, its
+    /// cookies or anything else that could begin something in the application.
+    pub(super) fn probe(&self) -> Upstream {
+        let (target, kept) = self.parse();
+        let path = Uri::try_from(target.path()).expect("a path of a URI is a URI");
+        let mut headers = HeaderMap::new();
+        if let Some(host) = kept.get(header::HOST) {
+            headers.insert(header::HOST, host.clone());
+        }
+        let agent = concat!("tideover-probe/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        Upstream::new(path, headers)
+    }
+
+    fn parse(&self) -> (Uri, HeaderMap) {
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut parsed = httparse::Request::new(&mut fields);
+        parsed.parse(&self.head).expect("what was kept is a request");
+        let target = parsed.path.and_then(|path| Uri::try_from(path).ok()).expect("what was kept has a target");
+        let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 4);
+        for field in parsed.headers.iter() {
+            let name = HeaderName::try_from(field.name).expect("what was kept has valid names");
+            headers.append(name, HeaderValue::from_bytes(field.value).expect("what was kept has valid values"));
+        }
+        (target, headers)
+    }
+}
+
+/// A handshake on its way to a backend, and what is needed to check the answer.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) request: UpstreamRequest,
+    /// The Sec-WebSocket-Accept that answers our key (RFC 6455 4.2.2).
+    pub(super) accept: String,
+    /// The subprotocols that the client offers.
+    pub(super) offered: Vec<Box<str>>,
+}
+
+impl Upstream {
+    /// Adds our own part of the handshake (RFC 6455 4.1). No extension is offered.
+    fn new(target: Uri, mut headers: HeaderMap) -> Self {
+        let key = generate_key();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(&key).expect("base64 is a header value"));
+        let offered = subprotocols(&headers);
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = target;
+        *request.headers_mut() = headers;
+        Self { request, accept: derive_accept_key(key.as_bytes()), offered }
+    }
+}
+
+fn subprotocols(headers: &HeaderMap) -> Vec<Box<str>> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|name| !name.is_empty()).map(Box::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> KeptHandshake {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "chat.example"),
+            ("cookie", "a=1"),
+            ("cookie", "b=\u{e9}"),
+            ("authorization", "Bearer secret"),
+            ("sec-websocket-protocol", "v2.chat, v1.chat"),
+        ] {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        KeptHandshake::new("/room%20/1?user=a&b", &headers, 1024).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_with_a_key_of_our_own() {
+        let upstream = kept().request(&SessionHeaders::default(), Extensions::new());
+        assert_eq!(upstream.request.uri(), "/room%20/1?user=a&b");
+        let headers = upstream.request.headers();
+        let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(cookies, [b"a=1".as_slice(), "b=\u{e9}".as_bytes()]);
+        assert_eq!(upstream.offered, ["v2.chat".into(), "v1.chat".into()]);
+        assert_eq!(upstream.accept, derive_accept_key(headers[header::SEC_WEBSOCKET_KEY].as_bytes()));
+        assert!(!headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS));
+    }
+
+    #[test]
+    fn each_backend_gets_a_fresh_key() {
+        let accepts = [(); 2].map(|()| kept().request(&SessionHeaders::default(), Extensions::new()).accept);
+        assert_ne!(accepts[0], accepts[1]);
+    }
+
+    #[test]
+    fn a_probe_carries_no_secret() {
+        let probe = kept().probe();
+        assert_eq!(probe.request.uri(), "/room%20/1");
+        let mut names: Vec<_> = probe.request.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let expected = ["connection", "host", "sec-websocket-key", "sec-websocket-version", "upgrade", "user-agent"];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn more_than_the_limit_is_not_kept() {
+        let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static("0123456789"))]);
+        let size = KeptHandshake::new("/", &headers, 1024).unwrap().head.len();
+        assert!(KeptHandshake::new("/", &headers, size).is_ok());
+        assert_eq!(KeptHandshake::new("/", &headers, size - 1).unwrap_err(), TooLarge);
+    }
+
+    #[test]
+    fn memory_counts_what_it_points_to() {
+        let mut kept = kept();
+        let before = kept.memory();
+        kept.agree_on(Some("v2.chat".into()));
+        assert_eq!(kept.memory(), before + 7);
+        assert!(before > kept.head.len());
+    }
+}

@@ -1,0 +1,135 @@
+//! Which backend comes next. Pure: time comes in as an argument.
+
+use std::time::{Duration, Instant};
+
+use super::backend::BackendId;
+use crate::config::ReattachOrder;
+
+/// How long a backend goes to the end of the order after a failed dial, at least.
+const LEAST_DEMOTION: Duration = Duration::from_secs(1);
+
+/// What the choice among backends goes by, besides their live legs.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Row>,
+    turn: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Row {
+    /// The turn at which it was picked last; 0 if never.
+    picked: u64,
+    demoted_until: Option<Instant>,
+}
+
+impl Row {
+    fn demoted(&self, now: Instant) -> bool {
+        self.demoted_until.is_some_and(|until| now < until)
+    }
+}
+
+impl Table {
+    pub(super) fn new(backends: usize) -> Self {
+        Self { rows: vec![Row::default(); backends], turn: 0 }
+    }
+
+    /// The next backend: of the best rank (`None` is no candidate), not demoted if possible, with the fewest `live`
+    /// legs; of equals the one picked longest ago.
+    pub(super) fn pick(
+        &mut self,
+        rank: impl Fn(BackendId) -> Option<u8>,
+        live: impl Fn(BackendId) -> usize,
+        now: Instant,
+    ) -> Option<BackendId> {
+        let ranked = (0..self.rows.len()).map(BackendId).filter_map(|id| Some((rank(id)?, id)));
+        let (_, id) = ranked.min_by_key(|(rank, id)| {
+            let row = &self.rows[id.0];
+            (*rank, row.demoted(now), live(*id), row.picked)
+        })?;
+        self.turn += 1;
+        self.rows[id.0].picked = self.turn;
+        Some(id)
+    }
+
+    /// A dial that took `took` failed. The backend goes to the end of the order for as long as that, so that one that
+    /// lets dials time out does not eat most of the time of those who try it; at least for a second.
+    pub(super) fn demote(&mut self, id: BackendId, took: Duration, now: Instant) {
+        self.rows[id.0].demoted_until = Some(now + took.max(LEAST_DEMOTION));
+    }
+
+    /// A dial was answered.
+    pub(super) fn restore(&mut self, id: BackendId) {
+        self.rows[id.0].demoted_until = None;
+    }
+
+    /// Whether a dial failed lately and none was answered since.
+    pub(super) fn demoted(&self, id: BackendId, now: Instant) -> bool {
+        self.rows[id.0].demoted(now)
+    }
+}
+
+/// Rank of a backend at a re-attach, where `last` is the one that the session was on; `None`: not a candidate.
+pub(super) fn reattach_rank(order: ReattachOrder, last: Option<BackendId>, id: BackendId) -> Option<u8> {
+    let Some(last) = last else { return Some(0) };
+    match order {
+        ReattachOrder::OtherFirst => Some(u8::from(id == last)),
+        ReattachOrder::SameFirst => Some(u8::from(id != last)),
+        ReattachOrder::SameOnly => (id == last).then_some(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: BackendId = BackendId(0);
+    const B: BackendId = BackendId(1);
+    const C: BackendId = BackendId(2);
+
+    fn order_of(order: ReattachOrder, last: Option<BackendId>, live: [usize; 3]) -> Vec<BackendId> {
+        let mut table = Table::new(3);
+        let mut tried = Vec::new();
+        while let Some(id) = table.pick(
+            |id| if tried.contains(&id) { None } else { reattach_rank(order, last, id) },
+            |id| live[id.0],
+            Instant::now(),
+        ) {
+            tried.push(id);
+        }
+        tried
+    }
+
+    #[test]
+    fn fewest_live_legs_come_first_and_equals_take_turns() {
+        let mut table = Table::new(3);
+        let now = Instant::now();
+        let mut pick = |live: [usize; 3]| table.pick(|_| Some(0), |id| live[id.0], now);
+        assert_eq!(pick([2, 1, 2]), Some(B));
+        let turns: Vec<_> = (0..4).map(|_| pick([1, 1, 1])).collect();
+        assert_eq!(turns, [Some(A), Some(C), Some(B), Some(A)]);
+    }
+
+    #[test]
+    fn a_failed_backend_goes_last_for_as_long_as_its_dial_took() {
+        let mut table = Table::new(2);
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let live = |id: BackendId| [0, 5][id.0];
+        table.demote(A, 5 * second, now);
+        assert_eq!(table.pick(|_| Some(0), live, now + 4 * second), Some(B));
+        assert_eq!(table.pick(|_| Some(0), live, now + 5 * second), Some(A));
+        table.demote(A, Duration::ZERO, now);
+        assert!(table.demoted(A, now + second / 2) && !table.demoted(A, now + second));
+        table.restore(A);
+        assert!(!table.demoted(A, now));
+    }
+
+    #[test]
+    fn reattach_orders() {
+        use ReattachOrder::{OtherFirst, SameFirst, SameOnly};
+        assert_eq!(order_of(OtherFirst, Some(A), [0, 2, 1]), [C, B, A]);
+        assert_eq!(order_of(SameFirst, Some(B), [1, 2, 0]), [B, C, A]);
+        assert_eq!(order_of(SameOnly, Some(B), [0, 2, 0]), [B]);
+        assert_eq!(order_of(SameOnly, None, [0, 2, 1]), [A, C, B]);
+    }
+}

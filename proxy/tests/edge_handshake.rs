@@ -1,0 +1,214 @@
+//! The data port's handshake on real sockets.
+
+mod edge_support;
+
+use std::time::{Duration, Instant};
+
+use edge_support::*;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test]
+async fn a_real_client_talks_to_a_real_server() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let edge = Edge::over(&[listener.local_addr().unwrap()]).await;
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut server = tokio_tungstenite::accept_async(stream).await.unwrap();
+        while let Some(Ok(message)) = server.next().await {
+            server.send(message).await.unwrap();
+        }
+    });
+    let (mut client, _) = soon(tokio_tungstenite::connect_async(format!("ws://{}/", edge.addr))).await.unwrap();
+    client.send(Message::text("hello")).await.unwrap();
+    assert_eq!(soon(client.next()).await.unwrap().unwrap(), Message::text("hello"));
+}
+
+#[tokio::test]
+async fn the_backend_sees_the_clients_handshake_with_our_own_key() {
+    let backend = Fake::echo("").await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let more = "X-CaSe: kept\r\nCookie: a=1\r\nCookie: b=2\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\
+                Tideover_Session: forged\r\nX-Forwarded-For: 10.0.0.1\r\n";
+    edge.ask(&handshake("/room%2F1?user=a%20b&c", more)).await;
+    let head = &backend.heads()[0];
+    assert!(head.starts_with("GET /room%2F1?user=a%20b&c HTTP/1.1\r\n"), "{head}");
+    for line in ["X-CaSe: kept", "Cookie: a=1", "Cookie: b=2", "Sec-WebSocket-Version: 13", "Host: chat.example"] {
+        assert!(head.contains(&format!("{line}\r\n")), "{line} is missing in {head}");
+    }
+    assert_eq!(field(head, "x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(field(head, "forwarded"), Some("for=127.0.0.1;proto=http;host=chat.example"));
+    assert_ne!(field(head, "sec-websocket-key"), Some(KEY));
+    assert_eq!(field(head, "sec-websocket-extensions"), None);
+    assert_eq!(field(head, "tideover_session"), None);
+}
+
+#[tokio::test]
+async fn the_client_sees_the_backends_fields_with_its_own_accept() {
+    let more = "Set-Cookie: a=1\r\nSec-WebSocket-Protocol: v1\r\nSet-Cookie: b=2\r\nX-CaSe: kept\r\n";
+    let backend = Fake::new(move |mut stream, head| async move {
+        stream.write_all(switching(&head, more).as_bytes()).await.unwrap();
+    })
+    .await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let (_, head) = edge.ask(&handshake("/", "Sec-WebSocket-Protocol: v2, v1\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(field(&head, "sec-websocket-accept"), Some(ACCEPT));
+    assert_eq!(field(&head, "sec-websocket-protocol"), Some("v1"));
+    assert!(head.contains("X-CaSe: kept\r\n"), "{head}");
+    let cookies: Vec<_> = head.lines().filter(|line| line.starts_with("Set-Cookie")).collect();
+    assert_eq!(cookies, ["Set-Cookie: a=1", "Set-Cookie: b=2"]);
+}
+
+#[tokio::test]
+async fn bytes_right_behind_both_heads_are_not_lost() {
+    let backend = Fake::echo("greeting").await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let (mut client, _) = edge.ask(&(handshake("/", "") + "early")).await;
+    assert_eq!(read_text(&mut client, "greetingearly".len()).await, "greetingearly");
+}
+
+#[tokio::test]
+async fn a_backends_refusal_is_the_clients_answer() {
+    let backend = Fake::says(
+        "HTTP/1.1 403 Nope\r\nX-Why: banned\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nKeep-Alive: timeout=5\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n4\r\n end\r\n0\r\n\r\n",
+    )
+    .await;
+    let other = Fake::echo("").await;
+    let edge = Edge::over(&[backend.addr, other.addr]).await;
+    let (mut client, head) = edge.ask(&handshake("/", "Connection: close\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    assert_eq!(field(&head, "x-why"), Some("banned"));
+    assert_eq!(head.matches("Set-Cookie").count(), 2, "{head}");
+    assert_eq!(field(&head, "keep-alive"), None);
+    assert_eq!(read_rest(&mut client).await, "5\r\nbegin\r\n4\r\n end\r\n0\r\n\r\n");
+    assert!(other.heads().is_empty(), "a refusal is an answer, not a failed dial");
+}
+
+#[tokio::test]
+async fn frames_behind_a_refused_handshake_are_no_second_request() {
+    let backend = Fake::says("HTTP/1.1 404 Nope\r\nContent-Length: 2\r\n\r\nno").await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let (mut client, head) = edge.ask(&(handshake("/", "") + "\u{1}frames")).await;
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    assert_eq!(field(&head, "connection"), Some("close"));
+    assert_eq!(read_rest(&mut client).await, "no");
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_about_the_client_is_kept() {
+    let backend = Fake::echo("").await;
+    let mut config = config(&[backend.addr]);
+    config.trust_forwarded = vec!["127.0.0.0/8".parse().unwrap()];
+    let edge = Edge::new(config).await;
+    edge.ask(&handshake("/", "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-Proto: https\r\n")).await;
+    let head = &backend.heads()[0];
+    assert!(head.contains("X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 127.0.0.1\r\n"), "{head}");
+    assert_eq!(field(head, "x-forwarded-proto"), Some("https"));
+}
+
+#[tokio::test]
+async fn bad_handshakes_are_told_what_is_wrong() {
+    let backend = Fake::echo("").await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let good = handshake("/", "");
+    for (request, status, said) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 426, "RFC 6455"),
+        (good.replace("13", "8"), 426, "4.4"),
+        (good.replace("GET", "PUT"), 400, "GET"),
+        (good.replace("HTTP/1.1", "HTTP/1.0"), 400, "HTTP/1.1"),
+        (good.replace("Host: chat.example\r\n", ""), 400, "Host"),
+        (good.replace("Connection: Upgrade", "Connection: close"), 400, "Connection"),
+        (good.replace(KEY, "short"), 400, "Sec-WebSocket-Key"),
+        (good.replace("\r\n\r\n", "\r\nContent-Length: 1\r\n\r\nx"), 400, "body"),
+    ] {
+        let (mut client, head) = edge.ask(&request).await;
+        assert_eq!(head.split(' ').nth(1), Some(status.to_string().as_str()), "{request}: {head}");
+        assert_eq!(field(&head, "upgrade"), (status == 426).then_some("websocket"), "{head}");
+        let len = field(&head, "content-length").unwrap().parse().unwrap();
+        let text = read_text(&mut client, len).await;
+        assert!(text.contains(said), "{request}: {text}");
+    }
+    assert!(edge.ask(&good.replace("13", "8")).await.1.contains("sec-websocket-version: 13\r\n"));
+    assert!(edge.ask("no HTTP at all\r\n\r\n").await.1.starts_with("HTTP/1.1 400 "));
+    assert!(backend.heads().is_empty());
+}
+
+#[tokio::test]
+async fn a_handshake_over_the_limit_gets_its_431_even_while_it_is_still_being_sent() {
+    let backend = Fake::echo("").await;
+    let edge = Edge::over(&[backend.addr]).await;
+    for kib in [16, 64, 200] {
+        let cookie = format!("Cookie: {}\r\n", "x".repeat(kib << 10));
+        let (mut client, head) = edge.ask(&handshake("/", &cookie)).await;
+        assert!(head.starts_with("HTTP/1.1 431 "), "{kib} KiB: {head}");
+        read_rest(&mut client).await;
+    }
+    let (_, head) = edge.ask(&handshake("/", &format!("Cookie: {}\r\n", "x".repeat(15 << 10)))).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+#[tokio::test]
+async fn no_backend_within_the_connect_timeout_gives_503() {
+    let silent = Fake::silent().await;
+    let mut config = config(&[nobody().await, silent.addr]);
+    config.connect_timeout = Duration::from_millis(300);
+    let edge = Edge::new(config).await;
+    let begun = Instant::now();
+    let (_, head) = edge.ask(&handshake("/", "")).await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(field(&head, "retry-after"), Some("1"));
+    assert!((300..1500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn sessions_over_the_limit_get_503_until_one_ends() {
+    let backend = Fake::echo("").await;
+    let mut config = config(&[backend.addr]);
+    config.max_sessions = 1;
+    let edge = Edge::new(config).await;
+    let (client, _) = edge.ask(&handshake("/", "")).await;
+    let (_, head) = edge.ask(&handshake("/", "")).await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(field(&head, "retry-after"), Some("1"));
+    drop(client);
+    soon(async { while !edge.ask(&handshake("/", "")).await.1.starts_with("HTTP/1.1 101 ") {} }).await;
+}
+
+#[tokio::test]
+async fn a_draining_edge_takes_no_session() {
+    let backend = Fake::echo("").await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let (mut client, _) = edge.ask(&handshake("/", "")).await;
+    edge.context.drain();
+    let (_, head) = edge.ask(&handshake("/", "")).await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert_eq!(field(&head, "connection"), Some("close"));
+    client.write_all(b"still here").await.unwrap();
+    assert_eq!(read_text(&mut client, 10).await, "still here");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_during_the_dial_takes_the_backend_leg_with_it() {
+    let (gone, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let backend = Fake::new(move |mut stream, _| {
+        let gone = gone.clone();
+        async move {
+            gone.send(read_rest(&mut stream).await).unwrap();
+        }
+    })
+    .await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let mut client = tokio::net::TcpStream::connect(edge.addr).await.unwrap();
+    client.write_all(handshake("/", "").as_bytes()).await.unwrap();
+    soon(async {
+        while backend.heads().is_empty() {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+    drop(client);
+    assert_eq!(soon(ended.recv()).await.as_deref(), Some(""));
+}
