@@ -1,11 +1,222 @@
-//! `tideover serve`.
+//! `tideover serve`: the listeners, the workers, and the end of the process.
+//!
+//! A worker is a thread with a runtime of its own; a session stays on the worker that accepted it. All workers accept
+//! from the same listeners.
 
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::edge::{EdgeContext, serve_connection};
+use crate::pool::Pool;
+use crate::session::{self, Context};
 
-/// Serves until a signal ends it.
+/// Handshakes that may wait to be accepted, as far as the system allows.
+const BACKLOG: i32 = 4096;
+/// How long accepting pauses when the process or the system has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time between two log lines about that, at least.
+const ACCEPT_LOG: Duration = Duration::from_secs(1);
+/// How often it is looked whether the last session has ended.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// What the last words of ended sessions may take beyond `--close-timeout`.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How far the process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// Nothing is accepted any more.
+    Draining,
+    /// Workers end.
+    Over,
+}
+
+/// What all workers share.
+struct Shared {
+    config: Arc<Config>,
+    edge: Arc<EdgeContext>,
+    sessions: Arc<Context>,
+    listeners: Vec<StdListener>,
+}
+
+/// Serves until a signal ends it. SIGTERM and SIGINT drain: no new sessions, Close 1001 for who is left after
+/// `--drain-timeout`, then exit code 0. A second signal ends at once, with exit code 1. So does a listener that cannot
+/// be opened.
 #[must_use]
-pub fn run(_config: Config) -> ExitCode {
-    ExitCode::SUCCESS
+pub fn run(config: Config) -> ExitCode {
+    match serve(config) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!(%error, "cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> io::Result<ExitCode> {
+    raise_descriptor_limit();
+    let shared = Arc::new(Shared::new(Arc::new(config))?);
+    let (stage, stages) = watch::channel(Stage::Serving);
+    let over = start_workers(&shared, &stages)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    for listener in &shared.listeners {
+        tracing::info!(addr = %listener.local_addr()?, workers = shared.config.workers, "listening");
+    }
+    let code = runtime.block_on(supervise(&shared, &stage))?;
+    // Workers end with their runtimes; a thread that is stuck must not keep the process.
+    let _ = stage.send(Stage::Over);
+    // Nothing is ever sent: the channel closes with the last worker.
+    let _ = over.recv_timeout(LAST_WORDS);
+    Ok(code)
+}
+
+impl Shared {
+    fn new(config: Arc<Config>) -> io::Result<Self> {
+        let listeners = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
+        let pool = Arc::new(Pool::new(&config));
+        let sessions = Arc::new(Context::new(&config, pool.clone()));
+        let context = sessions.clone();
+        let start = Box::new(move |start| session::spawn(start, context.clone()));
+        let edge = Arc::new(EdgeContext::new(config.clone(), pool, start));
+        Ok(Self { config, edge, sessions, listeners })
+    }
+}
+
+/// One socket for all workers, without SO_REUSEPORT: a second process on the same port must fail, not share.
+fn listen(addr: SocketAddr) -> io::Result<StdListener> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("--listen {addr}: {error}"));
+    let open = || {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(StdListener::from(socket))
+    };
+    open().map_err(named)
+}
+
+/// A session takes two descriptors, and the usual soft limit is 1024.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// The returned channel closes when the last worker has ended.
+fn start_workers(shared: &Arc<Shared>, stages: &watch::Receiver<Stage>) -> io::Result<mpsc::Receiver<()>> {
+    let (alive, over) = mpsc::channel();
+    for number in 0..shared.config.workers {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (shared, stages, alive) = (shared.clone(), stages.clone(), alive.clone());
+        std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            work(&runtime, &shared, stages);
+            drop((runtime, alive));
+        })?;
+    }
+    Ok(over)
+}
+
+fn work(runtime: &Runtime, shared: &Shared, mut stages: watch::Receiver<Stage>) {
+    runtime.block_on(async {
+        for listener in &shared.listeners {
+            match listener.try_clone().and_then(TcpListener::from_std) {
+                Ok(listener) => drop(tokio::spawn(accept(listener, shared.edge.clone(), stages.clone()))),
+                Err(error) => tracing::error!(%error, "a worker cannot accept"),
+            }
+        }
+        // An error means that the supervisor is gone, which is the end as well.
+        let _ = stages.wait_for(|stage| *stage == Stage::Over).await;
+    });
+}
+
+async fn accept(listener: TcpListener, edge: Arc<EdgeContext>, mut stages: watch::Receiver<Stage>) {
+    let accepting = async {
+        let mut logged: Option<Instant> = None;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => drop(tokio::spawn(serve_connection(stream, peer, edge.clone()))),
+                // The client was gone before its turn.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    if logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG) {
+                        logged = Some(Instant::now());
+                        tracing::warn!(%error, "cannot accept; trying again");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        _ = stages.wait_for(|stage| *stage != Stage::Serving) => {}
+    }
+}
+
+/// Waits for the signals and sees the drain through.
+async fn supervise(shared: &Shared, stage: &watch::Sender<Stage>) -> io::Result<ExitCode> {
+    let mut signals =
+        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    let name = signals.next().await;
+    let sessions = shared.sessions.registry().len();
+    tracing::info!(signal = name, sessions, drain_timeout = ?shared.config.drain_timeout, "draining");
+    shared.edge.drain();
+    let _ = stage.send(Stage::Draining);
+    let code = tokio::select! {
+        () = drain(shared) => ExitCode::SUCCESS,
+        name = signals.next() => {
+            tracing::warn!(signal = name, "second signal: ending at once");
+            ExitCode::FAILURE
+        }
+    };
+    let sums = shared.sessions.totals().get();
+    tracing::info!(sessions = sums.ended, counters = ?sums.counters, "ended");
+    Ok(code)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+async fn drain(shared: &Shared) {
+    let registry = shared.sessions.registry();
+    if wait_until_empty(registry, shared.config.drain_timeout).await {
+        return;
+    }
+    tracing::info!(sessions = registry.len(), "closing the sessions that are left");
+    registry.shutdown_all();
+    wait_until_empty(registry, shared.config.session.close_timeout + LAST_WORDS).await;
+}
+
+async fn wait_until_empty(registry: &session::Registry, at_most: Duration) -> bool {
+    let empty = async {
+        while !registry.is_empty() {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    };
+    tokio::time::timeout(at_most, empty).await.is_ok()
 }

@@ -171,3 +171,32 @@ pub struct Counters {
     /// Bytes that came from a leg that had already ended.
     pub dead_bytes: u64,
 }
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            received,
+            forgotten,
+            evicted,
+            slid,
+            dropped,
+            abandoned,
+            replayed,
+            failovers,
+            barriers,
+            passed,
+            dead_bytes,
+        } = other;
+        self.received += received;
+        self.forgotten += forgotten;
+        self.evicted += evicted;
+        self.slid += slid;
+        self.dropped += dropped;
+        self.abandoned += abandoned;
+        self.replayed += replayed;
+        self.failovers += failovers;
+        self.barriers += barriers;
+        self.passed += passed;
+        self.dead_bytes += dead_bytes;
+    }
+}

@@ -1,12 +1,29 @@
-//! STUB of the session driver.
+//! Sessions on real sockets: one task a session drives the engine of `tideover-protocol`.
+//!
+//! The driver reads, writes, dials and waits; every decision about messages and legs is the engine's.
+
+mod buffer;
+mod driver;
+mod farewell;
+mod registry;
+mod totals;
+mod wire;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tideover_protocol::session::Budgets;
+use tideover_protocol::time::Instant;
 use tokio::net::TcpStream;
 
+use crate::config::Config;
 use crate::edge::SessionSlot;
-use crate::pool::{Attached, KeptHandshake};
+use crate::pool::{Attached, KeptHandshake, Pool};
+
+use driver::Driver;
+pub use registry::{Handle, Registry};
+pub use totals::{Sums, Totals};
 
 /// What a session starts with: both legs, upgraded.
 #[derive(Debug)]
@@ -25,4 +42,55 @@ pub struct Start {
     pub id: uuid::Uuid,
     /// The session's place among `--max-sessions`; given back when dropped.
     pub slot: SessionSlot,
+}
+
+/// What all sessions of the process share.
+#[derive(Debug)]
+pub struct Context {
+    engine: Arc<tideover_protocol::session::Config>,
+    budgets: Budgets,
+    pool: Arc<Pool>,
+    registry: Registry,
+    totals: Totals,
+    origin: std::time::Instant,
+}
+
+impl Context {
+    /// The context of a process with this configuration.
+    #[must_use]
+    pub fn new(config: &Config, pool: Arc<Pool>) -> Self {
+        Self {
+            engine: Arc::new(config.session.clone()),
+            budgets: Budgets::new(config.buffer_total_bytes),
+            pool,
+            registry: Registry::default(),
+            totals: Totals::default(),
+            origin: std::time::Instant::now(),
+        }
+    }
+
+    /// The live sessions.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What the ended sessions counted.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_origin(self.origin.elapsed())
+    }
+
+    fn to_tokio(&self, instant: Instant) -> tokio::time::Instant {
+        (self.origin + instant.since_origin()).into()
+    }
+}
+
+/// Spawns the session's task on the current runtime. It ends when both legs are closed or left to be closed.
+pub fn spawn(start: Start, context: Arc<Context>) {
+    tokio::spawn(Driver::new(start, context).run());
 }
