@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import signal
 import weakref
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -82,27 +83,18 @@ async def close_all(_app):
         await ws.close(code=WSCloseCode.GOING_AWAY, message=b"Server shutdown")
 
 
-async def log_ready():
-    while not await port_accepts():
-        await asyncio.sleep(0.01)
+async def main():
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    app.on_shutdown.append(close_all)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", OPTIONS.port, backlog=1024).start()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     LOG.ready(OPTIONS.port)
+    await stop.wait()
+    await runner.cleanup()
 
 
-async def port_accepts():
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", OPTIONS.port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def start(_app):
-    asyncio.get_running_loop().create_task(log_ready())
-
-
-app = web.Application()
-app.router.add_get("/{path:.*}", handle)
-app.on_startup.append(start)
-app.on_shutdown.append(close_all)
-web.run_app(app, host="127.0.0.1", port=OPTIONS.port, access_log=None, print=None, shutdown_timeout=2)
+asyncio.run(main())

@@ -61,11 +61,11 @@ class Handler(WebSocketHandler):
             self.close(self.behaviour.code, self.behaviour.reason)
 
     def on_close(self):
-        # Also without a code there may have been a Close; the connection knows.
-        if self.ws_connection is not None and self.ws_connection.client_terminated:
-            self.log.close(self.close_code, self.close_reason)
-        else:
+        # Tornado does not tell a Close without a code from the end of the stream.
+        if self.close_code is None:
             self.log.eof()
+        else:
+            self.log.close(self.close_code, self.close_reason)
 
 
 class _Transport:
