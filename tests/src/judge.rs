@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    backend::{Backend, Event, Kill, What},
+    backend::{Backend, Event, What},
     client::{End, Transcript},
 };
 
@@ -135,23 +135,12 @@ impl Judge {
         ends.filter(|(_, end)| **end != End::Client).collect()
     }
 
-    /// How long `client` had to wait for an echo at the time of a kill: the longest round trip of the second before,
-    /// or the age of its oldest message without an echo then, if that is more.
+    /// How long echoes took just before `time`, in nanoseconds: the longest round trip of any client among those that
+    /// ended, or were still open, in the half second before. One that was still open counts with its age at `time`.
     ///
-    /// # Panics
-    /// When there is no such client.
-    pub fn round_trip_before(&self, client: u32, kill: Kill) -> u64 {
-        let transcript =
-            self.transcripts.iter().find(|transcript| transcript.client == client).expect("a known client");
-        let mut echoed: BTreeMap<&str, u64> = BTreeMap::new();
-        for got in &transcript.got {
-            echoed.entry(&got.text).or_insert(got.at);
-        }
-        let waited = transcript.sent.iter().filter(|sent| sent.at < kill.at).filter_map(|sent| {
-            let until = echoed.get(sent.text.as_str()).map_or(kill.at, |at| kill.at.min(*at));
-            (until + 1_000_000_000 >= kill.at).then(|| until - sent.at)
-        });
-        waited.max().unwrap_or(0)
+    /// All clients together see a stall of the proxy or of the machine that a single one may miss between two messages.
+    pub fn round_trip_before(&self, time: u64) -> u64 {
+        self.transcripts.iter().map(|transcript| transcript.round_trip_before(time)).max().unwrap_or(0)
     }
 
     /// The worst of Laws 1 and 2 and the clients' ends, for a run in which nothing may show.

@@ -183,7 +183,7 @@ async fn the_judge_sees_what_a_kill_without_a_proxy_loses() {
     let judge = Judge::new([&backend], clients.await.expect("the clients end"));
     assert_eq!(judge.closed_clients().len(), 2);
     assert!(!judge.lost().is_empty() && !judge.lost_echoes().is_empty());
-    assert!(judge.round_trip_before(0, kill) >= 150_000_000);
+    assert!(judge.round_trip_before(kill.at) >= 150_000_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,10 @@
 //! What a client did and saw.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::clock::ms;
 
 /// How much of a payload a transcript keeps, in bytes.
 pub(super) const PREFIX: usize = 64;
@@ -57,6 +61,19 @@ impl Transcript {
     /// The texts it got, without their times: what Law 10 compares.
     pub fn texts(&self) -> Vec<&str> {
         self.got.iter().map(|message| message.text.as_str()).collect()
+    }
+
+    /// This client's part of [`crate::judge::Judge::round_trip_before`].
+    pub(crate) fn round_trip_before(&self, time: u64) -> u64 {
+        let mut echoed: HashMap<&str, u64> = HashMap::new();
+        for got in &self.got {
+            echoed.entry(&got.text).or_insert(got.at);
+        }
+        let waits = self.sent.iter().filter(|sent| sent.at < time).filter_map(|sent| {
+            let until = echoed.get(sent.text.as_str()).map_or(time, |at| time.min(*at));
+            (until + ms(500) >= time).then(|| until.saturating_sub(sent.at))
+        });
+        waits.max().unwrap_or(0)
     }
 }
 
