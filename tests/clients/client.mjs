@@ -50,7 +50,8 @@ function run(client) {
       }
     };
     ws.on("open", () => {
-      const start = performance.now();
+      // Clients are spread over the time between two messages, so that a fault meets each at another moment of its work.
+      const start = performance.now() + (((client * 37) % 100) / 100) * every;
       timer = setInterval(() => sendDue(start), every);
     });
     ws.on("message", (data, binary) => {

@@ -52,7 +52,8 @@ async def run(client):
 
 async def write(connection, client, all_echoed, reading):
     """True when the connection was still open to be closed by us."""
-    start = time.monotonic()
+    # Clients are spread over the time between two messages, so that a fault meets each at another moment of its work.
+    start = time.monotonic() + client * 37 % 100 / 100 / OPTIONS.rate
     try:
         for number in range(1, OPTIONS.messages + 1):
             await asyncio.sleep(start + (number - 1) / OPTIONS.rate - time.monotonic())

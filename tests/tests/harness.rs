@@ -105,6 +105,20 @@ async fn returning_and_raising_handlers_end_as_the_frameworks_do_it() {
     }
     let end = end_on(&Backend::start(Kind::Rust), "/return").await.1;
     assert!(lost(&end), "{end:?}");
+    for stays_open in [Kind::NodeSync, Kind::NodeAsync, Kind::Tornado] {
+        let backend = Backend::start(stays_open);
+        let mut client = Client::connect(1, backend.url("/return?after=1")).await.expect("connected");
+        for _ in 0..2 {
+            let sent = client.send_numbered().await;
+            assert_eq!(client.next(SOON).await.expect("an echo").text, sent, "{stays_open:?}");
+        }
+    }
+    for dies in [Kind::NodeSync, Kind::NodeAsync] {
+        let mut backend = Backend::start(dies);
+        let end = end_on(&backend, "/raise?after=1").await.1;
+        assert!(lost(&end), "{dies:?}: {end:?}");
+        eventually(SOON, "the process dies", || !backend.is_running()).await;
+    }
     let websockets = Backend::start(Kind::Websockets);
     for returns in [&Backend::start(Kind::Aiohttp), &websockets] {
         assert_eq!(end_on(returns, "/return").await.1, peer(1000, ""), "{:?}", returns.kind());

@@ -86,6 +86,11 @@ impl Backend {
         self.child.as_ref().expect("the backend runs").id()
     }
 
+    /// Whether its process is there: not killed, terminated, or dead by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().expect("try_wait").is_none())
+    }
+
     /// SIGKILL, and waits for the process's end.
     ///
     /// # Panics

@@ -8,7 +8,7 @@ use futures_util::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at},
 };
 use tokio_tungstenite::tungstenite::{
     self,
@@ -43,6 +43,12 @@ impl Load {
 
     fn every(&self) -> Duration {
         Duration::from_secs(1) / self.rate
+    }
+
+    /// Clients that begin together are spread over the time between two messages, so that a fault meets each at another
+    /// moment of its work.
+    fn offset(&self, client: u32) -> Duration {
+        self.every() * (client * 37 % 100) / 100
     }
 
     pub(super) fn give_up_after(&self) -> Duration {
@@ -117,7 +123,7 @@ async fn write(
     give_up: Instant,
 ) -> Sent {
     let mut sent = Sent { messages: Vec::with_capacity(load.messages as usize), closed: false };
-    let mut due = interval(load.every());
+    let mut due = interval_at(Instant::now() + load.offset(client), load.every());
     due.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for number in 1..=load.messages {
         due.tick().await;

@@ -17,24 +17,32 @@ const ACK_INTERVAL: u64 = ms(20);
 /// How much later than due a timer of a millisecond's resolution may fire.
 const TIMER_TICK: u64 = ms(1);
 
-/// Kills a random backend each second, so many times, and starts it again on its port each time.
+/// Kills a random backend each second (up to 100 ms later, not to fall into step with the clients), so many times, and
+/// starts it again on its port each time.
 pub(crate) async fn kill_one_each_second(backends: &mut [Backend], times: u32) -> Vec<Kill> {
     let seed = now_ns();
     eprintln!("the kills' seed: {seed}");
-    let mut random = seed;
+    let mut random = seeded(seed);
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     second.tick().await; // the first is at once
     let mut kills = Vec::new();
     for _ in 0..times {
         second.tick().await;
-        // Knuth's MMIX generator; its high bits are the good ones.
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let chosen = (random >> 33) as usize % backends.len();
+        tokio::time::sleep(Duration::from_millis(random(100))).await;
+        let chosen = random(backends.len() as u64) as usize;
         kills.push(backends[chosen].kill());
         backends[chosen].restart();
     }
     kills
+}
+
+/// Numbers below the argument: Knuth's MMIX generator, of which the high bits are the good ones.
+fn seeded(mut state: u64) -> impl FnMut(u64) -> u64 {
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    }
 }
 
 /// Asserts that a kill made only those messages run twice that the proxy could not yet know to have been read.
