@@ -108,6 +108,21 @@ impl Judge {
         breaches
     }
 
+    /// Echoes that a client got for the first time after that of a later message, as `c<client>-<n>`.
+    pub fn echo_disorder(&self) -> Vec<String> {
+        let late_in = |transcript: &Transcript| {
+            let (mut seen, mut newest) = (BTreeSet::new(), 0);
+            let numbered = transcript.got.iter().filter_map(|got| Some((message_id(&got.text)?.1, &got.text)));
+            let late = numbered.filter(move |&(number, _)| {
+                let late = seen.insert(number) && number < newest;
+                newest = newest.max(number);
+                late
+            });
+            late.map(|(_, text)| text.clone()).collect::<Vec<_>>()
+        };
+        self.transcripts.iter().flat_map(late_in).collect()
+    }
+
     /// Every second and further reading of a message.
     pub fn repeats(&self) -> Vec<Repeat> {
         self.transcripts.iter().flat_map(|transcript| self.repeats_of(transcript)).collect()
@@ -143,7 +158,7 @@ impl Judge {
         self.transcripts.iter().map(|transcript| transcript.round_trip_before(time)).max().unwrap_or(0)
     }
 
-    /// The worst of Laws 1 and 2 and the clients' ends, for a run in which nothing may show.
+    /// Laws 1 and 2, the echoes and the clients' ends, for a run of echoes in which nothing may show but repeats.
     ///
     /// # Panics
     /// When a message or an echo is lost, order is broken, or a client did not end by its own Close.
@@ -154,7 +169,8 @@ impl Judge {
         assert_none("clients closed", &self.closed_clients());
         assert_none("messages lost", &self.lost());
         assert_none("echoes lost", &self.lost_echoes());
-        assert_none("out of order", &self.disorder());
+        assert_none("messages out of order", &self.disorder());
+        assert_none("echoes out of order", &self.echo_disorder());
     }
 }
 

@@ -50,6 +50,12 @@ fn what_did_not_come_back_is_a_lost_echo() {
 }
 
 #[test]
+fn an_echo_that_comes_after_a_later_ones_is_named_but_a_repeat_is_not() {
+    assert_eq!(run(4, &[1, 3, 2, 4], &[]).echo_disorder(), ["c1-2"]);
+    assert!(run(4, &[1, 2, 3, 2, 3, 4], &[]).echo_disorder().is_empty());
+}
+
+#[test]
 fn gaps_repeats_and_swaps_on_a_leg_are_disorder() {
     for reads in [&[1, 3][..], &[1, 1], &[2, 1], &[1, 2, 4, 3]] {
         assert!(!run(4, &[], &[(1, reads)]).disorder().is_empty(), "{reads:?}");
