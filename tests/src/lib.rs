@@ -1,1 +1,21 @@
-//! tests
+//! The harness of the end-to-end tests: real processes, real sockets, real clients and servers. `tests/README.md` shows
+//! how its parts go together. What a test asserts is judged from the backends' own logs and from what the clients saw,
+//! never from what the proxy says of itself.
+
+pub mod backend;
+pub mod client;
+pub mod clock;
+pub mod deadline;
+pub mod environment;
+pub mod judge;
+pub mod lock;
+pub mod ports;
+pub mod program;
+pub mod proxy;
+pub mod raw;
+mod scratch;
+pub mod target;
+
+pub use backend::{Backend, Kind};
+pub use proxy::Proxy;
+pub use target::Target;

@@ -1,0 +1,153 @@
+//! The backends' event log: a line an event, written at once, so that a SIGKILL loses nothing that was written.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::clock::now_ns;
+
+/// How much of a payload is logged, in bytes.
+const PREFIX: usize = 64;
+
+/// The Rust backend's end of the log file; the scripts write the same lines.
+#[derive(Debug)]
+pub struct EventLog {
+    file: File,
+    connections: AtomicU64,
+}
+
+impl EventLog {
+    /// Opens the log for appending: a restarted backend writes on behind its predecessor.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn append(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: File::options().create(true).append(true).open(path)?, connections: AtomicU64::new(0) })
+    }
+
+    /// Says that the backend accepts connections.
+    pub fn ready(&self, port: u16) {
+        self.line("ready", &std::process::id().to_string(), port);
+    }
+
+    /// Logs a new connection and names it.
+    pub fn open(self: &Arc<Self>, target: &str) -> ConnectionLog {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = format!("{}-{number}", std::process::id());
+        self.line("open", &name, target);
+        ConnectionLog { log: self.clone(), name }
+    }
+
+    /// One write(2) a line: nothing stays behind in this process, and lines of many threads do not mix.
+    fn line(&self, event: &str, connection: &str, rest: impl std::fmt::Display) {
+        let line = format!("{} {event} {connection} {rest}\n", now_ns());
+        (&self.file).write_all(line.as_bytes()).expect("the event log can be written");
+    }
+}
+
+/// The log of one connection.
+#[derive(Debug)]
+pub struct ConnectionLog {
+    log: Arc<EventLog>,
+    name: String,
+}
+
+impl ConnectionLog {
+    /// A message was handed to the handler.
+    pub fn read(&self, payload: &[u8]) {
+        self.log.line("read", &self.name, format_args!("{} {}", payload.len(), prefix(payload)));
+    }
+
+    /// The handler has finished with a message.
+    pub fn done(&self, payload: &[u8]) {
+        self.log.line("done", &self.name, format_args!("{} {}", payload.len(), prefix(payload)));
+    }
+
+    /// A Close came; 1005 is logged for one without a code.
+    pub fn close(&self, close: Option<(u16, &str)>) {
+        let (code, reason) = close.unwrap_or((1005, ""));
+        self.log.line("close", &self.name, format_args!("{code} {reason}"));
+    }
+
+    /// The stream ended without a Close, by its end or by a reset.
+    pub fn eof(&self) {
+        self.log.line("eof", &self.name, "");
+    }
+}
+
+/// The payload's first bytes; what is not printable ASCII becomes `?`.
+fn prefix(payload: &[u8]) -> String {
+    let shown = |&byte: &u8| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' };
+    payload.iter().take(PREFIX).map(shown).collect()
+}
+
+/// A line of a backend's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, in nanoseconds of [`crate::clock::now_ns`].
+    pub at: u64,
+    /// The connection as `PID-NUMBER`, unique over all backends and restarts; for [`What::Ready`] the PID alone.
+    pub connection: String,
+    /// What happened.
+    pub what: What,
+}
+
+impl Event {
+    /// The process that wrote the line.
+    pub fn pid(&self) -> u32 {
+        let pid = self.connection.split('-').next().unwrap_or_default();
+        pid.parse().unwrap_or_else(|_| panic!("connection {:?} does not begin with a process id", self.connection))
+    }
+}
+
+/// What a line of a backend's log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The backend accepts connections on this port.
+    Ready(u16),
+    /// A WebSocket connection opened, with this request target.
+    Open(String),
+    /// A message of so many bytes, beginning so, was handed to the handler.
+    Read(usize, String),
+    /// The handler has finished with it.
+    Done(usize, String),
+    /// The client's Close came, with code (1005: none) and reason.
+    Close(u16, String),
+    /// The stream ended without a Close.
+    Eof,
+}
+
+/// All events of one log, in the order they were written. A last line that was cut off by a kill is left out.
+///
+/// # Panics
+/// When the file cannot be read or a line is not of the log's form.
+pub fn read_log(path: &Path) -> Vec<Event> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| parse(line).unwrap_or_else(|| panic!("{}: bad line {line:?}", path.display()))).collect()
+}
+
+fn parse(line: &str) -> Option<Event> {
+    let mut words = line.splitn(4, ' ');
+    let at = words.next()?.parse().ok()?;
+    let event = words.next()?;
+    let connection = words.next()?.to_owned();
+    let rest = words.next().unwrap_or_default();
+    let (number, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    let what = match event {
+        "ready" => What::Ready(rest.parse().ok()?),
+        "open" => What::Open(rest.to_owned()),
+        "read" => What::Read(number.parse().ok()?, text.to_owned()),
+        "done" => What::Done(number.parse().ok()?, text.to_owned()),
+        "close" => What::Close(number.parse().ok()?, text.to_owned()),
+        "eof" => What::Eof,
+        _ => return None,
+    };
+    Some(Event { at, connection, what })
+}

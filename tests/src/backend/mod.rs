@@ -1,0 +1,10 @@
+//! Backends: real servers in processes of their own that can be killed, stopped and started again.
+
+mod kind;
+mod log;
+mod process;
+
+pub use kind::Kind;
+pub(crate) use kind::{node, python};
+pub use log::{ConnectionLog, Event, EventLog, What, read_log};
+pub use process::{Backend, Kill};

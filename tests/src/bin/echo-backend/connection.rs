@@ -1,0 +1,128 @@
+//! One connection from handshake to end.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use futures_util::{SinkExt, StreamExt};
+use tideover_tests::backend::{ConnectionLog, EventLog};
+use tokio::{net::TcpStream, sync::watch};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async_with_config,
+    tungstenite::{
+        Error, Message,
+        handshake::server::{ErrorResponse, Request, Response},
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+
+use crate::behaviour::{Behaviour, End};
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Serves a fresh TCP connection until it ends, and logs it.
+pub(crate) async fn handle(stream: TcpStream, log: Arc<EventLog>, mut stop: watch::Receiver<()>) {
+    let mut target = String::new();
+    #[allow(clippy::result_large_err, reason = "the signature is tungstenite's")]
+    let remember_target = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
+        target = request.uri().to_string();
+        Ok(response)
+    };
+    let limits = WebSocketConfig::default().max_frame_size(None).max_message_size(None).read_buffer_size(16 << 10);
+    let Ok(mut socket) = accept_hdr_async_with_config(stream, remember_target, Some(limits)).await else { return };
+    let log = log.open(&target);
+    tokio::select! {
+        () = behave(&mut socket, Behaviour::of_target(&target), &log) => return,
+        _ = stop.changed() => {}
+    }
+    let going_away = CloseFrame { code: CloseCode::Away, reason: "".into() };
+    if socket.close(Some(going_away)).await.is_ok() {
+        let _ = tokio::time::timeout(Duration::from_secs(2), read_to_the_end(&mut socket, &log)).await;
+    }
+}
+
+async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) {
+    match behaviour {
+        Behaviour::Echo => while echo_one(socket, log, Duration::ZERO).await.is_continue() {},
+        Behaviour::Slow(pause) => while echo_one(socket, log, pause).await.is_continue() {},
+        Behaviour::Push(every) => push(socket, every).await,
+        Behaviour::EndAfter(messages, end) => {
+            for _ in 0..messages {
+                if echo_one(socket, log, Duration::ZERO).await.is_break() {
+                    return;
+                }
+            }
+            end_connection(socket, end, log).await;
+        }
+    }
+}
+
+/// Reads up to the next message and echoes it; breaks at the connection's end.
+async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> ControlFlow<()> {
+    loop {
+        match socket.next().await {
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                let payload = message.clone().into_data();
+                log.read(&payload);
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
+                // A write error is not yet the end: what the client sent before may still be there to read.
+                let _ = socket.send(message).await;
+                log.done(&payload);
+                return ControlFlow::Continue(());
+            }
+            Some(Ok(Message::Close(close))) => {
+                log.close(close.as_ref().map(|frame| (frame.code.into(), frame.reason.as_str())));
+                let _ = socket.flush().await;
+                return ControlFlow::Break(());
+            }
+            Some(Ok(_)) => {}
+            Some(Err(Error::ConnectionClosed)) => return ControlFlow::Break(()),
+            Some(Err(_)) | None => {
+                log.eof();
+                return ControlFlow::Break(());
+            }
+        }
+    }
+}
+
+async fn push(socket: &mut Socket, every: Duration) {
+    let mut number = 0_u64;
+    loop {
+        number += 1;
+        if socket.send(Message::text(format!("push-{number}"))).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+async fn end_connection(socket: &mut Socket, end: End, log: &ConnectionLog) {
+    let close = match end {
+        End::Drop => return,
+        End::Panic => panic!("the handler raises, as it was told to"),
+        End::Reset => {
+            let _ = socket.send(Message::text("before-reset")).await;
+            // A zero linger makes the close(2) that follows send RST.
+            let _ = socket2::SockRef::from(socket.get_ref()).set_linger(Some(Duration::ZERO));
+            return;
+        }
+        End::Close(code, reason) => Some(CloseFrame { code: code.into(), reason: reason.into() }),
+        End::CloseCodeless => None,
+    };
+    if socket.close(close).await.is_ok() {
+        read_to_the_end(socket, log).await;
+    }
+}
+
+/// After our Close: waits for the client's Close or the end of its stream.
+async fn read_to_the_end(socket: &mut Socket, log: &ConnectionLog) {
+    while let Some(received) = socket.next().await {
+        match received {
+            Ok(Message::Close(close)) => {
+                return log.close(close.as_ref().map(|frame| (frame.code.into(), frame.reason.as_str())));
+            }
+            Ok(_) => {}
+            Err(_) => return log.eof(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Clients, and the transcripts they all give.
+
+mod foreign;
+mod load;
+mod single;
+mod transcript;
+
+pub use foreign::{ForeignClients, ForeignKind};
+pub use load::{Load, run, run_many};
+pub use single::Client;
+pub use transcript::{End, Message, Transcript};

@@ -1,0 +1,86 @@
+//! The Python and Node packages of the real servers and clients: pinned, installed under the target directory on first
+//! use, once for all test processes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use crate::{lock, program};
+
+const REQUIREMENTS: &str = include_str!("../backends/requirements.txt");
+const PACKAGE: &str = include_str!("../backends/package.json");
+const PACKAGE_LOCK: &str = include_str!("../backends/package-lock.json");
+
+/// The Python interpreter of a virtual environment with `tests/backends/requirements.txt` installed.
+///
+/// # Panics
+/// When it cannot be made, with what is missing.
+pub fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| installed("python", REQUIREMENTS, install_python).join("bin/python"))
+}
+
+/// The `node_modules` directory with `tests/backends/package-lock.json` installed, for NODE_PATH.
+///
+/// # Panics
+/// When it cannot be made, with what is missing.
+pub fn node_modules() -> &'static Path {
+    static MODULES: OnceLock<PathBuf> = OnceLock::new();
+    MODULES.get_or_init(|| installed("node", PACKAGE_LOCK, install_node).join("node_modules"))
+}
+
+/// `target/test-env/NAME`, installed anew unless it was finished with just these `pins`.
+fn installed(name: &str, pins: &str, install: fn(&Path)) -> PathBuf {
+    let environment = program::target_directory().join("test-env");
+    fs::create_dir_all(&environment).expect("target/test-env");
+    let directory = environment.join(name);
+    let finished = environment.join(format!("{name}.finished"));
+    let _lock = lock::exclusive(&environment.join(format!("{name}.lock")));
+    if fs::read_to_string(&finished).is_ok_and(|installed| installed == pins) {
+        return directory;
+    }
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("target/test-env");
+    install(&directory);
+    fs::write(finished, pins).expect("target/test-env");
+    directory
+}
+
+fn install_python(directory: &Path) {
+    run(
+        "Python 3.10 or later with the venv module (Debian: apt install python3-venv)",
+        Command::new("python3").args(["-m", "venv"]).arg(directory),
+    );
+    let requirements = directory.join("requirements.txt");
+    fs::write(&requirements, REQUIREMENTS).expect("target/test-env");
+    run(
+        "the Python packages of tests/backends/requirements.txt, so access to a package index",
+        Command::new(directory.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
+    );
+}
+
+fn install_node(directory: &Path) {
+    run("Node.js 18 or later", Command::new("node").arg("--version"));
+    fs::write(directory.join("package.json"), PACKAGE).expect("target/test-env");
+    fs::write(directory.join("package-lock.json"), PACKAGE_LOCK).expect("target/test-env");
+    run(
+        "npm and the packages of tests/backends/package-lock.json, so access to a package registry",
+        Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(directory),
+    );
+}
+
+fn run(needed: &str, command: &mut Command) {
+    let shown = format!("{command:?}");
+    match command.output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => panic!(
+            "the tests need {needed}.\n{shown} failed:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(error) => panic!("the tests need {needed}.\n{shown} did not start: {error}"),
+    }
+}

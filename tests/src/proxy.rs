@@ -1,0 +1,134 @@
+//! The program under test as a process.
+
+use std::{
+    fs::File,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{backend::Backend, deadline::wait_for, program, scratch::Scratch};
+
+/// A running `tideover serve` on a free loopback port. Dropping it kills it.
+#[derive(Debug)]
+pub struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    scratch: Scratch,
+}
+
+impl Proxy {
+    /// Starts the proxy before these backends, with more flags, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not start; the text has its log.
+    pub fn start<'a>(backends: impl IntoIterator<Item = &'a Backend>, flags: &[&str]) -> Self {
+        Self::before(backends.into_iter().map(Backend::address), flags)
+    }
+
+    /// As [`Proxy::start`], for backends that are only addresses, such as [`crate::raw::RawBackend`].
+    ///
+    /// # Panics
+    /// As [`Proxy::start`].
+    pub fn before(backends: impl IntoIterator<Item = SocketAddr>, flags: &[&str]) -> Self {
+        let scratch = Scratch::new("tideover");
+        let log = File::create(scratch.path("tideover.log")).expect("a log file");
+        let mut command = Command::new(program::tideover());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        for backend in backends {
+            command.arg("--backend").arg(format!("ws://{backend}"));
+        }
+        let child = command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{command:?} did not start: {error}"));
+        let mut proxy = Self { child, address: ([127, 0, 0, 1], 0).into(), scratch };
+        proxy.address = proxy.wait_until_listening();
+        proxy
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its `ws://` URL with `path`, which begins with a slash.
+    pub fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.address)
+    }
+
+    /// The log up to now, a JSON object a line.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.log_text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The log up to now as it was written: also what is not JSON, such as a panic.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Resident memory in KiB, as /proc has it.
+    ///
+    /// # Panics
+    /// When the proxy has ended.
+    pub fn rss_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the proxy runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a running process has VmRSS");
+        line.trim().trim_end_matches("kB").trim().parse().expect("VmRSS is a number")
+    }
+
+    /// Sends SIGTERM and does not wait: clients are closed after `--drain-timeout`.
+    pub fn terminate(&self) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id is not zero");
+        kill_process(pid, Signal::TERM).expect("a child that was not waited for can be signalled");
+    }
+
+    /// Waits for the process's end.
+    ///
+    /// # Panics
+    /// When it still runs after `deadline`.
+    pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        wait_for(deadline, "the proxy ends", || self.child.try_wait().expect("try_wait"))
+    }
+
+    /// Whether it has not ended: a panic of one of its threads shows in [`Proxy::log_text`] instead.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("try_wait").is_none()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.scratch.path("tideover.log")
+    }
+
+    fn wait_until_listening(&mut self) -> SocketAddr {
+        wait_for(Duration::from_secs(10), "the proxy listens", || {
+            if let Some(status) = self.child.try_wait().expect("try_wait") {
+                panic!("the proxy ended at its start with {status}:\n{}", self.log_text());
+            }
+            self.log_lines().iter().find(|line| says(line, "listening")).and_then(address_in)
+        })
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the proxy's log is in {}", self.scratch.directory().display());
+        }
+    }
+}
+
+/// Whether a line of [`Proxy::log_lines`] has exactly this message.
+pub fn says(line: &Value, message: &str) -> bool {
+    line["fields"]["message"] == message || line["message"] == message
+}
+
+/// The first field of a log line that is a socket address.
+fn address_in(line: &Value) -> Option<SocketAddr> {
+    let fields = line.get("fields").unwrap_or(line).as_object()?;
+    fields.values().find_map(|value| value.as_str()?.parse().ok())
+}

@@ -1,0 +1,45 @@
+//! A directory for what a process of a test writes.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::program;
+
+/// A fresh directory under `target/test-logs`; removed when dropped, unless the test is failing then.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    directory: PathBuf,
+}
+
+impl Scratch {
+    pub(crate) fn new(name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("{}-{number}-{name}", std::process::id());
+        let directory = program::target_directory().join("test-logs").join(unique);
+        // A directory of that name can only be of a process long gone that had our id.
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).expect("target/test-logs");
+        Self { directory }
+    }
+
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.directory.join(file)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("kept: {}", self.directory.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
