@@ -9,7 +9,7 @@ use super::ack::Pings;
 /// What is watched on one leg.
 #[derive(Debug)]
 pub(super) struct Liveness {
-    /// When a byte last moved, either way.
+    /// When the peer last gave a sign of life: a byte of it came, or it made room for ours.
     moved: Instant,
     /// Since when a write waits for the peer to read.
     blocked: Option<Instant>,
@@ -29,15 +29,15 @@ impl Liveness {
         Self { moved: now, blocked: None, suspicion: None }
     }
 
-    /// A byte moved. Returns whether the leg was suspect.
+    /// A byte of the peer came. Returns whether the leg was suspect.
     pub(super) fn handle_moved(&mut self, now: Instant) -> bool {
         self.moved = now;
         self.suspicion.take().is_some()
     }
 
+    /// A byte was written. That the system took it says nothing of the peer, unless it had no room before.
     pub(super) fn handle_written(&mut self, now: Instant) -> bool {
-        self.blocked = None;
-        self.handle_moved(now)
+        self.blocked.take().is_some() && self.handle_moved(now)
     }
 
     pub(super) fn handle_blocked(&mut self, now: Instant) {
