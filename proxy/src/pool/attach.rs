@@ -149,15 +149,16 @@ impl Pool {
         }
     }
 
-    /// Waits for a place among the backend's handshakes. The queue is left by all at once when a dial fails while
-    /// they wait: others may have room, and the backend should not be stormed by those who come too late anyway.
+    /// Waits for a place among the backend's handshakes. All leave the queue at once when a dial fails while they
+    /// wait: thousands behind a few dials that hang would wait for minutes, and another backend may have room.
     async fn queue<'a>(&self, backend: &'a Backend) -> Result<tokio::sync::SemaphorePermit<'a>, DialError> {
         if let Ok(place) = backend.handshakes.try_acquire() {
             return Ok(place);
         }
-        let demoted_before = self.demoted(backend.id);
+        let mark = locked(&self.table).failures(backend.id);
         let place = backend.handshakes.acquire().await.expect("the semaphore is never closed");
-        if !demoted_before && self.demoted(backend.id) { Err(DialError::Queue) } else { Ok(place) }
+        let failed = locked(&self.table).failed_since(backend.id, mark, std::time::Instant::now());
+        if failed { Err(DialError::Queue) } else { Ok(place) }
     }
 
     async fn dial(&self, lease: &mut Lease, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
@@ -176,7 +177,7 @@ impl Pool {
                 locked(&self.table).restore(id);
                 lease.attach();
             }
-            Ok(Dialled::Refused(response)) if !response.status().is_server_error() => {
+            Ok(Dialled::Refused(response)) if !dial::is_unavailable(response.status()) => {
                 locked(&self.table).restore(id);
             }
             Ok(Dialled::Refused(_)) | Err(_) => self.demote(id, begun.elapsed()),
@@ -186,10 +187,6 @@ impl Pool {
 
     fn demote(&self, id: BackendId, took: Duration) {
         locked(&self.table).demote(id, took, std::time::Instant::now());
-    }
-
-    fn demoted(&self, id: BackendId) -> bool {
-        locked(&self.table).demoted(id, std::time::Instant::now())
     }
 }
 
@@ -215,11 +212,10 @@ impl Leg {
 }
 
 async fn dial_backend(backend: &Backend, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
-    let (request, expected) = dial::split(upstream);
     let stream = dial::connect(&backend.url, limits.connect).await?;
-    match dial::exchange(stream, request, limits.answer).await? {
+    match dial::exchange(stream, upstream.request, limits.answer).await? {
         Answer::Switched(response, stream, leftover) => {
-            let subprotocol = dial::validate(&response, &expected)?;
+            let subprotocol = dial::validate(&response, &upstream.expected)?;
             Ok(Dialled::Leg(Leg { stream, leftover, subprotocol, response }))
         }
         Answer::Other(response) => Ok(Dialled::Refused(response)),

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use super::handshake::{Upstream, UpstreamRequest};
+use super::handshake::UpstreamRequest;
 use crate::config::BackendUrl;
 
 /// Bytes that a backend's response head may have. More is a bad handshake.
@@ -22,7 +22,7 @@ const MAX_RESPONSE_HEAD: usize = 64 << 10;
 /// Why a dial failed.
 #[derive(Debug)]
 pub(super) enum DialError {
-    /// All handshakes that the backend may have at a time were busy for too long.
+    /// No place among the backend's handshakes in time, or one of those failed meanwhile.
     Queue,
     /// No TCP connection.
     Connect(io::Error),
@@ -43,7 +43,7 @@ pub(super) enum DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Queue => f.write_str("too many handshakes are waiting"),
+            Self::Queue => f.write_str("no place among its handshakes"),
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::ConnectTimeout => f.write_str("no connection in time"),
             Self::AnswerTimeout => f.write_str("no answer in time"),
@@ -59,6 +59,15 @@ impl From<hyper::Error> for DialError {
     fn from(error: hyper::Error) -> Self {
         if error.is_parse() { Self::NotHttp(error) } else { Self::Ended(error) }
     }
+}
+
+/// What a 101 is checked against.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// The Sec-WebSocket-Accept that answers our key (RFC 6455 4.2.2).
+    pub(super) accept: String,
+    /// The subprotocols that the client offers.
+    pub(super) offered: Vec<Box<str>>,
 }
 
 /// What a backend answered.
@@ -113,7 +122,7 @@ pub(super) async fn exchange(stream: TcpStream, request: UpstreamRequest, by: In
 }
 
 /// Checks a 101 (RFC 6455 4.1, "the client MUST validate the server's response") and gives its subprotocol.
-pub(super) fn validate(head: &response::Parts, asked: &Expected) -> Result<Option<Box<str>>, DialError> {
+pub(super) fn validate(head: &response::Parts, expected: &Expected) -> Result<Option<Box<str>>, DialError> {
     let headers = &head.headers;
     let bad = |what| Err(DialError::BadHandshake(what));
     if head.version != Version::HTTP_11 {
@@ -125,28 +134,17 @@ pub(super) fn validate(head: &response::Parts, asked: &Expected) -> Result<Optio
     if !has_token(headers, &header::CONNECTION, "upgrade") {
         return bad("no Connection: Upgrade");
     }
-    if only(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(asked.accept.as_bytes()) {
+    if only(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(expected.accept.as_bytes()) {
         return bad("wrong Sec-WebSocket-Accept");
     }
     if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
         return bad("an extension that was not offered");
     }
     let Some(chosen) = only(headers, &header::SEC_WEBSOCKET_PROTOCOL)? else { return Ok(None) };
-    match asked.offered.iter().find(|offered| offered.as_bytes() == chosen) {
+    match expected.offered.iter().find(|offered| offered.as_bytes() == chosen) {
         Some(name) => Ok(Some(name.clone())),
         None => bad("a subprotocol that was not offered"),
     }
-}
-
-/// What a 101 is checked against.
-pub(super) struct Expected {
-    accept: String,
-    offered: Vec<Box<str>>,
-}
-
-/// Separates the request from what its answer must match.
-pub(super) fn split(upstream: Upstream) -> (UpstreamRequest, Expected) {
-    (upstream.request, Expected { accept: upstream.accept, offered: upstream.offered })
 }
 
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, DialError> {
@@ -162,4 +160,9 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+/// Whether an answer says that there is no application behind it, now.
+pub(super) fn is_unavailable(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }

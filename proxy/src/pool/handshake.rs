@@ -8,6 +8,8 @@ use hyper::{Method, Request, Uri};
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
+use super::dial::Expected;
+
 /// Header fields that a kept handshake may have: what hyper takes from a client (100) and what the edge adds.
 const MAX_FIELDS: usize = 128;
 
@@ -111,10 +113,7 @@ impl KeptHandshake {
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) request: UpstreamRequest,
-    /// The Sec-WebSocket-Accept that answers our key (RFC 6455 4.2.2).
-    pub(super) accept: String,
-    /// The subprotocols that the client offers.
-    pub(super) offered: Vec<Box<str>>,
+    pub(super) expected: Expected,
 }
 
 impl Upstream {
@@ -125,12 +124,12 @@ impl Upstream {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(&key).expect("base64 is a header value"));
-        let offered = subprotocols(&headers);
+        let expected = Expected { accept: derive_accept_key(key.as_bytes()), offered: subprotocols(&headers) };
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        Self { request, accept: derive_accept_key(key.as_bytes()), offered }
+        Self { request, expected }
     }
 }
 
@@ -164,14 +163,14 @@ mod tests {
         let headers = upstream.request.headers();
         let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
         assert_eq!(cookies, [b"a=1".as_slice(), "b=\u{e9}".as_bytes()]);
-        assert_eq!(upstream.offered, ["v2.chat".into(), "v1.chat".into()]);
-        assert_eq!(upstream.accept, derive_accept_key(headers[header::SEC_WEBSOCKET_KEY].as_bytes()));
+        assert_eq!(upstream.expected.offered, ["v2.chat".into(), "v1.chat".into()]);
+        assert_eq!(upstream.expected.accept, derive_accept_key(headers[header::SEC_WEBSOCKET_KEY].as_bytes()));
         assert!(!headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS));
     }
 
     #[test]
     fn each_backend_gets_a_fresh_key() {
-        let accepts = [(); 2].map(|()| kept().request(&SessionHeaders::default(), Extensions::new()).accept);
+        let accepts = [(); 2].map(|()| kept().request(&SessionHeaders::default(), Extensions::new()).expected.accept);
         assert_ne!(accepts[0], accepts[1]);
     }
 

@@ -20,6 +20,8 @@ struct Row {
     /// The turn at which it was picked last; 0 if never.
     picked: u64,
     demoted_until: Option<Instant>,
+    /// Failed dials so far.
+    failures: u64,
 }
 
 impl Row {
@@ -54,7 +56,9 @@ impl Table {
     /// A dial that took `took` failed. The backend goes to the end of the order for as long as that, so that one that
     /// lets dials time out does not eat most of the time of those who try it; at least for a second.
     pub(super) fn demote(&mut self, id: BackendId, took: Duration, now: Instant) {
-        self.rows[id.0].demoted_until = Some(now + took.max(LEAST_DEMOTION));
+        let row = &mut self.rows[id.0];
+        row.demoted_until = Some(now + took.max(LEAST_DEMOTION));
+        row.failures += 1;
     }
 
     /// A dial was answered.
@@ -62,9 +66,15 @@ impl Table {
         self.rows[id.0].demoted_until = None;
     }
 
-    /// Whether a dial failed lately and none was answered since.
-    pub(super) fn demoted(&self, id: BackendId, now: Instant) -> bool {
-        self.rows[id.0].demoted(now)
+    /// How many dials failed so far: a mark for [`Table::failed_since`].
+    pub(super) fn failures(&self, id: BackendId) -> u64 {
+        self.rows[id.0].failures
+    }
+
+    /// Whether a dial failed since the mark was taken, and none was answered after it.
+    pub(super) fn failed_since(&self, id: BackendId, mark: u64, now: Instant) -> bool {
+        let row = &self.rows[id.0];
+        row.failures != mark && row.demoted(now)
     }
 }
 
@@ -119,9 +129,21 @@ mod tests {
         assert_eq!(table.pick(|_| Some(0), live, now + 4 * second), Some(B));
         assert_eq!(table.pick(|_| Some(0), live, now + 5 * second), Some(A));
         table.demote(A, Duration::ZERO, now);
-        assert!(table.demoted(A, now + second / 2) && !table.demoted(A, now + second));
+        assert_eq!(table.pick(|_| Some(0), live, now + second / 2), Some(B));
+        assert_eq!(table.pick(|_| Some(0), live, now + second), Some(A));
+    }
+
+    #[test]
+    fn a_failure_is_news_until_a_dial_is_answered() {
+        let mut table = Table::new(1);
+        let now = Instant::now();
+        table.demote(A, Duration::ZERO, now);
+        let mark = table.failures(A);
+        assert!(!table.failed_since(A, mark, now), "that one was before");
+        table.demote(A, Duration::ZERO, now);
+        assert!(table.failed_since(A, mark, now));
         table.restore(A);
-        assert!(!table.demoted(A, now));
+        assert!(!table.failed_since(A, mark, now));
     }
 
     #[test]

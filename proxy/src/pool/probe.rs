@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -115,24 +114,16 @@ impl Backend {
 /// Does not queue among the backend's handshakes: it is one, and there may be a queue because the backend is dying.
 async fn handshake(backend: &Backend, upstream: Upstream, timeout: Duration) -> Result<Answer, DialError> {
     let by = tokio::time::Instant::now() + timeout;
-    let (request, _) = dial::split(upstream);
     let stream = dial::connect(&backend.url, by).await?;
-    dial::exchange(stream, request, by).await
+    dial::exchange(stream, upstream.request, by).await
 }
 
 fn judge(answer: &Result<Answer, DialError>) -> Verdict {
     match answer {
-        Ok(Answer::Other(response)) => judge_status(response.status()),
+        Ok(Answer::Other(response)) if dial::is_unavailable(response.status()) => Verdict::Dying,
         // It did answer, whatever it meant.
-        Ok(Answer::Switched(..)) | Err(DialError::NotHttp(_)) => Verdict::Healthy,
+        Ok(_) | Err(DialError::NotHttp(_)) => Verdict::Healthy,
         Err(_) => Verdict::Dying,
-    }
-}
-
-fn judge_status(status: StatusCode) -> Verdict {
-    match status {
-        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => Verdict::Dying,
-        _ => Verdict::Healthy,
     }
 }
 
@@ -198,19 +189,5 @@ mod tests {
         let since = found + SECOND / 2;
         assert_eq!(usable(found, result, since, since), Some(Verdict::Dying));
         assert_eq!(usable(found, result, since, found + SECOND), None);
-    }
-
-    #[test]
-    fn only_gateway_statuses_prove_anything() {
-        for (status, verdict) in [
-            (StatusCode::BAD_GATEWAY, Verdict::Dying),
-            (StatusCode::SERVICE_UNAVAILABLE, Verdict::Dying),
-            (StatusCode::GATEWAY_TIMEOUT, Verdict::Dying),
-            (StatusCode::INTERNAL_SERVER_ERROR, Verdict::Healthy),
-            (StatusCode::NOT_FOUND, Verdict::Healthy),
-            (StatusCode::FORBIDDEN, Verdict::Healthy),
-        ] {
-            assert_eq!(judge_status(status), verdict, "{status}");
-        }
     }
 }
