@@ -11,6 +11,47 @@ pub enum AckMode {
     None,
     /// When the backend answered a ping that followed it: its WebSocket stack has read it.
     Pong,
+    /// When the n-th reply of the leg has come, for the n-th message: the application answered it. Falls back to
+    /// [`Self::Pong`] where replies turn out not to be one a message.
+    Reply,
+    /// When the backend says so (the session protocol).
+    Explicit,
+}
+
+/// How long an acknowledged message stays and is replayed too (`--ack-linger`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linger {
+    /// Not at all where answers come before the pong; 250 ms where the pong comes early or where it is not known.
+    Auto,
+    /// So long.
+    For(Duration),
+}
+
+/// When output of a backend reaches the client (`--commit`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// At once.
+    Off,
+    /// When a pong has come behind it, which forgets the inputs that led to it in the same step.
+    Barrier,
+}
+
+/// What happens to a message that kills backends (`--on-poison`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnPoison {
+    /// The client sees what it would have seen of the last backend that died of it.
+    Close,
+    /// It is set aside and the session goes on.
+    Drop,
+}
+
+/// What happens to messages that are too old to be replayed (`--on-expired`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExpired {
+    /// The client gets Close 1013.
+    Close,
+    /// They are dropped, and all before them: nothing newer overtakes what it may depend on.
+    DropPrefix,
 }
 
 /// What an ambiguous end of a backend leg leads to (`--on-ambiguous`).
@@ -83,7 +124,27 @@ pub struct Config {
     /// `--ack-interval`: the least time between two barriers of a leg.
     pub ack_interval: Duration,
     /// `--ack-linger`: how long an acknowledged message stays and is replayed too.
-    pub ack_linger: Duration,
+    pub ack_linger: Linger,
+    /// `--greeting`: so many messages at the start of a leg greet; the client sees only those of the first leg.
+    pub greeting: u32,
+    /// `--dedupe-replies`: swallow what a new leg answers again.
+    pub dedupe_replies: bool,
+    /// `--dedupe-entries`: answers remembered for that, 24 bytes each.
+    pub dedupe_entries: usize,
+    /// `--commit`.
+    pub commit: Commit,
+    /// `--commit-bytes`: output held back at most; more releases it.
+    pub commit_bytes: usize,
+    /// `--max-replays`: deaths of backends after which a message that was alone at the last one is poison.
+    pub max_replays: u8,
+    /// `--on-poison`.
+    pub on_poison: OnPoison,
+    /// `--keep-poison-payload`: hand the bytes of a poisoned message to the operator too.
+    pub keep_poison_payload: bool,
+    /// `--replay-max-age`: a message older than this, from its receipt, is not replayed.
+    pub replay_max_age: Option<Duration>,
+    /// `--on-expired`.
+    pub on_expired: OnExpired,
     /// `--ack-timeout`: a barrier or a write that waits longer makes the leg suspect.
     pub ack_timeout: Duration,
     /// `--ping-interval`: a leg on which nothing moved for so long is pinged.
@@ -121,7 +182,17 @@ impl Default for Config {
         Self {
             ack: AckMode::Pong,
             ack_interval: Duration::from_millis(20),
-            ack_linger: Duration::ZERO,
+            ack_linger: Linger::Auto,
+            greeting: 0,
+            dedupe_replies: true,
+            dedupe_entries: 4096,
+            commit: Commit::Off,
+            commit_bytes: 1 << 20,
+            max_replays: 3,
+            on_poison: OnPoison::Close,
+            keep_poison_payload: false,
+            replay_max_age: None,
+            on_expired: OnExpired::Close,
             ack_timeout: Duration::from_secs(10),
             ping_interval: Some(Duration::from_secs(15)),
             ping_timeout: Duration::from_secs(10),

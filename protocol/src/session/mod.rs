@@ -38,7 +38,7 @@ use tideover_replay_store::Budget;
 use crate::frame::FrameError;
 use crate::time::Instant;
 
-pub use config::{AckMode, Config, EndCodes, OnAmbiguous, OnFull, Reattach};
+pub use config::{AckMode, Commit, Config, EndCodes, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
 use downstream::Downstream;
 pub use downstream::Passed;
 use ending::Phase;
@@ -316,7 +316,10 @@ impl Session {
         }
         if self.config.ack == AckMode::Pong {
             self.counters.barriers += 1;
-            let until = (!linger.is_zero()).then(|| now + linger);
+            let until = match linger {
+                Linger::Auto => None,
+                Linger::For(linger) => (!linger.is_zero()).then(|| now + linger),
+            };
             self.upstream.acknowledge(answered.seq, until, &mut self.counters);
         }
         self.check_done(now);
