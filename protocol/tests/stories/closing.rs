@@ -114,6 +114,19 @@ fn closes_that_cross_both_arrive() {
 }
 
 #[test]
+fn nothing_is_written_to_the_client_behind_its_close() {
+    let mut world = World::new();
+    world.client.closes = false;
+    world.backend().close(&wire::code(4001, ""));
+    world.run();
+    world.client.ping(b"too late");
+    world.client.close(&wire::code(4001, ""));
+    world.run();
+    assert_eq!(world.client.heard.last(), Some(&wire::Heard::Close(wire::code(4001, ""))));
+    assert!(world.over);
+}
+
+#[test]
 fn an_echo_of_1001_is_no_failover() {
     let mut world = World::new();
     world.backend().pongs = false;
