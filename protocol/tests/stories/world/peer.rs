@@ -74,6 +74,11 @@ impl Peer {
         Self { pongs: false, ..Self::backend() }
     }
 
+    /// A backend that does nothing of its own accord.
+    pub(crate) fn silent_backend() -> Self {
+        Self { pongs: false, echoes: false, ..Self::backend() }
+    }
+
     // Sending.
 
     pub(crate) fn mask(&mut self) -> Option<[u8; 4]> {

@@ -111,7 +111,7 @@ impl Ear {
     }
 
     fn judge(&mut self, first: u8, payload: Vec<u8>) -> Option<Heard> {
-        assert!(!self.closed, "a frame behind a Close");
+        assert!(!self.closed, "a frame behind a Close: {first:#x} {payload:?}");
         assert_eq!(first & 0x70, 0, "reserved bits");
         let fin = first & FIN != 0;
         assert!(first & 0x8 == 0 || (fin && payload.len() <= 125), "control frame");
