@@ -62,6 +62,21 @@ fn a_full_ring_drops_the_oldest_message_never_written() {
 }
 
 #[test]
+fn messages_dropped_one_after_the_other_leave_no_trace_on_the_leg() {
+    let mut world = World::with(|config| {
+        config.buffer_messages = 4;
+        config.on_full = OnFull::DropOldest;
+    });
+    world.backend().room = 0;
+    for number in 0..10 {
+        world.say(&number.to_string());
+    }
+    world.backend().room = usize::MAX;
+    world.run();
+    assert_eq!(world.backend().messages(), ["6", "7", "8", "9"]);
+}
+
+#[test]
 fn drop_oldest_blocks_where_everything_was_written() {
     let mut world = World::with(|config| {
         config.buffer_messages = 4;
