@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use tideover_protocol::session::Gather;
+
 use super::wire::{self, Ear, Heard};
 
 /// One end of a connection.
@@ -126,6 +128,17 @@ impl Peer {
     }
 
     // Hearing.
+
+    /// A vectored write; returns how many bytes it took.
+    pub(crate) fn hear(&mut self, gathered: &Gather<'_>) -> usize {
+        let most = if self.broken { 0 } else { gathered.len().min(self.room).min(self.grain) };
+        let mut bytes = Vec::with_capacity(most);
+        for piece in gathered.as_slices() {
+            bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+        }
+        self.listen(&bytes);
+        most
+    }
 
     pub(crate) fn listen(&mut self, bytes: &[u8]) {
         self.room -= bytes.len().min(self.room);
