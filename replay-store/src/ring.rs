@@ -360,13 +360,6 @@ impl Ring {
         count
     }
 
-    /// Forgets the oldest message if it is acknowledged and only lingers; returns its seq.
-    pub fn evict_lingering(&mut self) -> Option<u64> {
-        let seq = self.first_retained().filter(|_| self.acked > 0)?;
-        self.forget_first(1);
-        Some(seq)
-    }
-
     /// Forgets the oldest message if the current leg was written it wholly, acknowledged or not; returns its seq.
     pub fn evict_written(&mut self) -> Option<u64> {
         let seq = self.first_retained().filter(|_| self.written > 0)?;

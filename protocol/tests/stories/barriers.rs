@@ -1,6 +1,6 @@
 //! Acknowledgement by barrier.
 
-use tideover_protocol::session::{AckMode, Side, Verdict};
+use tideover_protocol::session::{AckMode, Linger, Side, Verdict};
 
 use crate::world::{Peer, World, millis, seconds, wire};
 
@@ -188,7 +188,7 @@ fn without_acknowledgement_nothing_is_replayed() {
 
 #[test]
 fn a_message_that_lingers_is_replayed_too() {
-    let mut world = World::with(|config| config.ack_linger = millis(250));
+    let mut world = World::with(|config| config.ack_linger = Linger::For(millis(250)));
     world.verdict = Some(Verdict::Dying);
     world.say("old");
     world.pass(millis(251));
@@ -201,7 +201,7 @@ fn a_message_that_lingers_is_replayed_too() {
 
 #[test]
 fn linger_time_does_not_run_while_there_is_no_leg() {
-    let mut world = World::with(|config| config.ack_linger = millis(250));
+    let mut world = World::with(|config| config.ack_linger = Linger::For(millis(250)));
     world.verdict = Some(Verdict::Dying);
     world.dial_succeeds = None;
     world.say("young");
@@ -215,7 +215,7 @@ fn linger_time_does_not_run_while_there_is_no_leg() {
 #[test]
 fn lingering_messages_make_room_first_and_hold_nobody_back() {
     let mut world = World::with(|config| {
-        config.ack_linger = seconds(60);
+        config.ack_linger = Linger::For(seconds(60));
         config.buffer_messages = 4;
     });
     for _ in 0..20 {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
-    Action, AttachFailure, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather, Linger,
+    Poisoned, PongOrder, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 
@@ -38,6 +39,12 @@ pub(crate) struct World {
     pub(crate) dial_succeeds: Option<bool>,
     /// Epochs about which it was asked whether their backend answers no pings.
     pub(crate) mutes: Vec<Epoch>,
+    /// What each leg that was asked for must be.
+    pub(crate) requests: Vec<AttachRequest>,
+    /// What was learned of the order of pongs and answers.
+    pub(crate) orders: Vec<PongOrder>,
+    /// The messages set aside.
+    pub(crate) poisoned: Vec<Poisoned>,
     /// The session has ended.
     pub(crate) over: bool,
 }
@@ -61,7 +68,9 @@ impl World {
     }
 
     pub(crate) fn sharing(budgets: &Budgets, configure: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
+        // The plain relay. Stories of lingering and de-duplication switch them on.
+        let linger = Linger::For(Duration::ZERO);
+        let mut config = Config { ack_linger: linger, dedupe_replies: false, ..Config::default() };
         configure(&mut config);
         let now = Instant::from_origin(seconds(1));
         Self {
@@ -76,6 +85,9 @@ impl World {
             dials: 0,
             dial_succeeds: Some(true),
             mutes: Vec::new(),
+            requests: Vec::new(),
+            orders: Vec::new(),
+            poisoned: Vec::new(),
             over: false,
         }
     }
@@ -261,7 +273,12 @@ impl World {
             acted = true;
             assert!(!self.over, "{action:?} behind the end");
             match action {
-                Action::Attach => (self.dialling, self.dials) = (true, self.dials + 1),
+                Action::Attach(request) => {
+                    (self.dialling, self.dials) = (true, self.dials + 1);
+                    self.requests.push(request);
+                }
+                Action::Order(_, order) => self.orders.push(order),
+                Action::Poisoned(poisoned) => self.poisoned.push(poisoned),
                 Action::Ask { epoch, ended } => self.asked.push((epoch, ended)),
                 Action::Mute(epoch) => self.mutes.push(epoch),
                 Action::AnswersPings(_) => {}
@@ -312,7 +329,8 @@ impl World {
 
     fn check(&self) {
         let c = self.session.counters();
-        let accounted = c.forgotten + self.session.retained() as u64 + c.slid + c.dropped + c.abandoned;
+        let out = c.slid + c.dropped + c.abandoned + c.expired + c.poisoned;
+        let accounted = c.forgotten + self.session.retained() as u64 + out;
         assert_eq!(c.received, accounted, "the accounts balance: {c:?}");
         assert!(self.session.unacknowledged() <= self.session.retained());
         if self.over {
