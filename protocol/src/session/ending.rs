@@ -244,6 +244,7 @@ impl Session {
             Loss::GoingAway(code) => Some(close_payload(code, "")),
             Loss::Protocol(error) => Some(close_payload(error.close_code(), &error.to_string())),
             Loss::AckAhead(_) => Some(close_payload(CloseCode::PROTOCOL_ERROR, "acknowledged what was not sent")),
+            Loss::Operator => Some(close_payload(CloseCode::GOING_AWAY, "")),
             Loss::Died | Loss::Hung => None,
         };
         self.retire(farewell);
@@ -361,6 +362,19 @@ impl Session {
         if matches!(self.phase, Phase::Relaying) {
             let close = close_payload(CloseCode::GOING_AWAY, "proxy shutting down");
             self.begin_ending(now, Some(close), Some(close), EndReason::Shutdown);
+        }
+    }
+
+    /// The operator ends the session: both sides get this Close.
+    pub fn close(&mut self, now: Instant, code: CloseCode, reason: &str) {
+        let close = close_payload(code, reason);
+        self.begin_ending(now, Some(close), Some(close), EndReason::Operator(code));
+    }
+
+    /// The operator moves the session: its leg is given up as if it had died, and what is retained is replayed.
+    pub fn fail_over(&mut self, now: Instant) {
+        if self.leg_mut().is_some_and(|leg| !leg.closed) {
+            self.lose_leg(now, Loss::Operator);
         }
     }
 

@@ -94,6 +94,8 @@ pub enum Loss {
     Protocol(FrameError),
     /// It acknowledged this seq, which it was not sent.
     AckAhead(u64),
+    /// The operator said so.
+    Operator,
 }
 
 impl std::fmt::Display for Loss {
@@ -103,6 +105,7 @@ impl std::fmt::Display for Loss {
             Self::Died => f.write_str("died"),
             Self::Hung => f.write_str("hung"),
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::Operator => f.write_str("the operator said so"),
             Self::AckAhead(seq) => write!(f, "protocol error: acknowledged {seq}, which it was not sent"),
         }
     }
@@ -133,6 +136,8 @@ pub enum EndReason {
     RingFull,
     /// A message is older than `--replay-max-age` and `--on-expired close`.
     Expired,
+    /// The operator closed it with this code.
+    Operator(CloseCode),
     /// The proxy shuts down.
     Shutdown,
 }
@@ -152,6 +157,7 @@ impl std::fmt::Display for EndReason {
             Self::NotWhole => f.write_str("not whole, so not attached again"),
             Self::RingFull => f.write_str("replay ring full"),
             Self::Expired => f.write_str("message over replay-max-age"),
+            Self::Operator(code) => write!(f, "closed by the operator with {code}"),
             Self::Shutdown => f.write_str("shutdown"),
         }
     }

@@ -11,7 +11,8 @@ use std::task::{Context as Cx, Poll};
 
 use bytes::Bytes;
 use tideover_protocol::session::{
-    Action, AttachFailure, BackendTraits, EndReason, Epoch, Event, Gather, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, EndReason, Epoch, Event, Gather, Poisoned, Session, Side,
+    Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -20,7 +21,8 @@ use uuid::Uuid;
 
 use super::buffer::with_buffer;
 use super::farewell;
-use super::registry::Handle;
+use super::poisons::Poison;
+use super::registry::{Command, Handle, Snapshot};
 use super::wire::{Read, Wire, Write};
 use super::{Context, Start};
 use crate::edge::SessionSlot;
@@ -97,8 +99,8 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
-        if self.handle.poll_shutdown(cx) {
-            self.engine.shutdown(self.context.now());
+        for command in self.handle.poll_commands(cx) {
+            self.obey(command);
         }
         for _ in 0..TURNS {
             let now = self.context.now();
@@ -112,6 +114,28 @@ impl Driver {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.context.now();
+        match command {
+            Command::Shutdown => self.engine.shutdown(now),
+            Command::Close(code, reason) => self.engine.close(now, code, &reason),
+            Command::FailOver => self.engine.fail_over(now),
+            // Who asked may have left.
+            Command::Inspect(answer) => drop(answer.send(self.snapshot())),
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            epoch: self.engine.epoch(),
+            backend: self.backend.as_ref().map(|(_, lease)| lease.backend().url.to_string()),
+            retained: self.engine.retained(),
+            unacknowledged: self.engine.unacknowledged(),
+            buffered: self.engine.buffered(),
+            counters: *self.engine.counters(),
+        }
     }
 
     /// One turn. Returns whether another one may find something to do.
@@ -320,9 +344,15 @@ impl Driver {
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
-                Action::Attach => self.attach(),
+                Action::Attach(request) => self.attach(request),
                 Action::Ask { epoch, ended } => self.ask(epoch, ended),
                 Action::Mute(epoch) => self.find_out_if_mute(epoch),
+                Action::Order(_, order) => {
+                    if let Some((_, lease)) = &self.backend {
+                        lease.backend().set_order(order);
+                    }
+                }
+                Action::Poisoned(poisoned) => self.set_aside(poisoned),
                 Action::AnswersPings(_) => {
                     if let Some((_, lease)) = &self.backend {
                         lease.backend().set_answers_pings();
@@ -398,6 +428,9 @@ impl Driver {
             }
             Event::Suspect(epoch) => tracing::info!(%session, epoch, backend, "backend leg is suspect"),
             Event::Cleared(epoch) => tracing::info!(%session, epoch, backend, "backend leg moves again"),
+            Event::FellBack => {
+                tracing::warn!(%session, epoch = self.engine.epoch(), backend, "replies are not one a message: pongs acknowledge");
+            }
             Event::ClientVanished => tracing::debug!(%session, peer = %self.handle.peer, "client vanished"),
             Event::Ending(reason) => {
                 let epoch = self.engine.epoch();
