@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as _, CommandFactory, FromArgMatches, Parser};
 use tideover_protocol::close::CloseCode;
-use tideover_protocol::session::{self, AckMode, OnFull};
+use tideover_protocol::session::{self, AckMode, Commit, Linger, OnFull};
 
 use super::*;
 
@@ -59,6 +59,8 @@ fn the_defaults_are_those_of_the_session_engine() {
     assert_eq!((config.reattach_order, config.log_format), (ReattachOrder::OtherFirst, LogFormat::Text));
     assert_eq!((config.trust_forwarded.as_slice(), config.log.as_str()), ([].as_slice(), "info"));
     assert!((1..=1024).contains(&config.workers));
+    assert!(config.reattach_header.is_none() && config.session_key.is_none());
+    assert_eq!(config.poison_entries, 100);
 }
 
 #[test]
@@ -125,7 +127,7 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "# a comment\nbuffer_bytes = 1\nmax-sessions = 0\nack = true\nfailover-codes = [1012, 1005, 1.5, []]\n\
          drain-timeout = 10\n\n[\"ad\\nmin\"]\nlisten = 1\n",
     );
-    let flags = [("buffer-bytes", "1MiBB"), ("backend", "wss://a"), ("backend", "ws://b/chat"), ("ack", "reply")];
+    let flags = [("buffer-bytes", "1MiBB"), ("backend", "wss://a"), ("backend", "ws://b/chat"), ("ack", "rules")];
     let env = [("TIDEOVER_MAX_SESSIONS", "many"), ("TIDEOVER_LOG", "a=b=c"), ("TIDEOVER_WORKERS", "")];
     let result = config(&[&flags[..], &[("config", file.path())]].concat(), &env);
     let lines = report(result, Some(&file));
@@ -133,13 +135,13 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "--buffer-bytes: \"1MiBB\" is not a size from 1B to 1TiB",
         "--backend: \"wss://a\" asks for TLS to the backend, which is not supported yet",
         "--backend: \"ws://b/chat\" has a path; the client's path is used",
-        "--ack: \"reply\" is not none or pong",
+        "--ack: \"rules\" is not none, pong, reply or explicit",
         "TIDEOVER_MAX_SESSIONS: \"many\" is not a whole number from 1 to 10000000",
         "TIDEOVER_LOG: \"a=b=c\" is not a log filter",
         "TIDEOVER_WORKERS: \"\" is not a whole number from 1 to 1024",
         "tideover.toml:2: buffer_bytes: unknown key; did you mean buffer-bytes?",
         "tideover.toml:3: max-sessions: \"0\" is not a whole number from 1 to 10000000",
-        "tideover.toml:4: ack: true is of type boolean, not a string: none or pong",
+        "tideover.toml:4: ack: true is of type boolean, not a string: none, pong, reply or explicit",
         "tideover.toml:5: failover-codes: \"1005\" is not a close code that may be sent",
         "tideover.toml:5: failover-codes: 1.5 is of type float, not a string or an integer, or an array of them: a close",
         "tideover.toml:5: failover-codes: [] is of type array",
@@ -207,6 +209,14 @@ fn bounds_hold_at_their_edges() {
         ("handshakes-per-backend", ["1", "2"], ["0", "-1"]),
         ("workers", ["1", "1024"], ["0", "1025"]),
         ("failover-codes", ["4999", "1007"], ["1015", "5000"]),
+        ("ack-linger", ["auto", "0"], ["off", "-1s"]),
+        ("replay-max-age", ["off", "1ms"], ["auto", "0"]),
+        ("dedupe-entries", ["0", "1000000"], ["-1", "1000001"]),
+        ("max-replays", ["1", "100"], ["0", "101"]),
+        ("commit-bytes", ["1", "1TiB"], ["0", "2TiB"]),
+        ("poison-entries", ["0", "100000"], ["off", "100001"]),
+        ("keep-poison-payload", ["on", "off"], ["true", "1"]),
+        ("reattach-header", ["X-Balancer-Reconnect", ""], ["a b", "Host"]),
     ];
     for (name, good, bad) in cases {
         for value in good {
@@ -233,6 +243,64 @@ fn values_that_do_not_fit_each_other_are_reported_with_all_places() {
     assert_eq!(report(twice, None), ["--backend: ws://a:80 is given twice"]);
     assert_eq!(report(config(&[], &[]), None), ["--backend: at least one is needed"]);
     assert!(config(&[BACKEND, ("reattach-order", "same-only")], &[]).is_ok());
+}
+
+#[test]
+fn dedupe_replies_is_on_where_its_mode_wants_it() {
+    let dedupe = |flags: &[_]| config(&[&[BACKEND], flags].concat(), &[]).map(|config| config.session.dedupe_replies);
+    for (ack, expected) in [("none", false), ("pong", true), ("reply", false), ("explicit", false)] {
+        assert_eq!(dedupe(&[("ack", ack)]), Ok(expected), "{ack}");
+        assert_eq!(dedupe(&[("ack", ack), ("dedupe-replies", "off")]), Ok(false), "{ack}");
+    }
+    assert_eq!(dedupe(&[("ack", "reply"), ("dedupe-replies", "on")]), Ok(true));
+    assert_eq!(dedupe(&[("commit", "barrier")]), Ok(false));
+}
+
+#[test]
+fn modes_that_exclude_each_other_are_reported() {
+    let wrong = |flags: &[_]| report(config(&[&[BACKEND], flags].concat(), &[]), None);
+    let cases: [(&[_], &str); 4] = [
+        (&[("dedupe-replies", "on"), ("ack", "explicit")], "--dedupe-replies, --ack: a backend that acknowledges"),
+        (&[("dedupe-replies", "on"), ("commit", "barrier")], "--dedupe-replies, --commit: output commit leaves"),
+        (&[("commit", "barrier"), ("ack", "reply")], "--commit, --ack: output commit needs --ack pong"),
+        (&[("commit", "barrier"), ("ack-linger", "250ms")], "--commit, --ack-linger: output commit forgets"),
+    ];
+    for (flags, start) in cases {
+        let lines = wrong(flags);
+        assert!(lines.len() == 1 && lines[0].starts_with(start), "{lines:?}");
+    }
+    assert_eq!(wrong(&[("commit", "barrier"), ("ack", "x")]).len(), 1, "what follows from a bad value");
+    for linger in ["auto", "0"] {
+        let session = config(&[BACKEND, ("commit", "barrier"), ("ack-linger", linger)], &[]).unwrap().session;
+        assert_eq!((session.commit, session.ack_linger), (Commit::Barrier, Linger::For(Duration::ZERO)));
+    }
+}
+
+#[test]
+fn a_reattach_header_is_a_free_field() {
+    for name in ["Tideover-Again", "tideover_again", "Sec-WebSocket-Key", "connection", "Host", "X-Forwarded-For"] {
+        let lines = report(config(&[BACKEND, ("reattach-header", name)], &[]), None);
+        assert_eq!(lines, [format!("--reattach-header: {name:?} is a field that the proxy sets or drops itself")]);
+    }
+    let config = config(&[BACKEND, ("reattach-header", "X-Balancer-Reconnect")], &[]).unwrap();
+    assert_eq!(config.reattach_header.unwrap(), "x-balancer-reconnect");
+}
+
+#[test]
+fn the_session_key_is_read_and_never_shown() {
+    let file = Scratch::new("key", "correct horse battery staple\n");
+    let config_of = |file: &Scratch| config(&[BACKEND, ("session-key-file", file.path())], &[]);
+    let good = config_of(&file).unwrap();
+    assert!(good.session_key.is_some());
+    assert!(!format!("{good:?}").contains("horse"));
+    let places = |file: &Scratch| report(config_of(file), Some(file)).concat();
+    let short = Scratch::new("short-key", "only fifteen by\n");
+    let at = "--session-key-file: \"tideover.toml\" has";
+    assert_eq!(places(&short), format!("{at} a key of 15 bytes; at least 16 are needed"));
+    let long = Scratch::new("long-key", &"x".repeat(5000));
+    assert_eq!(places(&long), format!("{at} more than 4096 bytes: it is no key"));
+    let lines = report(config(&[BACKEND], &[("TIDEOVER_SESSION_KEY_FILE", "/does/not/exist")]), None);
+    assert!(lines[0].starts_with("TIDEOVER_SESSION_KEY_FILE: \"/does/not/exist\" cannot be read: "), "{lines:?}");
 }
 
 #[test]

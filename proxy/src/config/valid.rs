@@ -3,14 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use hyper::header::HeaderName;
 use tideover_protocol::close::CloseCode;
-use tideover_protocol::session::{self, EndCodes};
+use tideover_protocol::session::{self, AckMode, Commit, EndCodes, Linger};
 
 use super::choice::{self, Choice};
 use super::problem::{Place, Problem, Problems};
 use super::raw::{Given, Raw};
-use super::units::{format_size, parse_duration, parse_size};
-use super::{BackendUrl, Config, Fallback, Flag, Kind};
+use super::units::{format_duration, format_size, parse_duration, parse_size};
+use super::{BackendUrl, Config, Fallback, Flag, Kind, SessionKey};
+use crate::fields;
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
@@ -20,6 +22,9 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         backends: reader.list("backend", parse_backend),
         session: session_config(&mut reader),
         reattach_order: reader.choice("reattach-order"),
+        reattach_header: reader.one("reattach-header", parse_header),
+        session_key: reader.one("session-key-file", parse_key_file),
+        poison_entries: reader.number("poison-entries"),
         max_handshake_bytes: reader.number("max-handshake-bytes"),
         buffer_total_bytes: reader.number("buffer-total-bytes"),
         max_sessions: reader.number("max-sessions"),
@@ -39,14 +44,25 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
 }
 
 fn session_config(reader: &mut Reader) -> session::Config {
+    let (ack, commit) = (reader.choice("ack"), reader.choice("commit"));
     session::Config {
-        ack: reader.choice("ack"),
+        ack,
         ack_interval: reader.duration("ack-interval"),
-        ack_linger: reader.duration("ack-linger"),
+        ack_linger: linger(reader, commit),
+        greeting: reader.number("greeting"),
+        dedupe_replies: dedupe(reader, ack, commit),
+        dedupe_entries: reader.number("dedupe-entries"),
+        commit,
+        commit_bytes: reader.number("commit-bytes"),
+        max_replays: reader.number("max-replays"),
+        on_poison: reader.choice("on-poison"),
+        keep_poison_payload: reader.choice("keep-poison-payload"),
+        replay_max_age: reader.duration_or_word("replay-max-age"),
+        on_expired: reader.choice("on-expired"),
         ack_timeout: reader.duration("ack-timeout"),
-        ping_interval: reader.duration_or_off("ping-interval"),
+        ping_interval: reader.duration_or_word("ping-interval"),
         ping_timeout: reader.duration("ping-timeout"),
-        hang_timeout: reader.duration_or_off("hang-timeout"),
+        hang_timeout: reader.duration_or_word("hang-timeout"),
         failover_timeout: reader.duration("failover-timeout"),
         stable_after: reader.duration("stable-after"),
         end_codes: end_codes(reader),
@@ -59,6 +75,39 @@ fn session_config(reader: &mut Reader) -> session::Config {
         buffer_bytes: reader.number("buffer-bytes"),
         max_message_bytes: reader.number("max-message-bytes"),
     }
+}
+
+/// What is acknowledged at a barrier is forgotten with it, so `auto` is nothing there.
+fn linger(reader: &mut Reader, commit: Commit) -> Linger {
+    match (reader.duration_or_word("ack-linger"), commit) {
+        (Some(duration), Commit::Off) => Linger::For(duration),
+        (None, Commit::Off) => Linger::Auto,
+        (None | Some(Duration::ZERO), Commit::Barrier) => Linger::For(Duration::ZERO),
+        (Some(duration), Commit::Barrier) => {
+            let duration = format_duration(duration);
+            let message =
+                format!("output commit forgets at the barrier; ack-linger {duration} does not fit, 0 or auto do");
+            reader.reject(&["commit", "ack-linger"], message);
+            Linger::For(Duration::ZERO)
+        }
+    }
+}
+
+/// `--dedupe-replies`, or its default, which depends on the other two. Both are judged here, too.
+fn dedupe(reader: &mut Reader, ack: AckMode, commit: Commit) -> bool {
+    let given = reader.choice_if_given("dedupe-replies");
+    if commit == Commit::Barrier && ack != AckMode::Pong {
+        reader.reject(&["commit", "ack"], "output commit needs --ack pong".into());
+    }
+    if given == Some(true) && ack == AckMode::Explicit {
+        let why = "a backend that acknowledges explicitly knows what it has answered; dedupe-replies must be off";
+        reader.reject(&["dedupe-replies", "ack"], why.into());
+    }
+    if given == Some(true) && commit == Commit::Barrier {
+        let why = "output commit leaves nothing to de-duplicate; one of the two must be off";
+        reader.reject(&["dedupe-replies", "commit"], why.into());
+    }
+    given.unwrap_or(ack == AckMode::Pong && commit == Commit::Off)
 }
 
 fn end_codes(reader: &mut Reader) -> EndCodes {
@@ -125,6 +174,12 @@ impl Reader {
     /// The values of a flag that takes a list. Those of all sources are judged; the first source's are returned.
     fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
         let flag = Flag::named(name).expect("a flag of the table");
+        self.given(flag, &parse).unwrap_or_else(|| default(flag, parse))
+    }
+
+    /// The good values of the first source that gives the flag, if all that any source gives is good.
+    fn given<T>(&mut self, flag: &'static Flag, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Option<Vec<T>> {
+        let name = flag.name;
         let mut first = None;
         for Given { place, texts, .. } in self.raw.given.iter().filter(|given| given.flag.name == name) {
             let parsed: Vec<_> = texts.iter().map(|text| parse(flag, text).map_err(|why| (text, why))).collect();
@@ -134,11 +189,17 @@ impl Reader {
             }
             first.get_or_insert(parsed.into_iter().filter_map(Result::ok).collect::<Vec<T>>());
         }
-        first.filter(|_| !self.raw.bad.contains(name)).unwrap_or_else(|| default(flag, parse))
+        first.filter(|_| !self.raw.bad.contains(name))
     }
 
     fn choice<T: Choice>(&mut self, name: &'static str) -> T {
-        self.one(name, |flag, text| choice::parse(text).ok_or_else(|| is_not(flag)))
+        self.one(name, parse_choice)
+    }
+
+    /// The value of a flag whose default depends on others; `None` if it is not given, or bad.
+    fn choice_if_given<T: Choice>(&mut self, name: &'static str) -> Option<T> {
+        let flag = Flag::named(name).expect("a flag of the table");
+        self.given(flag, parse_choice).and_then(|mut values| values.pop())
     }
 
     fn number<T: TryFrom<u64>>(&mut self, name: &'static str) -> T {
@@ -146,10 +207,10 @@ impl Reader {
     }
 
     fn duration(&mut self, name: &'static str) -> Duration {
-        self.duration_or_off(name).expect("only a flag that may be off is off")
+        self.duration_or_word(name).expect("only a flag that may be a word is one")
     }
 
-    fn duration_or_off(&mut self, name: &'static str) -> Option<Duration> {
+    fn duration_or_word(&mut self, name: &'static str) -> Option<Duration> {
         self.one(name, parse_bounded_duration)
     }
 
@@ -191,6 +252,10 @@ fn is_not(flag: &Flag) -> String {
     format!("is not {}", flag.kind)
 }
 
+fn parse_choice<T: Choice>(flag: &Flag, text: &str) -> Result<T, String> {
+    choice::parse(text).ok_or_else(|| is_not(flag))
+}
+
 fn parse_number<T: TryFrom<u64>>(flag: &Flag, text: &str) -> Result<T, String> {
     let (number, min, max) = match flag.kind {
         Kind::Size { min, max } => (parse_size(text), min, max),
@@ -202,10 +267,10 @@ fn parse_number<T: TryFrom<u64>>(flag: &Flag, text: &str) -> Result<T, String> {
 }
 
 fn parse_bounded_duration(flag: &Flag, text: &str) -> Result<Option<Duration>, String> {
-    let Kind::Duration { min, max, or_off } = flag.kind else { unreachable!("{} takes no duration", flag.name) };
+    let Kind::Duration { min, max, or } = flag.kind else { unreachable!("{} takes no duration", flag.name) };
     match parse_duration(text) {
         Some(duration) if (min..=max).contains(&duration) => Ok(Some(duration)),
-        None if or_off && text == "off" => Ok(None),
+        None if or == Some(text) => Ok(None),
         _ => Err(is_not(flag)),
     }
 }
@@ -221,6 +286,23 @@ fn parse_backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
 fn parse_network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {
     let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| is_not(flag))
+}
+
+/// Empty is none.
+fn parse_header(flag: &Flag, text: &str) -> Result<Option<HeaderName>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let name = HeaderName::try_from(text).map_err(|_| is_not(flag))?;
+    match fields::is_free(&name) {
+        true => Ok(Some(name)),
+        false => Err("is a field that the proxy sets or drops itself".into()),
+    }
+}
+
+/// Empty is none.
+fn parse_key_file(_: &Flag, text: &str) -> Result<Option<SessionKey>, String> {
+    if text.is_empty() { Ok(None) } else { SessionKey::read(text.as_ref()).map(Some) }
 }
 
 fn parse_filter(flag: &Flag, text: &str) -> Result<String, String> {
