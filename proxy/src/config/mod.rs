@@ -11,6 +11,7 @@ mod backend;
 mod choice;
 mod file;
 mod flags;
+mod parse;
 mod problem;
 mod raw;
 mod session_key;

@@ -1,29 +1,26 @@
 //! The second step: from raw to valid. Every value of every source is judged before anything is given up.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use hyper::header::HeaderName;
-use tideover_protocol::close::CloseCode;
 use tideover_protocol::session::{self, AckMode, Commit, EndCodes, Linger};
 
-use super::choice::{self, Choice};
+use super::choice::Choice;
+use super::parse::{self, End};
 use super::problem::{Place, Problem, Problems};
 use super::raw::{Given, Raw};
-use super::units::{format_duration, format_size, parse_duration, parse_size};
-use super::{BackendUrl, Config, Fallback, Flag, Kind, SessionKey};
-use crate::fields;
+use super::units::{format_duration, format_size};
+use super::{Config, Fallback, Flag};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     let mut reader = Reader { raw };
     let config = Config {
-        listen: reader.list("listen", parse_listen),
-        backends: reader.list("backend", parse_backend),
+        listen: reader.list("listen", parse::listen),
+        backends: reader.list("backend", parse::backend),
         session: session_config(&mut reader),
         reattach_order: reader.choice("reattach-order"),
-        reattach_header: reader.one("reattach-header", parse_header),
-        session_key: reader.one("session-key-file", parse_key_file),
+        reattach_header: reader.one("reattach-header", parse::header),
+        session_key: reader.one("session-key-file", parse::key_file),
         poison_entries: reader.number("poison-entries"),
         max_handshake_bytes: reader.number("max-handshake-bytes"),
         buffer_total_bytes: reader.number("buffer-total-bytes"),
@@ -31,9 +28,9 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         connect_timeout: reader.duration("connect-timeout"),
         drain_timeout: reader.duration("drain-timeout"),
         handshakes_per_backend: reader.number("handshakes-per-backend"),
-        trust_forwarded: reader.list("trust-forwarded", parse_network),
+        trust_forwarded: reader.list("trust-forwarded", parse::network),
         workers: reader.number("workers"),
-        log: reader.one("log", parse_filter),
+        log: reader.one("log", parse::filter),
         log_format: reader.choice("log-format"),
     };
     check_together(&mut reader, &config);
@@ -111,9 +108,9 @@ fn dedupe(reader: &mut Reader, ack: AckMode, commit: Commit) -> bool {
 }
 
 fn end_codes(reader: &mut Reader) -> EndCodes {
-    let ends = reader.list("ambiguous", parse_end);
+    let ends = reader.list("ambiguous", parse::end);
     EndCodes {
-        failover: reader.list("failover-codes", parse_code),
+        failover: reader.list("failover-codes", parse::code),
         codeless_ambiguous: ends.contains(&End::Codeless),
         eof_ambiguous: ends.contains(&End::Eof),
         ambiguous: ends.into_iter().filter_map(End::code).collect(),
@@ -193,17 +190,17 @@ impl Reader {
     }
 
     fn choice<T: Choice>(&mut self, name: &'static str) -> T {
-        self.one(name, parse_choice)
+        self.one(name, parse::choice)
     }
 
     /// The value of a flag whose default depends on others; `None` if it is not given, or bad.
     fn choice_if_given<T: Choice>(&mut self, name: &'static str) -> Option<T> {
         let flag = Flag::named(name).expect("a flag of the table");
-        self.given(flag, parse_choice).and_then(|mut values| values.pop())
+        self.given(flag, parse::choice).and_then(|mut values| values.pop())
     }
 
     fn number<T: TryFrom<u64>>(&mut self, name: &'static str) -> T {
-        self.one(name, parse_number)
+        self.one(name, parse::number)
     }
 
     fn duration(&mut self, name: &'static str) -> Duration {
@@ -211,7 +208,7 @@ impl Reader {
     }
 
     fn duration_or_word(&mut self, name: &'static str) -> Option<Duration> {
-        self.one(name, parse_bounded_duration)
+        self.one(name, parse::duration)
     }
 
     /// Notes that these flags do not fit each other, unless one of them is bad by itself.
@@ -246,97 +243,4 @@ fn default<T>(flag: &Flag, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> 
 /// The default of `--workers`, the one that is computed.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1024))
-}
-
-fn is_not(flag: &Flag) -> String {
-    format!("is not {}", flag.kind)
-}
-
-fn parse_choice<T: Choice>(flag: &Flag, text: &str) -> Result<T, String> {
-    choice::parse(text).ok_or_else(|| is_not(flag))
-}
-
-fn parse_number<T: TryFrom<u64>>(flag: &Flag, text: &str) -> Result<T, String> {
-    let (number, min, max) = match flag.kind {
-        Kind::Size { min, max } => (parse_size(text), min, max),
-        Kind::Count { min, max } => (text.parse().ok(), min, max),
-        _ => unreachable!("{} takes no number", flag.name),
-    };
-    let number = number.filter(|number| (min..=max).contains(number)).ok_or_else(|| is_not(flag))?;
-    T::try_from(number).map_err(|_| "is more than this machine can address".into())
-}
-
-fn parse_bounded_duration(flag: &Flag, text: &str) -> Result<Option<Duration>, String> {
-    let Kind::Duration { min, max, or } = flag.kind else { unreachable!("{} takes no duration", flag.name) };
-    match parse_duration(text) {
-        Some(duration) if (min..=max).contains(&duration) => Ok(Some(duration)),
-        None if or == Some(text) => Ok(None),
-        _ => Err(is_not(flag)),
-    }
-}
-
-fn parse_listen(flag: &Flag, text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| is_not(flag))
-}
-
-fn parse_backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
-    text.parse().map_err(|why: super::InvalidBackendUrl| why.to_string())
-}
-
-fn parse_network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {
-    let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
-    text.parse().or_else(|_| address()).map_err(|_| is_not(flag))
-}
-
-/// Empty is none.
-fn parse_header(flag: &Flag, text: &str) -> Result<Option<HeaderName>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let name = HeaderName::try_from(text).map_err(|_| is_not(flag))?;
-    match fields::is_free(&name) {
-        true => Ok(Some(name)),
-        false => Err("is a field that the proxy sets or drops itself".into()),
-    }
-}
-
-/// Empty is none.
-fn parse_key_file(_: &Flag, text: &str) -> Result<Option<SessionKey>, String> {
-    if text.is_empty() { Ok(None) } else { SessionKey::read(text.as_ref()).map(Some) }
-}
-
-fn parse_filter(flag: &Flag, text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(why) => Err(format!("{}: {why}", is_not(flag))),
-    }
-}
-
-fn parse_code(flag: &Flag, text: &str) -> Result<CloseCode, String> {
-    text.parse().ok().and_then(CloseCode::new).ok_or_else(|| is_not(flag))
-}
-
-/// An item of `--ambiguous`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Eof,
-    Codeless,
-    Code(CloseCode),
-}
-
-impl End {
-    fn code(self) -> Option<CloseCode> {
-        match self {
-            Self::Code(code) => Some(code),
-            Self::Eof | Self::Codeless => None,
-        }
-    }
-}
-
-fn parse_end(flag: &Flag, text: &str) -> Result<End, String> {
-    match text {
-        "eof" => Ok(End::Eof),
-        "codeless" => Ok(End::Codeless),
-        code => parse_code(flag, code).map(End::Code),
-    }
 }

@@ -16,6 +16,7 @@ use super::backend::{Backend, BackendId, Lease};
 use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
 use super::order::reattach_rank;
+use super::round::{Denials, Round};
 use super::session_headers::SessionHeaders;
 use super::{Pool, locked};
 
@@ -57,18 +58,6 @@ pub struct Reattach {
     pub spare_last: bool,
     /// What the rounds before have brought since the session last had a leg.
     pub denials: Denials,
-}
-
-/// The backend that denied a session a new leg, of which one alone is not believed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Denials(Option<BackendId>);
-
-impl Denials {
-    /// Adds a 401 or 403; gives it back if there are enough to believe it: two backends, or the only candidate.
-    fn add(&mut self, id: BackendId, status: StatusCode, candidates: usize) -> Option<StatusCode> {
-        let first = *self.0.get_or_insert(id);
-        (first != id || candidates == 1).then_some(status)
-    }
 }
 
 /// Why a round of re-attaching gave no leg.
@@ -283,44 +272,5 @@ async fn dial_backend(backend: &Backend, upstream: Upstream, limits: Limits) -> 
             Ok(Dialled::Leg(Leg { stream, leftover, agreed, response }))
         }
         Answer::Other(response) => Ok(Dialled::Refused(response)),
-    }
-}
-
-/// One pass over the candidates.
-struct Round {
-    candidates: usize,
-    tried: Vec<BackendId>,
-    last_failure: String,
-}
-
-impl Round {
-    fn new(candidates: usize) -> Self {
-        Self { candidates, tried: Vec::new(), last_failure: String::new() }
-    }
-
-    fn is_left(&self, id: BackendId) -> bool {
-        !self.tried.contains(&id)
-    }
-
-    fn left(&self) -> usize {
-        self.candidates - self.tried.len()
-    }
-
-    fn begin(&mut self, id: BackendId) {
-        self.tried.push(id);
-    }
-
-    fn failed(&mut self, backend: &Backend, error: &DialError) {
-        tracing::debug!(backend = %backend.url, %error, "dial failed");
-        self.last_failure = format!("{}: {error}", backend.url);
-    }
-
-    fn summary(&self) -> String {
-        format!("{} of {} backends tried, the last one {}", self.tried.len(), self.candidates, self.last_failure)
-    }
-
-    fn spared(&self) -> String {
-        let tried = if self.tried.is_empty() { "none tried".into() } else { self.summary() };
-        format!("sparing the last healthy backend; {tried}")
     }
 }

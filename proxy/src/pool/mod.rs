@@ -10,18 +10,20 @@ mod evidence;
 mod handshake;
 mod order;
 mod probe;
+mod round;
 mod session_headers;
 mod spare;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use attach::{Attached, Denials, FirstAttachError, Reattach, ReattachError};
+pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
 pub use backend::{Backend, BackendId, Lease};
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
 pub use handshake::{KeptHandshake, TooLarge};
 pub use probe::Verdict;
+pub use round::Denials;
 pub use session_headers::SessionHeaders;
 
 use hyper::header::HeaderName;
