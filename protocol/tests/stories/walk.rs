@@ -10,7 +10,7 @@ use tideover_protocol::session::{EndReason, OnFull, Verdict};
 use crate::world::wire::{self, Heard};
 use crate::world::{Peer, World, millis, seconds};
 
-const DEFAULT_SEEDS: u64 = 1500;
+const DEFAULT_SEEDS: u64 = 300;
 const STEPS: usize = 120;
 /// Longest message of the client and of a backend.
 const LONGEST: usize = 30_000;
