@@ -64,7 +64,7 @@ struct Model {
 
 impl Model {
     fn next_bytes(&mut self, len: usize) -> Vec<u8> {
-        let bytes = (self.received..self.received + len).map(|n| (n * 31 >> 3) as u8).collect();
+        let bytes = (self.received..self.received + len).map(|n| ((n * 31) >> 3) as u8).collect();
         self.received += len;
         bytes
     }
