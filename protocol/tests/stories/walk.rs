@@ -407,7 +407,10 @@ fn walk(seed: u64) {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "which seeds to walk is said from outside; the engine knows nothing of it")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "which seeds to walk is said from outside; the engine knows nothing of it"
+)]
 fn random_walks_keep_the_laws() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("TIDEOVER_SEED") {
