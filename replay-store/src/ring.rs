@@ -258,6 +258,7 @@ impl Ring {
         self.log.truncate(self.tail);
         self.cursor = self.cursor.min(self.tail);
         self.touched = self.touched.min(self.last_seq());
+        self.release();
     }
 
     // Writing.
