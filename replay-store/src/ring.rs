@@ -57,7 +57,7 @@ pub struct Ring {
     bytes: usize,
     /// Seq of the next message to be completed.
     next_seq: u64,
-    /// The highest seq that was ever written, wholly or in part, to any leg.
+    /// The highest seq that was ever written, wholly or in part, to any leg; that of the message being received too.
     touched: u64,
     /// Ranges of offsets that dropping messages left behind, in order. Nearly always empty.
     holes: VecDeque<(u64, u64)>,
@@ -247,9 +247,6 @@ impl Ring {
         if self.cursor >= entry.end {
             self.written += 1;
         }
-        if self.cursor > entry.start {
-            self.touched = entry.seq;
-        }
         self.entries.push_back(entry);
         entry.seq
     }
@@ -260,6 +257,8 @@ impl Ring {
         self.bytes -= (self.log.end() - self.tail) as usize;
         self.log.truncate(self.tail);
         self.cursor = self.cursor.min(self.tail);
+        self.touched = self.touched.min(self.last_seq());
+        self.release();
     }
 
     // Writing.
@@ -285,6 +284,9 @@ impl Ring {
                 break;
             }
             self.written += 1;
+        }
+        if self.cursor > self.tail {
+            self.touched = self.next_seq;
         }
     }
 
