@@ -61,7 +61,7 @@ pub struct Ring {
     bytes: usize,
     /// Seq of the next message to be completed.
     next_seq: u64,
-    /// The highest seq that was ever written, wholly or in part, to any leg.
+    /// The highest seq that was ever written, wholly or in part, to any leg; that of the message being received too.
     touched: u64,
     /// Messages of the current leg that are forgotten.
     left: u64,
@@ -273,9 +273,6 @@ impl Ring {
         if self.cursor >= entry.end {
             self.written += 1;
         }
-        if self.cursor > entry.start {
-            self.touched = entry.seq;
-        }
         self.entries.push_back(entry);
         entry.seq
     }
@@ -286,6 +283,8 @@ impl Ring {
         self.bytes -= (self.log.end() - self.tail) as usize;
         self.log.truncate(self.tail);
         self.cursor = self.cursor.min(self.tail);
+        self.touched = self.touched.min(self.last_seq());
+        self.release();
     }
 
     // Writing.
@@ -311,6 +310,9 @@ impl Ring {
                 break;
             }
             self.written += 1;
+        }
+        if self.cursor > self.tail {
+            self.touched = self.next_seq;
         }
     }
 

@@ -424,6 +424,14 @@ impl Session {
     pub fn handle_memory(&mut self) -> bool {
         let upstream = self.upstream.memory().is_waiting() && self.upstream.retry_memory();
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
+        // What waited may be an empty message, behind whose header nothing need ever come.
+        if upstream && matches!(self.phase, Phase::Relaying) {
+            let mute = self.is_mute();
+            let _ = self.upstream.receive(&mut &[][..], mute, &mut self.counters);
+        }
+        if downstream && !self.is_muffled() {
+            let _ = self.downstream.receive(&[], &mut self.counters.passed);
+        }
         upstream || downstream
     }
 

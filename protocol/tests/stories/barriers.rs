@@ -72,9 +72,10 @@ fn only_the_pong_that_answers_our_ping_acknowledges() {
     let ping = world.backend().pings()[0].to_vec();
     let mut wrong = ping.clone();
     wrong[11] += 1;
-    let mut longer = ping.clone();
-    longer.push(0);
-    for payload in [b"".as_slice(), b"tide", &wrong, &longer, &ping[..19]] {
+    let mut beyond = ping.clone();
+    beyond[19] += 1;
+    let longer = [&ping[..], &[0]].concat();
+    for payload in [b"".as_slice(), b"tide", &wrong, &beyond, &longer, &ping[..19]] {
         world.backend().pong(payload);
     }
     world.run();

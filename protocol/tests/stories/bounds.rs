@@ -2,6 +2,8 @@
 
 use tideover_protocol::session::{Budgets, EndReason, OnFull, Side, Verdict};
 
+use tideover_replay_store::Reservation;
+
 use crate::world::{World, seconds, wire};
 
 /// A world without a backend and with room for four messages.
@@ -154,16 +156,17 @@ fn whoever_waits_for_memory_is_served_in_turn() {
 }
 
 #[test]
-fn an_empty_message_that_had_to_wait_needs_no_further_byte() {
-    let mut world = World::with(|config| config.buffer_messages = 1);
-    world.backend().pongs = false;
-    world.say("one");
-    let ping = world.backend().pings()[0].to_vec();
+fn an_empty_message_that_waited_for_memory_needs_no_further_byte() {
+    let budgets = Budgets::new(2 * 8192);
+    let mut others = Reservation::new(budgets.upstream.clone());
+    assert!(others.try_cover(8192));
+    let mut world = World::sharing(&budgets, |_| {});
     world.client.grain = 1;
     world.client.send(&[0x81, 0x80, 1, 2, 3, 4]);
     world.run();
-    world.backend().pong(&ping);
-    world.backend().pongs = true;
-    world.pass(seconds(1));
-    assert_eq!(world.backend().messages().len(), 2);
+    assert!(world.session.wants_memory());
+    assert_eq!((world.client.outbox.len(), world.backend().messages().len()), (0, 0));
+    others.shrink(0);
+    world.run();
+    assert_eq!(world.backend().messages(), [""]);
 }

@@ -93,6 +93,18 @@ fn a_backend_that_does_not_read_becomes_suspect() {
 }
 
 #[test]
+fn a_leg_that_was_blocked_and_drained_is_not_suspect() {
+    let mut world = World::new();
+    world.say("one");
+    world.pass(seconds(1));
+    world.backend().room = 3;
+    world.say("two");
+    world.backend().room = usize::MAX;
+    world.pass(seconds(14));
+    assert_eq!(world.asked, []);
+}
+
+#[test]
 fn a_slow_handler_is_healthy() {
     let mut world = World::new();
     world.say("one");

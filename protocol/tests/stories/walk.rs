@@ -5,12 +5,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use tideover_protocol::session::{EndReason, OnFull, Verdict};
+use tideover_protocol::session::{AckMode, Budgets, EndReason, OnFull, Verdict};
+use tideover_replay_store::Reservation;
 
 use crate::world::wire::{self, Heard};
 use crate::world::{Peer, World, millis, seconds};
 
-const DEFAULT_SEEDS: u64 = 1500;
+const DEFAULT_SEEDS: u64 = 300;
 const STEPS: usize = 120;
 /// Longest message of the client and of a backend.
 const LONGEST: usize = 30_000;
@@ -69,24 +70,39 @@ struct Walk {
     legs: Vec<Leg>,
     /// The last client message that a backend acknowledged to a living session.
     acknowledged: usize,
-    drops: bool,
+    /// Messages may be missing on a leg: dropped, slid, or acknowledged by being written.
+    gaps: bool,
+    /// Acknowledged messages may be replayed.
+    lingers: bool,
+    budgets: Budgets,
+    /// Another session's share of the memory.
+    hog: Reservation,
 }
 
 impl Walk {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
-        let drops = dice.one_in(4);
-        let mut world = World::with(|config| {
+        let (drops, mute, unacknowledged) = (dice.one_in(4), dice.one_in(6), dice.one_in(8));
+        let lingers = dice.one_in(4);
+        let budgets = Budgets::new(2 * 300_000);
+        let mut world = World::sharing(&budgets, |config| {
             config.buffer_messages = 1 + dice.below(40) as u32;
             config.buffer_bytes = BUFFER_BYTES;
             config.max_message_bytes = LONGEST + 20;
             config.failover_timeout = seconds(20 + dice.below(200) as u64);
             config.hang_timeout = dice.one_in(3).then(|| seconds(15));
             config.on_full = if drops { OnFull::DropOldest } else { OnFull::Block };
+            config.ack = if unacknowledged { AckMode::None } else { AckMode::Pong };
+            config.ack_linger = if lingers { seconds(2) } else { seconds(0) };
         });
         world.dial_succeeds = None;
         *world.backend() = Peer::silent_backend();
-        Self { dice, world, sent: Vec::new(), legs: vec![Leg::default()], acknowledged: 0, drops }
+        if mute {
+            world.session.handle_mute(1);
+        }
+        let hog = Reservation::new(if dice.one_in(2) { &budgets.upstream } else { &budgets.downstream }.clone());
+        let (legs, gaps) = (vec![Leg::default()], drops || mute || unacknowledged);
+        Self { dice, world, sent: Vec::new(), legs, acknowledged: 0, gaps, lingers, budgets, hog }
     }
 
     fn go(mut self) {
@@ -109,6 +125,7 @@ impl Walk {
             8 | 9 => self.backend_pongs(),
             10 if self.dice.one_in(4) => self.backend_ends(),
             11 => self.driver_answers(),
+            14 => self.memory_is_short(),
             12 if client_leaves => self.client_leaves(),
             13 => {
                 let most = [30, 300, 20_000][self.dice.below(3)];
@@ -237,6 +254,16 @@ impl Walk {
         }
     }
 
+    fn memory_is_short(&mut self) {
+        let wanted = self.dice.below(400_000);
+        if !self.hog.try_cover(wanted) {
+            self.hog.leave_line();
+        }
+        if self.dice.one_in(3) {
+            self.hog.shrink(0);
+        }
+    }
+
     fn client_leaves(&mut self) {
         if self.dice.one_in(2) {
             self.world.client.close(&wire::code(1000, "done"));
@@ -248,6 +275,7 @@ impl Walk {
     /// Everything is well from now on.
     fn settle(&mut self) {
         self.world.verdict = Some(Verdict::Dying);
+        self.hog.shrink(0);
         for _ in 0..200 {
             if self.world.over {
                 return;
@@ -287,6 +315,10 @@ impl Walk {
 
     fn judge(&mut self) {
         self.observe();
+        if self.world.over {
+            let (up, down) = (&self.budgets.upstream, &self.budgets.downstream);
+            assert_eq!((up.used(), down.used(), up.waiting(), down.waiting()), (0, 0, 0, 0), "law 5: memory is back");
+        }
         self.judge_order();
         self.judge_downstream();
         self.judge_loss();
@@ -298,9 +330,10 @@ impl Walk {
             let epoch = index + 1;
             assert!(leg.read.is_sorted_by(|a, b| a < b), "law 2: order on leg {epoch}: {:?}", leg.read);
             let Some(&first) = leg.read.first() else { continue };
-            assert!(first > leg.floor, "{first} was acknowledged before leg {epoch} and is replayed");
-            if !self.drops {
-                assert_eq!(first, leg.floor + 1, "law 2: leg {epoch} misses what is before {first}");
+            let replayed = first <= leg.floor;
+            assert!(self.lingers || !replayed, "{first} was acknowledged before leg {epoch} and is replayed");
+            if !self.gaps {
+                assert!(first <= leg.floor + 1, "law 2: leg {epoch} misses what is before {first}");
                 assert!(leg.read.windows(2).all(|pair| pair[1] == pair[0] + 1), "law 2: a gap on leg {epoch}");
             }
         }
@@ -348,7 +381,7 @@ impl Walk {
         match self.world.reason() {
             None => {
                 assert_eq!(received, self.sent.len(), "law 6: the session takes what the client says");
-                assert_eq!(self.world.session.retained(), 0, "law 6: all is delivered");
+                assert!(self.gaps || self.world.session.retained() == 0, "law 6: all is delivered");
             }
             Some(EndReason::ClientClosed) if self.world.client.close_code() == Some(1000) => {
                 assert_eq!(counters.abandoned, 0, "law 1: a Close that looks like success");
@@ -374,6 +407,10 @@ fn walk(seed: u64) {
 }
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "which seeds to walk is said from outside; the engine knows nothing of it"
+)]
 fn random_walks_keep_the_laws() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("TIDEOVER_SEED") {
