@@ -15,7 +15,7 @@ const BATCH: usize = 64;
 fn cycle(ring: &mut Ring, frame: &[u8]) -> usize {
     for _ in 0..BATCH {
         ring.append(frame, 0);
-        ring.complete();
+        ring.complete(0);
     }
     let len = ring.unwritten(ring.end()).map(<[u8]>::len).sum();
     ring.advance(len);

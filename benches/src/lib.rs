@@ -102,7 +102,7 @@ impl Rig {
         while let Some(action) = self.session.poll_action() {
             match action {
                 Action::Ask { epoch, .. } => self.session.handle_verdict(self.now, epoch, Verdict::Dying),
-                Action::Attach => {
+                Action::Attach(_) => {
                     assert!(self.session.handle_attached(self.now, BackendTraits::default()).is_some());
                 }
                 _ => {}

@@ -224,6 +224,10 @@ impl Session {
         u32::try_from(now.since(self.began).as_millis()).unwrap_or(u32::MAX)
     }
 
+    fn taking(&self, now: Instant) -> Taking {
+        Taking { mute: self.is_mute(), millis: self.millis(now) }
+    }
+
     fn is_mute(&self) -> bool {
         matches!(&self.backend, Attachment::Attached(leg) if leg.mute)
     }
@@ -246,7 +250,7 @@ impl Session {
         self.client.live.handle_moved(now);
         let mut rest = data;
         while self.wants_read(Side::Client) {
-            let taking = Taking { mute: self.is_mute(), millis: self.millis(now) };
+            let taking = self.taking(now);
             let incoming = match self.phase {
                 Phase::Relaying => self.upstream.receive(&mut rest, taking, &mut self.counters),
                 Phase::Closing(_) | Phase::Ending(_) | Phase::Orphaned { .. } | Phase::Ended => {
@@ -421,16 +425,16 @@ impl Session {
     }
 
     /// Memory may have come free. Returns whether the session got what it waits for.
-    pub fn handle_memory(&mut self) -> bool {
+    pub fn handle_memory(&mut self, now: Instant) -> bool {
         let upstream = self.upstream.memory().is_waiting() && self.upstream.retry_memory();
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
         // What waited may be an empty message, behind whose header nothing need ever come.
         if upstream && matches!(self.phase, Phase::Relaying) {
-            let mute = self.is_mute();
-            let _ = self.upstream.receive(&mut &[][..], mute, &mut self.counters);
+            let taking = self.taking(now);
+            let _ = self.upstream.receive(&mut &[][..], taking, &mut self.counters);
         }
         if downstream && !self.is_muffled() {
-            let _ = self.downstream.receive(&[], &mut self.counters.passed);
+            let _ = self.receive_output(now, &[], false);
         }
         upstream || downstream
     }

@@ -142,13 +142,13 @@ fn whoever_waits_for_memory_is_served_in_turn() {
     second.say("small, but later");
     assert!(first.session.wants_memory() && second.session.wants_memory());
     assert!(!first.session.wants_read(Side::Client));
-    assert!(!second.session.handle_memory(), "somebody waits ahead");
+    assert!(!second.session.handle_memory(second.now), "somebody waits ahead");
     let ping = holder.backend().pings()[0].to_vec();
     holder.backend().pong(&ping);
     holder.run();
-    assert!(first.session.handle_memory());
+    assert!(first.session.handle_memory(first.now));
     first.run();
-    assert!(second.session.handle_memory());
+    assert!(second.session.handle_memory(second.now));
     second.run();
     assert_eq!((first.backend().messages().len(), second.backend().messages().len()), (1, 1));
     drop((first, second, holder));

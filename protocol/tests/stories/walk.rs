@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use tideover_protocol::session::{AckMode, Budgets, EndReason, OnFull, Verdict};
+use tideover_protocol::session::{AckMode, Budgets, EndReason, Linger, OnFull, Verdict};
 use tideover_replay_store::Reservation;
 
 use crate::world::wire::{self, Heard};
@@ -93,7 +93,7 @@ impl Walk {
             config.hang_timeout = dice.one_in(3).then(|| seconds(15));
             config.on_full = if drops { OnFull::DropOldest } else { OnFull::Block };
             config.ack = if unacknowledged { AckMode::None } else { AckMode::Pong };
-            config.ack_linger = if lingers { seconds(2) } else { seconds(0) };
+            config.ack_linger = Linger::For(if lingers { seconds(2) } else { seconds(0) });
         });
         world.dial_succeeds = None;
         *world.backend() = Peer::silent_backend();

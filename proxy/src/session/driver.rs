@@ -147,7 +147,7 @@ impl Driver {
         if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.engine.handle_timeout(now);
         }
-        busy |= self.wait_for_memory(cx);
+        busy |= self.wait_for_memory(cx, now);
         busy |= self.read(cx, now, Side::Backend);
         busy |= self.read(cx, now, Side::Client);
         self.flush(cx, now, Side::Backend);
@@ -171,12 +171,12 @@ impl Driver {
         fired
     }
 
-    fn wait_for_memory(&mut self, cx: &Cx<'_>) -> bool {
+    fn wait_for_memory(&mut self, cx: &Cx<'_>, now: Instant) -> bool {
         if !self.engine.wants_memory() {
             return false;
         }
         self.engine.park(cx.waker());
-        self.engine.handle_memory()
+        self.engine.handle_memory(now)
     }
 
     // Reading.

@@ -175,7 +175,7 @@ impl World {
             self.session.handle_timeout(self.now);
             moved = true;
         }
-        moved |= self.session.wants_memory() && self.session.handle_memory();
+        moved |= self.session.wants_memory() && self.session.handle_memory(self.now);
         moved |= self.read_backend();
         moved |= self.read_client();
         moved |= self.write_backend();
