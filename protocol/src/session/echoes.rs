@@ -111,9 +111,11 @@ impl Echoes {
         }
     }
 
-    /// The barrier behind `seq` was answered: what was said until now answers nothing behind it.
+    /// The barrier behind `seq` was answered: what this leg has said until now answers nothing behind it. What it may
+    /// still say again, because an earlier leg has said it, stays open.
     pub(super) fn handle_barrier(&mut self, seq: u64) {
-        for echo in self.entries.iter_mut().rev().take_while(|echo| echo.interval == OPEN) {
+        let said = self.cursor.unwrap_or(self.entries.len());
+        for echo in self.entries.range_mut(..said).rev().take_while(|echo| echo.interval == OPEN) {
             echo.interval = seq;
         }
     }
@@ -185,6 +187,16 @@ mod tests {
         assert!(echoes.swallows(digest("c")));
         echoes.forget(3, true);
         assert_eq!(echoes.allocated(), 0);
+    }
+
+    #[test]
+    fn a_barrier_of_a_new_leg_says_nothing_of_what_only_the_old_one_said() {
+        let mut echoes = told(&["a", "b", "c"]);
+        echoes.begin_leg();
+        assert!(echoes.swallows(digest("a")));
+        echoes.handle_barrier(1);
+        echoes.forget(1, false);
+        assert!(echoes.swallows(digest("b")) && echoes.swallows(digest("c")), "replayed one by one");
     }
 
     #[test]

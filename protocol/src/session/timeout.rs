@@ -1,5 +1,7 @@
 //! All deadlines of a session. Each is computed from the state that it guards, so none can be forgotten or go stale.
 
+use std::time::Duration;
+
 use crate::time::Instant;
 
 use super::config::AckMode;
@@ -8,6 +10,9 @@ use super::event::{Action, EndReason, Event, Loss};
 use super::leg::{Attachment, BackendLeg};
 use super::liveness::Liveness;
 use super::{LOOK_AGAIN, Session, Side};
+
+/// How long the messages of a vanished client wait for the first pong of a leg that never answered a ping.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a deadline is for, in the order in which expired ones are handled.
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +105,8 @@ impl Session {
             Timer::BackendHang => self.open_leg().and_then(|leg| leg.live.hang_at(config.hang_timeout)),
             Timer::Mute => self
                 .open_leg()
-                .filter(|leg| !leg.mute && !leg.mute_asked)
-                .and_then(|leg| Liveness::mute_at(&leg.pings, config.ack_timeout)),
+                .filter(|leg| !leg.mute && (!leg.mute_asked || matches!(self.phase, Phase::Orphaned { .. })))
+                .and_then(|leg| Liveness::mute_at(&leg.pings, self.patience_with_mute())),
             Timer::Stable => self
                 .open_leg()
                 .filter(|leg| !leg.stable && (leg.pings.answered || leg.mute || config.ack == AckMode::None))
@@ -172,12 +177,7 @@ impl Session {
             }
             Timer::BackendOverdue => self.suspect_backend(now),
             Timer::BackendHang => self.lose_leg(now, Loss::Hung),
-            Timer::Mute => {
-                self.actions.push_back(Action::Mute(self.epoch));
-                if let Some(leg) = self.leg_mut() {
-                    leg.mute_asked = true;
-                }
-            }
+            Timer::Mute => self.suspect_mute(now),
             Timer::Stable => {
                 self.patience.reset();
                 if let Some(leg) = self.leg_mut() {
@@ -197,6 +197,28 @@ impl Session {
                 Phase::Orphaned { .. } | Phase::Ending(_) => self.finish(EndReason::ClientVanished),
                 Phase::Relaying | Phase::Ended => {}
             },
+        }
+    }
+
+    /// How long a leg that never answered a ping is waited for. For a vanished client there is little to wait for:
+    /// without a proxy the backend would have seen it vanish at once.
+    fn patience_with_mute(&self) -> Duration {
+        match self.phase {
+            Phase::Orphaned { .. } => self.config.ack_timeout.min(ORPHAN_PATIENCE),
+            Phase::Relaying | Phase::Closing(_) | Phase::Ending(_) | Phase::Ended => self.config.ack_timeout,
+        }
+    }
+
+    fn suspect_mute(&mut self, now: Instant) {
+        let orphaned = matches!(self.phase, Phase::Orphaned { .. });
+        let epoch = self.epoch;
+        let Some(leg) = self.leg_mut() else { return };
+        if orphaned {
+            leg.mute = true;
+            self.check_done(now);
+        } else {
+            leg.mute_asked = true;
+            self.actions.push_back(Action::Mute(epoch));
         }
     }
 

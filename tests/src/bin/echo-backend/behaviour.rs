@@ -8,6 +8,8 @@ pub(crate) enum Behaviour {
     Echo,
     /// `/slow?ms=1000`: echoes each message after so long; nothing is read meanwhile.
     Slow(Duration),
+    /// `/poison?on=TEXT`: echoes, until a message holds the text; reading that kills the process.
+    Poison(String),
     /// `/push?every_ms=100`: sends `push-1`, `push-2`, …; never reads.
     Push(Duration),
     /// One of the ends below.
@@ -37,6 +39,7 @@ impl Behaviour {
         let end = |end| Self::EndAfter(number("after", 0), end);
         match path {
             "/slow" => Self::Slow(Duration::from_millis(number("ms", 1000))),
+            "/poison" => Self::Poison(text("on")),
             "/push" => Self::Push(Duration::from_millis(number("every_ms", 100))),
             "/return" | "/eof" => end(End::Drop),
             "/raise" => end(End::Panic),

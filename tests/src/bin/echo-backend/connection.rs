@@ -41,12 +41,13 @@ pub(crate) async fn handle(stream: TcpStream, log: Arc<EventLog>, mut stop: watc
 
 async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) {
     match behaviour {
-        Behaviour::Echo => while echo_one(socket, log, Duration::ZERO).await.is_continue() {},
-        Behaviour::Slow(pause) => while echo_one(socket, log, pause).await.is_continue() {},
+        Behaviour::Echo => while echo_one(socket, log, Duration::ZERO, None).await.is_continue() {},
+        Behaviour::Slow(pause) => while echo_one(socket, log, pause, None).await.is_continue() {},
+        Behaviour::Poison(text) => while echo_one(socket, log, Duration::ZERO, Some(&text)).await.is_continue() {},
         Behaviour::Push(every) => push(socket, every).await,
         Behaviour::EndAfter(messages, end) => {
             for _ in 0..messages {
-                if echo_one(socket, log, Duration::ZERO).await.is_break() {
+                if echo_one(socket, log, Duration::ZERO, None).await.is_break() {
                     return;
                 }
             }
@@ -56,12 +57,15 @@ async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) 
 }
 
 /// Reads up to the next message and echoes it; breaks at the connection's end.
-async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> ControlFlow<()> {
+async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration, poison: Option<&str>) -> ControlFlow<()> {
     loop {
         match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                 let payload = message.clone().into_data();
                 log.read(&payload);
+                if poison.is_some_and(|text| String::from_utf8_lossy(&payload).contains(text)) {
+                    std::process::exit(1);
+                }
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
