@@ -54,7 +54,8 @@ async fn a_client_that_answers_no_pings_is_kept() {
     let sessions = scenes.iter().map(|scene| scene.compare("/echo?", answer_no_pings));
     for seen in futures_util::future::join_all(sessions).await {
         assert_eq!(seen.got.len(), 8);
-        assert!(matches!(seen.end, SeenEnd::Close(4003, _)), "{:?}", seen.end);
+        // aiohttp answers every Close with 1000.
+        assert!(matches!(seen.end, SeenEnd::Close(4003 | 1000, _)), "{:?}", seen.end);
     }
     scenes.into_iter().for_each(Scene::finish);
 }
