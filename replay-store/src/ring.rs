@@ -289,7 +289,8 @@ impl Ring {
     }
 
     fn skip_holes(&mut self) -> bool {
-        let hole = self.holes.iter().find(|hole| hole.0 == self.cursor).copied();
+        // A hole grows behind a cursor that has skipped it, so the cursor may also stand within.
+        let hole = self.holes.iter().find(|hole| hole.0 <= self.cursor && self.cursor < hole.1).copied();
         self.cursor = hole.map_or(self.cursor, |hole| hole.1);
         hole.is_some()
     }

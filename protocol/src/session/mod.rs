@@ -186,7 +186,7 @@ impl Session {
     /// Whether what the backend says no longer reaches the client.
     fn is_muffled(&self) -> bool {
         match self.phase {
-            Phase::Relaying | Phase::Closing(_) => self.client.ended,
+            Phase::Relaying | Phase::Closing(_) => self.client.outlet.is_dead(),
             Phase::Orphaned { .. } | Phase::Ending(_) | Phase::Ended => true,
         }
     }
@@ -341,6 +341,7 @@ impl Session {
         match side {
             Side::Client => {
                 self.client.outlet.kill();
+                self.downstream.stop();
                 self.downstream.discard();
                 self.check_done(now);
             }

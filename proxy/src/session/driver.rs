@@ -14,6 +14,7 @@ use tideover_protocol::session::{
     Action, AttachFailure, BackendTraits, EndReason, Epoch, Event, Gather, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
+use tideover_replay_store::Reservation;
 use tokio::time::Sleep;
 use uuid::Uuid;
 
@@ -46,6 +47,8 @@ pub(super) struct Driver {
     last: BackendId,
     id: Uuid,
     handshake: Arc<KeptHandshake>,
+    /// What the handshake takes of the process's memory.
+    _handshake_memory: Reservation,
     handle: Arc<Handle>,
     context: Arc<Context>,
     slot: SessionSlot,
@@ -63,6 +66,8 @@ impl Driver {
         let traits = BackendTraits { mute: lease.backend().mute() };
         let handle = Arc::new(Handle::new(peer));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
+        let mut handshake_memory = Reservation::new(context.budgets.upstream.clone());
+        handshake_memory.cover(handshake.memory());
         Self {
             engine: Session::new(context.engine.clone(), &context.budgets, seed(), now, traits),
             client: Wire::new(client, client_leftover),
@@ -72,6 +77,7 @@ impl Driver {
             probe: None,
             id,
             handshake: Arc::new(handshake),
+            _handshake_memory: handshake_memory,
             registered: Registered::new(&context, id, &handle),
             handle,
             slot,
@@ -440,4 +446,14 @@ fn seed() -> [u8; 16] {
     // The system's source has served since boot: a failure here is a broken machine.
     getrandom::fill(&mut seed).expect("the system's random source works");
     seed
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_idle_sessions_task_stays_small() {
+        let bytes = size_of::<super::Driver>();
+        println!("Driver: {bytes} bytes, of which the engine {}", size_of::<super::Session>());
+        assert!(bytes <= 2048, "{bytes} bytes");
+    }
 }
