@@ -19,6 +19,13 @@ const TICK: Duration = Duration::from_millis(50);
 /// Kernel buffer a connection, so that little of the line's slowness is hidden.
 const KERNEL_BUFFER: u32 = 32 << 10;
 
+/// In which direction a line is slow; in the other it is fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slow {
+    TowardServer,
+    TowardClient,
+}
+
 /// A line to one server, for any number of connections. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct SlowLink {
@@ -27,8 +34,8 @@ pub(crate) struct SlowLink {
 }
 
 impl SlowLink {
-    /// A line to `server` that takes so many bytes a second toward it, on each connection; back it is fast.
-    pub(crate) fn start(server: SocketAddr, bytes_per_second: usize) -> Self {
+    /// A line to `server` that takes so many bytes a second in the `slow` direction, on each connection.
+    pub(crate) fn start(server: SocketAddr, slow: Slow, bytes_per_second: usize) -> Self {
         let port = ports::reserve();
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_reuseaddr(true).expect("SO_REUSEADDR");
@@ -37,7 +44,7 @@ impl SlowLink {
         let listener = socket.listen(64).expect("listen");
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(carry(near, server, bytes_per_second));
+                tokio::spawn(carry(near, server, slow, bytes_per_second));
             }
         });
         Self { port, task }
@@ -55,16 +62,31 @@ impl Drop for SlowLink {
 }
 
 /// Carries both ways until both have ended; the end of a stream, orderly or not, is passed on as one.
-async fn carry(near: TcpStream, server: SocketAddr, bytes_per_second: usize) {
-    let Ok(far) = TcpStream::connect(server).await else { return };
+async fn carry(near: TcpStream, server: SocketAddr, slow: Slow, bytes_per_second: usize) {
+    let Ok(far) = connect(server).await else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let (from_near, mut to_near) = near.into_split();
-    let (mut from_far, to_far) = far.into_split();
-    let back = async {
-        let _ = tokio::io::copy(&mut from_far, &mut to_near).await;
-        let _ = to_near.shutdown().await;
+    let (from_near, to_near) = near.into_split();
+    let (from_far, to_far) = far.into_split();
+    let _ = match slow {
+        Slow::TowardServer => {
+            tokio::join!(carry_slowly(from_near, to_far, bytes_per_second), carry_fast(from_far, to_near))
+        }
+        Slow::TowardClient => {
+            tokio::join!(carry_slowly(from_far, to_near, bytes_per_second), carry_fast(from_near, to_far))
+        }
     };
-    let _ = tokio::join!(carry_slowly(from_near, to_far, bytes_per_second), back);
+}
+
+async fn connect(server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+    socket.connect(server).await
+}
+
+async fn carry_fast(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    // After an error too, the other side sees an end.
+    let _ = tokio::io::copy(&mut from, &mut to).await;
+    to.shutdown().await
 }
 
 async fn carry_slowly(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, bytes_per_second: usize) -> io::Result<()> {

@@ -13,9 +13,20 @@ mod short_lived;
 
 use std::time::Duration;
 
-/// Timeouts that a careless operator might set, far below what the handlers and links here take.
-const SHORT_TIMEOUTS: [&str; 8] =
-    ["--ack-timeout", "1s", "--ping-interval", "500ms", "--ping-timeout", "1s", "--connect-timeout", "1s"];
+/// Timeouts that a careless operator might set, far below what the handlers and links here take. The orphan timeout is
+/// short for the tests' sake: a handler that does not read learns only then that its client has left.
+const SHORT_TIMEOUTS: [&str; 10] = [
+    "--ack-timeout",
+    "1s",
+    "--ping-interval",
+    "500ms",
+    "--ping-timeout",
+    "1s",
+    "--connect-timeout",
+    "1s",
+    "--orphan-timeout",
+    "2s",
+];
 
 /// For what takes no time by itself, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(20);

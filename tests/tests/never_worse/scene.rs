@@ -18,11 +18,13 @@ use tideover_tests::{
     proxy::says,
 };
 
-use crate::{SHORT_TIMEOUTS, link::SlowLink};
+use crate::{
+    SHORT_TIMEOUTS,
+    link::{Slow, SlowLink},
+};
 
-/// How long the backends may take to log the ends of two sessions that the clients have seen end. A client that vanished
-/// is gone for its backend when `--orphan-timeout`, 30 s, is over at the latest.
-const LOGGED_WITHIN: Duration = Duration::from_secs(45);
+/// How long the backends may take to log the ends of two sessions that the clients have seen end.
+const LOGGED_WITHIN: Duration = Duration::from_secs(20);
 
 /// Two backends of a kind, the first of which also serves the direct sessions, and the proxy before both.
 pub(crate) struct Scene {
@@ -97,11 +99,12 @@ impl Scene {
         Self::new(backends, proxy, direct, proxied, Vec::new())
     }
 
-    /// All that clients send passes a slow line, to the backend or to the proxy.
-    pub(crate) fn with_slow_clients(kind: Kind, bytes_per_second: usize) -> Self {
+    /// Clients are at the end of a line that is slow in one direction, to the backend or to the proxy.
+    pub(crate) fn with_slow_clients(kind: Kind, slow: Slow, bytes_per_second: usize) -> Self {
         let backends = [kind; 2].map(Backend::start);
         let proxy = Proxy::start(&backends, &SHORT_TIMEOUTS);
-        let links = [backends[0].address(), proxy.address()].map(|server| SlowLink::start(server, bytes_per_second));
+        let links =
+            [backends[0].address(), proxy.address()].map(|server| SlowLink::start(server, slow, bytes_per_second));
         let [direct, proxied] = [links[0].address(), links[1].address()];
         Self::new(backends, proxy, direct, proxied, links.into())
     }
@@ -109,7 +112,8 @@ impl Scene {
     /// All that backends are sent passes a slow line, from the client or from the proxy.
     pub(crate) fn with_slow_backends(kind: Kind, bytes_per_second: usize) -> Self {
         let backends = [kind; 2].map(Backend::start);
-        let links = backends.each_ref().map(|backend| SlowLink::start(backend.address(), bytes_per_second));
+        let links =
+            backends.each_ref().map(|backend| SlowLink::start(backend.address(), Slow::TowardServer, bytes_per_second));
         let proxy = Proxy::before(links.iter().map(SlowLink::address), &SHORT_TIMEOUTS);
         let (direct, proxied) = (links[0].address(), proxy.address());
         Self::new(backends, proxy, direct, proxied, links.into())

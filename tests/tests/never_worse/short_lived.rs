@@ -1,7 +1,10 @@
 //! Handlers that end at once, each in the way of its framework: many short-lived legs are no dying backend.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use tideover_tests::{Kind, lock::machine_shared};
+use tokio::time::sleep;
 
 use crate::{
     SOON,
@@ -89,6 +92,28 @@ async fn clients_that_are_kicked_see_what_they_would_without_the_proxy() {
         assert_eq!(code.end, SeenEnd::Close(4001, "kicked".to_owned()), "{kind:?}");
         let codeless = many(&scene, "/close_codeless?after=1", say_one).await;
         assert_eq!(codeless.end, SeenEnd::Close(1005, String::new()), "{kind:?}");
+        scene.finish();
+    }
+}
+
+/// Echoed once, silent for longer than a second, raised at: the leg is old enough to be evidence.
+async fn raise_later(way: Way) -> Seen {
+    let mut client = way.connect().await;
+    client.send("one").await;
+    client.next(SOON).await;
+    // No condition to wait for: the age of the leg is the point.
+    sleep(Duration::from_millis(1500)).await;
+    client.send("two").await;
+    client.finish(SOON).await.into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_raise_together_after_a_while_are_no_dying_backend() {
+    let _machine = machine_shared();
+    for kind in [Kind::Aiohttp, Kind::Tornado] {
+        let scene = Scene::start(kind);
+        let all = join_all((0..PARALLEL).map(|_| scene.compare("/raise?after=2", raise_later))).await;
+        assert!(all.iter().all(|seen| seen.got.len() == 2), "{kind:?}: {all:?}");
         scene.finish();
     }
 }
