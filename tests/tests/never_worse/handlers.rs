@@ -89,7 +89,7 @@ async fn a_handler_that_only_pushes_goes_on_whatever_its_client_sends() {
 }
 
 /// A session that does nothing for longer than every timeout, and then works.
-async fn idle_then_work(way: Way) -> Seen {
+pub(crate) async fn idle_then_work(way: Way) -> Seen {
     let mut client = way.connect().await;
     // No condition to wait for: that nothing happens is the point.
     let idle = tokio::time::timeout(Duration::from_secs(4), client.next(SOON)).await;

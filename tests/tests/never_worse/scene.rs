@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -159,6 +158,11 @@ impl Scene {
         assert!(!self.proxy.log_text().contains("panicked"), "{}", self.proxy.log_text());
     }
 
+    /// How many connections the backends have had, direct ones and probes included.
+    pub(crate) fn opened(&self) -> usize {
+        self.connections().len()
+    }
+
     fn name(&self) -> &'static str {
         self.backends[0].kind().name()
     }
@@ -202,7 +206,7 @@ impl Scene {
     fn assert_probes_do_nothing(&self) {
         for (target, events) in self.connections().into_values().filter(|(target, _)| !target.contains('?')) {
             let ended_well = matches!(events[..], [] | [What::Close(1000, _) | What::Eof]);
-            assert!(ended_well, "{}, probe of {}: {events:?}", self.name(), Path::new(&target).display());
+            assert!(ended_well, "{}, probe of {target}: {events:?}", self.name());
         }
     }
 }
