@@ -30,6 +30,7 @@ use crate::pool::{self, Attached, BackendId, Denials, KeptHandshake, Lease, Reat
 
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
+const SIDES: [Side; 2] = [Side::Backend, Side::Client];
 /// How far ahead a timer without a deadline is set.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
@@ -148,11 +149,19 @@ impl Driver {
             self.engine.handle_timeout(now);
         }
         busy |= self.wait_for_memory(cx, now);
+        let wanted = SIDES.map(|side| self.engine.wants_read(side));
         busy |= self.read(cx, now, Side::Backend);
         busy |= self.read(cx, now, Side::Client);
         self.flush(cx, now, Side::Backend);
         self.flush(cx, now, Side::Client);
-        busy | self.act()
+        busy |= self.act();
+        busy | self.wants_more_than(wanted)
+    }
+
+    /// Whether a leg is to be read that was not at the reading: nothing that comes on it would wake the task. A write
+    /// that made room is the usual reason.
+    fn wants_more_than(&self, wanted: [bool; 2]) -> bool {
+        SIDES.iter().zip(wanted).any(|(side, before)| !before && self.engine.wants_read(*side))
     }
 
     /// Sets the timer to the engine's deadline. It is only ever moved closer: one that fires early costs less than

@@ -10,8 +10,8 @@ pub(crate) enum Behaviour {
     Slow(Duration),
     /// `/poison?on=TEXT`: echoes, until a message holds the text; reading that kills the process.
     Poison(String),
-    /// `/push?every_ms=100`: sends `push-1`, `push-2`, …; never reads.
-    Push(Duration),
+    /// `/push?every_ms=100&bytes=0`: sends `push-1`, `push-2`, …, padded with dots to so many bytes; never reads.
+    Push(Duration, usize),
     /// One of the ends below.
     EndAfter(u64, End),
 }
@@ -40,7 +40,7 @@ impl Behaviour {
         match path {
             "/slow" => Self::Slow(Duration::from_millis(number("ms", 1000))),
             "/poison" => Self::Poison(text("on")),
-            "/push" => Self::Push(Duration::from_millis(number("every_ms", 100))),
+            "/push" => Self::Push(Duration::from_millis(number("every_ms", 100)), number("bytes", 0) as usize),
             "/return" | "/eof" => end(End::Drop),
             "/raise" => end(End::Panic),
             "/reset" => end(End::Reset),
