@@ -56,6 +56,11 @@ impl RawBackend {
         connection
     }
 
+    /// Whether connections are accepted.
+    pub fn listens(&self) -> bool {
+        self.listener.is_some()
+    }
+
     /// From now on connections are refused; those that were taken stay.
     pub fn refuse(&mut self) {
         self.listener = None;

@@ -165,6 +165,17 @@ impl Connection {
         (self.unread, ended)
     }
 
+    /// Another handle to the same connection, for writing while this one reads. The connection is closed when both are
+    /// dropped.
+    ///
+    /// # Panics
+    /// When the process has no descriptor left.
+    pub fn writer(&self) -> Self {
+        let twin = SockRef::from(&self.stream).try_clone().expect("a descriptor");
+        let stream = TcpStream::from_std(twin.into()).expect("a socket of the runtime");
+        Self { stream, unread: Vec::new(), key: self.key }
+    }
+
     /// Half close: the other side sees the end of our stream, and can still send.
     ///
     /// # Panics
