@@ -261,7 +261,8 @@ async fn refuse_next(stage: &Stage, backend: usize, status: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backends_that_no_longer_know_the_client_end_its_session() {
     let _machine = machine_shared();
-    for (first_status, second_status) in [("401 Unauthorized", "403 Forbidden"), ("403 Forbidden", "401 Unauthorized")] {
+    for (first_status, second_status) in [("401 Unauthorized", "403 Forbidden"), ("403 Forbidden", "401 Unauthorized")]
+    {
         let stage = Stage::start(2, &[]).await;
         let (mut client, mut leg) = stage.session().await;
         leg.connection.send(&Frame::close(1012, "")).await.expect("sent");

@@ -112,7 +112,7 @@ async fn a_killed_process_leaves_no_half_echo() {
         }
     });
     let mut last = 0;
-    let mut kills = 0;
+    let mut killed: Option<usize> = None;
     while last < MESSAGES {
         let frame = client.next(SOON).await.expect("no end");
         if frame.opcode != opcode::BINARY {
@@ -122,15 +122,16 @@ async fn a_killed_process_leaves_no_half_echo() {
         let number = frame.payload[0];
         assert_eq!(frame, binary(MIB, number), "a message of one piece");
         assert!(number <= last + 1, "{number} overtakes what is behind {last}");
-        last = last.max(number);
-        if number % 6 == 1 && kills < 4 {
-            // Kills the one that works; the other takes over.
-            let busy = usize::from(backends[0].events().len() < backends[1].events().len());
-            backends[busy].kill();
-            backends[busy].restart();
-            kills += 1;
+        if number > last && number % 6 == 1 {
+            // What was killed before comes back only now, or a probe would find it alive.
+            let next = killed.map_or(usize::from(backends[0].events().len() < 2), |last| {
+                backends[last].restart();
+                1 - last
+            });
+            backends[next].kill();
+            killed = Some(next);
         }
+        last = last.max(number);
     }
     writing.await.expect("all is sent");
-    assert!(kills >= 2, "{kills} kills");
 }
