@@ -79,6 +79,14 @@ impl Proxy {
         line.trim().trim_end_matches("kB").trim().parse().expect("VmRSS is a number")
     }
 
+    /// How many file descriptors it has open.
+    ///
+    /// # Panics
+    /// When the proxy has ended.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the proxy runs").count()
+    }
+
     /// Sends SIGTERM and does not wait: clients are closed after `--drain-timeout`.
     pub fn terminate(&self) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id is not zero");

@@ -181,7 +181,15 @@ impl Connection {
     /// # Panics
     /// When the connection has ended.
     pub async fn shutdown(&mut self) {
-        self.stream.shutdown().await.expect("an open connection can be half closed");
+        self.try_shutdown().await.expect("an open connection can be half closed");
+    }
+
+    /// As [`Connection::shutdown`], for a connection that the other side may have ended.
+    ///
+    /// # Errors
+    /// When it has.
+    pub async fn try_shutdown(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
     }
 
     /// Ends the connection with RST: close(2) with a linger time of zero.

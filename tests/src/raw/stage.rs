@@ -76,6 +76,19 @@ impl Stage {
         }
     }
 
+    /// Echoes on all further legs and answers probes, until `work` is done.
+    pub async fn echoing_while<F: Future>(&self, work: F) -> F::Output {
+        let echoing = async {
+            loop {
+                drop(self.leg().await.echo());
+            }
+        };
+        tokio::select! {
+            output = work => output,
+            () = echoing => unreachable!("it never ends"),
+        }
+    }
+
     /// Makes a backend's process look dead: it refuses connections, and this leg of it ends as `death` says.
     pub async fn dies(&mut self, leg: Leg, death: Death) {
         self.backends[leg.backend].refuse();
@@ -131,7 +144,7 @@ impl Death {
             // What was not read would make a reset of it.
             Self::Eof => {
                 connection.shutdown().await;
-                tokio::spawn(connection.rest(SOON));
+                drop(tokio::spawn(connection.rest(SOON)));
             }
             Self::Reset => connection.reset(),
         }
