@@ -208,6 +208,14 @@ impl Connection {
         SockRef::from(&self.stream).set_recv_buffer_size(bytes).expect("SO_RCVBUF");
     }
 
+    /// Makes the kernel's send buffer small (it takes twice this), so that little is on its way that nobody has read.
+    ///
+    /// # Panics
+    /// When the socket option cannot be set.
+    pub fn set_send_buffer(&self, bytes: usize) {
+        SockRef::from(&self.stream).set_send_buffer_size(bytes).expect("SO_SNDBUF");
+    }
+
     async fn frame(&mut self) -> Result<Frame, Ended> {
         loop {
             if let Some(frame) = Frame::take(&mut self.unread) {
