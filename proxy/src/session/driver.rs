@@ -115,11 +115,18 @@ impl Driver {
             self.engine.handle_timeout(now);
         }
         busy |= self.wait_for_memory(cx);
+        let wanted = self.wants_read();
         busy |= self.read(cx, now, Side::Backend);
         busy |= self.read(cx, now, Side::Client);
         self.flush(cx, now, Side::Backend);
         self.flush(cx, now, Side::Client);
-        busy | self.act()
+        busy |= self.act();
+        // Writing may have made room to read a leg that nobody has polled.
+        busy | self.wants_read().iter().zip(wanted).any(|(now, before)| *now && !before)
+    }
+
+    fn wants_read(&self) -> [bool; 2] {
+        [Side::Backend, Side::Client].map(|side| self.engine.wants_read(side))
     }
 
     /// Sets the timer to the engine's deadline. It is only ever moved closer: one that fires early costs less than
