@@ -247,8 +247,8 @@ const LARGE: u64 = 16 * MIB;
 const PIECE: usize = 64 << 10;
 
 /// Piece `number` of the large message of `client`.
-fn piece(client: u8, number: usize) -> [u8; PIECE] {
-    [client ^ number as u8; PIECE]
+fn piece(client: u8, number: usize) -> Vec<u8> {
+    vec![client ^ number as u8; PIECE]
 }
 
 /// Sends a message of 16 MiB, without ever holding all of it, and waits for its echo.
