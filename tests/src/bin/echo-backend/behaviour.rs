@@ -8,6 +8,8 @@ pub(crate) enum Behaviour {
     Echo,
     /// `/slow?ms=1000`: echoes each message after so long; nothing is read meanwhile.
     Slow(Duration),
+    /// `/answer?ms=0`: as `Slow`, but what comes back is `re:` and the message.
+    Answer(Duration),
     /// `/push?every_ms=100`: sends `push-1`, `push-2`, …; never reads.
     Push(Duration),
     /// One of the ends below.
@@ -37,6 +39,7 @@ impl Behaviour {
         let end = |end| Self::EndAfter(number("after", 0), end);
         match path {
             "/slow" => Self::Slow(Duration::from_millis(number("ms", 1000))),
+            "/answer" => Self::Answer(Duration::from_millis(number("ms", 0))),
             "/push" => Self::Push(Duration::from_millis(number("every_ms", 100))),
             "/return" | "/eof" => end(End::Drop),
             "/raise" => end(End::Panic),

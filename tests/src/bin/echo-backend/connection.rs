@@ -41,12 +41,13 @@ pub(crate) async fn handle(stream: TcpStream, log: Arc<EventLog>, mut stop: watc
 
 async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) {
     match behaviour {
-        Behaviour::Echo => while echo_one(socket, log, Duration::ZERO).await.is_continue() {},
-        Behaviour::Slow(pause) => while echo_one(socket, log, pause).await.is_continue() {},
+        Behaviour::Echo => while echo_one(socket, log, Duration::ZERO, "").await.is_continue() {},
+        Behaviour::Slow(pause) => while echo_one(socket, log, pause, "").await.is_continue() {},
+        Behaviour::Answer(pause) => while echo_one(socket, log, pause, "re:").await.is_continue() {},
         Behaviour::Push(every) => push(socket, every).await,
         Behaviour::EndAfter(messages, end) => {
             for _ in 0..messages {
-                if echo_one(socket, log, Duration::ZERO).await.is_break() {
+                if echo_one(socket, log, Duration::ZERO, "").await.is_break() {
                     return;
                 }
             }
@@ -55,8 +56,8 @@ async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) 
     }
 }
 
-/// Reads up to the next message and echoes it; breaks at the connection's end.
-async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> ControlFlow<()> {
+/// Reads up to the next message and echoes it behind `prefix`; breaks at the connection's end.
+async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration, prefix: &str) -> ControlFlow<()> {
     loop {
         match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
@@ -66,7 +67,7 @@ async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> 
                     tokio::time::sleep(pause).await;
                 }
                 // A write error is not yet the end: what the client sent before may still be there to read.
-                let _ = socket.send(message).await;
+                let _ = socket.send(prefixed(prefix, message)).await;
                 log.done(&payload);
                 return ControlFlow::Continue(());
             }
@@ -82,6 +83,14 @@ async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> 
                 return ControlFlow::Break(());
             }
         }
+    }
+}
+
+fn prefixed(prefix: &str, message: Message) -> Message {
+    match message {
+        Message::Text(text) if !prefix.is_empty() => Message::text(format!("{prefix}{text}")),
+        Message::Binary(bytes) if !prefix.is_empty() => Message::binary([prefix.as_bytes(), &bytes].concat()),
+        other => other,
     }
 }
 
