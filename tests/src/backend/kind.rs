@@ -52,6 +52,20 @@ impl Kind {
         }
     }
 
+    /// The name in the guarantee matrix.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Rust => "tokio-tungstenite",
+            Self::NodeSync => "Node `ws`, sync handler",
+            Self::NodeAsync => "Node `ws`, async handler",
+            Self::Aiohttp => "aiohttp",
+            Self::Tornado => "Tornado",
+            Self::Websockets => "Python `websockets`",
+            Self::Uvicorn => "uvicorn, Starlette",
+            Self::Gorilla => "Go gorilla",
+        }
+    }
+
     /// The command without port and log.
     pub(super) fn command(self) -> Command {
         match self {

@@ -142,6 +142,17 @@ pub fn read_log_from(path: &Path, offset: u64) -> (Vec<Event>, u64) {
     (whole.lines().map(event).collect(), offset + whole.len() as u64)
 }
 
+/// Whether a connection opened among the first lines behind so many bytes: before it nothing can be read.
+pub(crate) fn log_has_open(path: &Path, offset: u64) -> bool {
+    const FIRST_LINES: u64 = 16 << 10;
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(FIRST_LINES).read_to_end(&mut text)
+    });
+    read.is_ok() && text.windows(6).any(|window| window == b" open ")
+}
+
 fn read_text_from(path: &Path, offset: u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     Event, Kind,
-    log::{What, read_log, read_log_from},
+    log::{What, log_has_open, read_log, read_log_from},
 };
 use crate::{
     clock::now_ns,
@@ -79,6 +79,11 @@ impl Backend {
     /// What it has logged up to now.
     pub fn events(&self) -> Vec<Event> {
         read_log(&self.log_path())
+    }
+
+    /// Whether the running process has taken a connection.
+    pub fn has_served(&self) -> bool {
+        log_has_open(&self.log_path(), self.log_start)
     }
 
     /// The running process.
