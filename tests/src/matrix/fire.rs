@@ -32,24 +32,30 @@ pub(super) struct Shot {
 /// How long to look for sessions that re-attach.
 const REATTACH_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a killed backend is away before it is started again: systemd's default RestartSec. One that is back before
+/// the proxy's probe cannot be told from one whose handlers have all returned.
+const AWAY: Duration = Duration::from_millis(100);
+
 /// How far into the replay the second kill of a pair may come: the sessions of one backend re-attach over some
 /// milliseconds.
 const INTO_REPLAY: Duration = Duration::from_millis(4);
 
-/// Kills backends at random, each of which has sessions, and starts them again on their ports.
-pub(super) fn shoot(backends: &mut [Backend], fire: Fire) -> Vec<Shot> {
+/// Kills backends at random, each of which has sessions, and starts them again on their ports, while sessions are at
+/// work.
+pub(super) fn shoot(backends: &mut [Backend], fire: Fire, at_work: impl Fn() -> bool) -> Vec<Shot> {
     let seed = now_ns();
     let mut random = Random::new(seed);
     let mut shots = Vec::new();
-    while shots.len() < fire.kills {
+    while shots.len() < fire.kills && at_work() {
         sleep(fire.pause + random.up_to(fire.pause / 2));
         let Some(victim) = pick(backends, &mut random) else { continue };
-        // The kills that remain, and how many of them come in pairs: a third more than asked for.
+        // The kills that remain, and how many of them come in pairs: half as many more than asked for.
         let follow = random.below((fire.kills - shots.len()) as u64) < pairs_left(&shots, fire);
         let tails: Vec<Tail> = backends.iter().map(Tail::from_now).collect();
         let kill = backends[victim].kill();
         shots.push(Shot { kill, cause: None });
         let second = if follow { kill_the_heir(backends, victim, tails, kill, &mut shots, &mut random) } else { None };
+        sleep(AWAY);
         for killed in [Some(victim), second].into_iter().flatten() {
             backends[killed].spawn();
         }
@@ -68,7 +74,7 @@ fn sleep(time: Duration) {
 
 /// How many pairs are still to be shot.
 fn pairs_left(shots: &[Shot], fire: Fire) -> u64 {
-    let wanted = fire.in_replay + fire.in_replay / 3;
+    let wanted = fire.in_replay + fire.in_replay / 2;
     wanted.saturating_sub(shots.iter().filter(|shot| shot.cause.is_some()).count()) as u64 * 2
 }
 

@@ -115,7 +115,7 @@ impl Cell {
             })
             .collect();
         let fire = Fire { kills: plan.kills, in_replay: plan.in_replay, pause: self.pause() };
-        let shots = shoot(&mut backends, fire);
+        let shots = shoot(&mut backends, fire, || sessions.iter().any(|session| !session.is_finished()));
         cease.send_replace(true);
         let sessions: Vec<Session> =
             sessions.into_iter().map(|session| runtime.block_on(session).expect("a session does not panic")).collect();
