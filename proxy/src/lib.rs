@@ -3,6 +3,7 @@
 pub mod config;
 pub mod demo;
 pub mod edge;
+mod fields;
 pub mod logging;
 pub mod pool;
 pub mod serve;

@@ -11,7 +11,7 @@ use edge_support::*;
 use hyper::StatusCode;
 use hyper::http::Extensions;
 use tideover::config::ReattachOrder;
-use tideover::pool::{Attached, FirstAttachError, Pool, ReattachError, SessionHeaders, Verdict};
+use tideover::pool::{Attached, FirstAttachError, Pool, Reattach, ReattachError, Verdict};
 use tokio::io::AsyncWriteExt;
 
 fn pool(backends: &[SocketAddr]) -> Pool {
@@ -19,11 +19,12 @@ fn pool(backends: &[SocketAddr]) -> Pool {
 }
 
 async fn attach(pool: &Pool) -> Result<Attached, FirstAttachError> {
-    soon(pool.first_attach(&kept(), &Extensions::new())).await
+    soon(pool.first_attach(&kept(), &first(), &Extensions::new())).await
 }
 
 async fn reattach(pool: &Pool, last: usize) -> Result<Attached, ReattachError> {
-    soon(pool.reattach(&kept(), &SessionHeaders::default(), Some(pool.backends()[last].id))).await
+    let options = Reattach { last: Some(pool.backends()[last].id), ..Reattach::default() };
+    soon(pool.reattach(&kept(), &first(), options)).await
 }
 
 fn place(pool: &Pool, attached: &Attached) -> usize {
@@ -137,7 +138,7 @@ async fn other_first_ends_with_the_last_one_and_same_only_stays_with_it() {
     assert_eq!(place(&other_first, &reattach(&other_first, 0).await.unwrap()), 0);
     let mut config = config(&[other, fake.addr]);
     config.reattach_order = ReattachOrder::SameOnly;
-    assert!(matches!(reattach(&Pool::new(&config), 0).await, Err(ReattachError::Failed(_))));
+    assert!(matches!(reattach(&Pool::new(&config), 0).await, Err(ReattachError::Failed { .. })));
 }
 
 #[tokio::test]
@@ -167,10 +168,10 @@ async fn a_reattach_agrees_to_the_sessions_subprotocol() {
     let pool = pool(&[v1.addr]);
     let mut handshake = kept();
     handshake.agree_on(Some("v1".into()));
-    let again = soon(pool.reattach(&handshake, &SessionHeaders::default(), None)).await.unwrap();
+    let again = soon(pool.reattach(&handshake, &first(), Reattach::default())).await.unwrap();
     assert_eq!(again.subprotocol.as_deref(), Some("v1"));
     match reattach(&pool, 0).await {
-        Err(ReattachError::Failed(why)) => assert!(why.contains("subprotocol"), "{why}"),
+        Err(ReattachError::Failed { why, .. }) => assert!(why.contains("subprotocol"), "{why}"),
         other => panic!("{other:?}"),
     }
 }

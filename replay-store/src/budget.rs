@@ -10,6 +10,9 @@ const STEP: usize = 4096;
 /// A reservation may keep this much more than is needed before it gives some back.
 const SLACK: usize = 64 * 1024;
 
+/// The least that a holder may use however little is left, so that everybody goes on, slowly.
+const LEAST_SHARE: usize = 16 * 1024;
+
 /// A number of bytes that sessions share. Who cannot get what it asks for waits in line: nobody who came later
 /// overtakes it, so a large request is not starved by small ones.
 #[derive(Debug)]
@@ -125,6 +128,19 @@ impl Reservation {
     #[must_use]
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// How much of its `bound` one holder may use now: all of it while the budget has a quarter left, then less and
+    /// less, down to 16 KiB, so that those who hold the most are slowed first.
+    #[must_use]
+    pub fn share(&self, bound: usize) -> usize {
+        let free = self.budget.limit.saturating_sub(self.budget.used());
+        let quarter = self.budget.limit / 4;
+        if free >= quarter {
+            return bound;
+        }
+        let scaled = bound as u128 * free as u128 / quarter.max(1) as u128;
+        usize::try_from(scaled).unwrap_or(bound).max(LEAST_SHARE).min(bound)
     }
 
     /// Whether a refused [`Self::try_cover`] still waits in line.

@@ -19,6 +19,10 @@ struct Entry {
     seq: u64,
     start: u64,
     end: u64,
+    /// When it was whole, in milliseconds of the session.
+    received: u32,
+    /// Backends that died while they had it, or part of it, unacknowledged.
+    deaths: u8,
 }
 
 impl Entry {
@@ -35,7 +39,7 @@ impl Entry {
 ///                                            ^ cursor: written to the leg so far
 /// ```
 ///
-/// Memory: the bytes themselves, 24 bytes a message, at most two partly used chunks ([`crate::CHUNK_MAX`]); nothing
+/// Memory: the bytes themselves, 32 bytes a message, at most two partly used chunks ([`crate::CHUNK_MAX`]); nothing
 /// when empty.
 #[derive(Debug)]
 pub struct Ring {
@@ -57,8 +61,10 @@ pub struct Ring {
     bytes: usize,
     /// Seq of the next message to be completed.
     next_seq: u64,
-    /// The highest seq that was ever written, wholly or in part, to any leg.
+    /// The highest seq that was ever written, wholly or in part, to any leg; that of the message being received too.
     touched: u64,
+    /// Messages of the current leg that are forgotten.
+    left: u64,
     /// Ranges of offsets that dropping messages left behind, in order. Nearly always empty.
     holes: VecDeque<(u64, u64)>,
 }
@@ -79,6 +85,7 @@ impl Ring {
             bytes: 0,
             next_seq: 1,
             touched: 0,
+            left: 0,
             holes: VecDeque::new(),
         }
     }
@@ -175,6 +182,24 @@ impl Ring {
         self.entries.partition_point(|entry| entry.seq <= self.touched)
     }
 
+    /// Offset behind the oldest retained message, and its seq.
+    #[must_use]
+    pub fn first(&self) -> Option<(u64, u64)> {
+        self.entries.front().map(|entry| (entry.end, entry.seq))
+    }
+
+    /// Seq of the oldest message that is not acknowledged.
+    #[must_use]
+    pub fn first_unacknowledged(&self) -> Option<u64> {
+        self.entries.get(self.acked).map(|entry| entry.seq)
+    }
+
+    /// Whole messages for the current leg so far, written or not.
+    #[must_use]
+    pub fn leg_messages(&self) -> u64 {
+        self.left + self.entries.len() as u64
+    }
+
     /// Offset of the next byte to write to the current leg.
     #[must_use]
     pub fn cursor(&self) -> u64 {
@@ -239,16 +264,14 @@ impl Ring {
         self.bytes += bytes.len();
     }
 
-    /// The message being received is whole: it gets the next seq, which is returned.
-    pub fn complete(&mut self) -> u64 {
-        let entry = Entry { seq: self.next_seq, start: self.tail, end: self.log.end() };
+    /// The message being received is whole: it gets the next seq, which is returned. `received` is the time in
+    /// milliseconds of the session.
+    pub fn complete(&mut self, received: u32) -> u64 {
+        let entry = Entry { seq: self.next_seq, start: self.tail, end: self.log.end(), received, deaths: 0 };
         self.next_seq += 1;
         self.tail = entry.end;
         if self.cursor >= entry.end {
             self.written += 1;
-        }
-        if self.cursor > entry.start {
-            self.touched = entry.seq;
         }
         self.entries.push_back(entry);
         entry.seq
@@ -260,6 +283,8 @@ impl Ring {
         self.bytes -= (self.log.end() - self.tail) as usize;
         self.log.truncate(self.tail);
         self.cursor = self.cursor.min(self.tail);
+        self.touched = self.touched.min(self.last_seq());
+        self.release();
     }
 
     // Writing.
@@ -286,10 +311,14 @@ impl Ring {
             }
             self.written += 1;
         }
+        if self.cursor > self.tail {
+            self.touched = self.next_seq;
+        }
     }
 
     fn skip_holes(&mut self) -> bool {
-        let hole = self.holes.iter().find(|hole| hole.0 == self.cursor).copied();
+        // A hole grows behind a cursor that has skipped it, so the cursor may also stand within.
+        let hole = self.holes.iter().find(|hole| hole.0 <= self.cursor && self.cursor < hole.1).copied();
         self.cursor = hole.map_or(self.cursor, |hole| hole.1);
         hole.is_some()
     }
@@ -300,6 +329,7 @@ impl Ring {
         self.written = 0;
         self.acked = 0;
         self.acked_bytes = 0;
+        self.left = 0;
         self.skip_holes();
     }
 
@@ -317,18 +347,19 @@ impl Ring {
         }
     }
 
+    /// The oldest message that the current leg was written wholly and that is not acknowledged is; returns its seq.
+    pub fn acknowledge_next(&mut self) -> Option<u64> {
+        let entry = self.entries.get(self.acked).filter(|_| self.acked < self.written)?;
+        self.acked_bytes += entry.len();
+        self.acked += 1;
+        Some(entry.seq)
+    }
+
     /// Forgets the acknowledged messages up to `seq`; returns how many.
     pub fn forget(&mut self, seq: u64) -> usize {
         let count = self.entries.iter().take(self.acked).take_while(|entry| entry.seq <= seq).count();
         self.forget_first(count);
         count
-    }
-
-    /// Forgets the oldest message if it is acknowledged and only lingers; returns its seq.
-    pub fn evict_lingering(&mut self) -> Option<u64> {
-        let seq = self.first_retained().filter(|_| self.acked > 0)?;
-        self.forget_first(1);
-        Some(seq)
     }
 
     /// Forgets the oldest message if the current leg was written it wholly, acknowledged or not; returns its seq.
@@ -345,6 +376,7 @@ impl Ring {
     }
 
     fn forget_first(&mut self, count: usize) {
+        self.left += count as u64;
         for entry in self.entries.drain(..count) {
             self.bytes -= entry.len();
             if self.acked > 0 {
@@ -372,18 +404,86 @@ impl Ring {
     /// Drops the oldest whole message of which no byte was ever written to any leg; returns its seq.
     pub fn drop_oldest_unwritten(&mut self) -> Option<u64> {
         let index = self.touched();
-        let entry = *self.entries.get(index)?;
-        self.entries.remove(index);
+        let seq = self.entries.get(index)?.seq;
+        self.remove(index);
+        Some(seq)
+    }
+
+    /// Takes a message out of the middle. The current leg must not have been written part of it only.
+    fn remove(&mut self, index: usize) {
+        let Some(entry) = self.entries.remove(index) else { return };
         self.bytes -= entry.len();
-        match self.holes.back_mut() {
-            Some(hole) if hole.1 == entry.start => hole.1 = entry.end,
-            _ => self.holes.push_back((entry.start, entry.end)),
+        if index < self.acked {
+            self.acked -= 1;
+            self.acked_bytes -= entry.len();
         }
-        if let Some(&(from, to)) = self.holes.back() {
+        self.written -= usize::from(index < self.written);
+        let place = self.holes.partition_point(|hole| hole.0 < entry.start);
+        self.holes.insert(place, (entry.start, entry.end));
+        self.merge_holes();
+        for &(from, to) in &self.holes {
             self.log.release_within(from, to);
         }
         self.skip_holes();
         self.release();
-        Some(entry.seq)
     }
+
+    fn merge_holes(&mut self) {
+        let mut merged: VecDeque<(u64, u64)> = VecDeque::with_capacity(self.holes.len());
+        for &hole in &self.holes {
+            match merged.back_mut() {
+                Some(last) if last.1 == hole.0 => last.1 = hole.1,
+                _ => merged.push_back(hole),
+            }
+        }
+        self.holes = merged;
+    }
+
+    // Between two legs.
+
+    /// A backend died of what it was doing: that counts against every message that it had, or had part of, when it
+    /// died. Call it before [`Self::rewind`].
+    pub fn count_death(&mut self) -> Death {
+        let partly = self.entries.get(self.written).is_some_and(|entry| entry.start < self.cursor);
+        let touched = self.written + usize::from(partly);
+        for entry in self.entries.iter_mut().take(touched) {
+            entry.deaths = entry.deaths.saturating_add(1);
+        }
+        let alone = self.entries.front().filter(|_| touched == 1).map(|entry| (entry.seq, entry.deaths));
+        let through = touched.checked_sub(1).map_or(0, |last| self.entries[last].seq);
+        Death { alone, through }
+    }
+
+    /// Takes a message out between two legs; returns its bytes as they came, frames and all.
+    pub fn take(&mut self, seq: u64) -> Vec<u8> {
+        let Some(index) = self.entries.iter().position(|entry| entry.seq == seq) else { return Vec::new() };
+        let entry = self.entries[index];
+        let bytes = self.log.slices(entry.start, entry.end).flatten().copied().collect();
+        self.remove(index);
+        bytes
+    }
+
+    /// When the oldest message was received, in milliseconds of the session.
+    #[must_use]
+    pub fn oldest_received(&self) -> Option<u32> {
+        self.entries.front().map(|entry| entry.received)
+    }
+
+    /// Drops the messages received up to `until`, between two legs; returns how many.
+    pub fn expire(&mut self, until: u32) -> usize {
+        let count = self.entries.partition_point(|entry| entry.received <= until);
+        for _ in 0..count {
+            self.remove(0);
+        }
+        count
+    }
+}
+
+/// What a backend that died had of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Death {
+    /// The message that was alone at it, and how many deaths it has seen, this one included.
+    pub alone: Option<(u64, u8)>,
+    /// The last message that it had, or had part of; 0 if none.
+    pub through: u64,
 }

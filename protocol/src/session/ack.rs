@@ -11,8 +11,10 @@ const MAGIC: [u8; 4] = *b"tide";
 pub(super) struct InFlight {
     /// Its rising number.
     pub(super) number: u64,
-    /// The last message wholly written before it.
+    /// The last message before it.
     pub(super) seq: u64,
+    /// Messages of the leg before it.
+    pub(super) messages: u64,
     /// Whether messages wait for it, or it only keeps the leg alive.
     pub(super) for_messages: bool,
     /// When its last byte was written.
@@ -38,12 +40,18 @@ impl Pings {
         self.in_flight.as_ref()
     }
 
-    /// The next ping, which names `seq` as the message before it.
-    pub(super) fn next(&mut self, now: Instant, seq: u64, for_messages: bool, mask: Option<[u8; 4]>) -> ControlFrame {
+    /// The next ping, which names `seq` as the message before it, the leg's `messages`-th.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        (seq, messages): (u64, u64),
+        for_messages: bool,
+        mask: Option<[u8; 4]>,
+    ) -> ControlFrame {
         self.number += 1;
         self.sent = Some(now);
         self.due = false;
-        self.in_flight = Some(InFlight { number: self.number, seq, for_messages, written: None });
+        self.in_flight = Some(InFlight { number: self.number, seq, messages, for_messages, written: None });
         let mut payload = [0; 20];
         payload[..4].copy_from_slice(&MAGIC);
         payload[4..12].copy_from_slice(&self.number.to_be_bytes());
@@ -69,5 +77,69 @@ impl Pings {
         self.in_flight = None;
         self.answered = true;
         Some(answered)
+    }
+}
+
+/// How a backend that speaks the session protocol acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckCarrier {
+    /// With an unsolicited Pong.
+    Pong,
+    /// With a text message, for frameworks that cannot send pongs.
+    Message,
+}
+
+/// An acknowledgement of the session protocol starts with this; the seq follows in decimal.
+pub(super) const ACK_PREFIX: &[u8] = b"tideover:ack:";
+
+/// The seq of an acknowledgement of the session protocol; `None` if it is something else.
+pub(super) fn parse_ack(payload: &[u8]) -> Option<u64> {
+    let digits = payload.strip_prefix(ACK_PREFIX)?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Whether pongs of a backend come before or after the answers to the messages before the ping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PongOrder {
+    /// Not known yet.
+    #[default]
+    Unknown,
+    /// Behind the answers: what a pong follows is done.
+    Late,
+    /// Before them, at least once: what a pong follows is only read.
+    Early,
+}
+
+/// So many barriers in a row must have exactly one answer a message before them until pongs count as late.
+const LATE_AFTER: u8 = 8;
+
+/// Finds out the order of pongs and answers on one leg.
+#[derive(Debug, Default)]
+pub(super) struct OrderWatch {
+    /// Answers of the leg, greetings left out.
+    replies: u64,
+    /// Messages before the last barrier answered.
+    proven: u64,
+    streak: u8,
+}
+
+impl OrderWatch {
+    /// Answers came; `idle` says that no message is behind the last barrier answered. Returns whether that shows
+    /// that the pong came early.
+    pub(super) fn handle_replies(&mut self, replies: u64, idle: bool) -> bool {
+        let early = idle && self.replies < self.proven;
+        self.replies += replies;
+        early
+    }
+
+    /// A barrier behind the leg's `messages`-th message was answered. Returns whether pongs are shown to come late.
+    pub(super) fn handle_barrier(&mut self, messages: u64) -> bool {
+        let exact = messages > self.proven && self.replies == messages;
+        self.streak = if exact { self.streak.saturating_add(1) } else { 0 };
+        self.proven = messages;
+        self.streak >= LATE_AFTER
     }
 }

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use tideover_replay_store::{Budget, ByteLog, Reservation};
 
-use crate::frame::{ControlPayload, FrameError, FrameHeader};
+use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
 use crate::scan::{Scanner, Sender, Step};
 
+use super::ack::ACK_PREFIX;
+use super::config::Config;
+use super::echoes::{Digest, Digester, Echoes};
 use super::outlet::{Gather, Outlet, frame_border};
 
 /// The backend is not read while so many bytes of whole messages wait for the client.
 const HIGH_WATER: u64 = 64 * 1024;
+/// The largest message in pieces that may be an acknowledgement: one byte a frame would be enough to hide it.
+const MAX_COLLECTED_ACK: u64 = 512;
 
 /// What became of bytes from the backend.
 #[derive(Debug, Default)]
@@ -23,41 +28,90 @@ pub struct Passed {
     pub direct: Range<usize>,
 }
 
-/// What the backend sent that is not a data message.
+/// What the backend sent that is not a message for the client.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Ping(ControlPayload),
     Pong(ControlPayload),
     Close(ControlPayload),
     Error(FrameError),
+    /// An acknowledgement of the session protocol in a text message.
+    Ack(ControlPayload),
+}
+
+/// How the messages of the current leg are treated, besides what the leg itself decides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Treatment {
+    /// Messages of the client are retained: what the backend says may be said again.
+    pub(super) record: bool,
+    /// Output is held back until a pong has come behind it.
+    pub(super) hold: bool,
+    /// Short text messages may be acknowledgements.
+    pub(super) acks: bool,
+}
+
+/// Counts of the backend's messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Passed to the client, or held for it.
+    pub(super) passed: u64,
+    /// Not passed, because the client was told before.
+    pub(super) swallowed: u64,
+    /// Answers to messages: all but greetings and acknowledgements.
+    pub(super) replies: u64,
+}
+
+/// What becomes of one message.
+enum Fate {
+    Pass,
+    Swallow,
+    Ack(ControlPayload),
 }
 
 #[derive(Debug)]
 pub(super) struct Downstream {
     max_message: usize,
     scanner: Scanner,
-    /// What waits for the client, and behind it the message that is not whole yet.
+    /// What waits for the client, what is held back, and behind it the message that is not whole yet.
     log: ByteLog,
     /// Next byte to write to the client.
     cursor: u64,
     /// A frame border at or before the first one that is not written.
     border: u64,
-    /// Offset behind the last whole message.
+    /// Offset behind the last message that may be written.
     ready: u64,
+    /// Offset behind the last whole message; what is between is held.
+    whole: u64,
+    /// Messages held.
+    held: u64,
+    echoes: Echoes,
+    /// Seed of the digests; `None` where nothing is remembered.
+    seed: Option<u64>,
+    /// Greetings still to come on this leg.
+    greetings: u32,
+    /// They are for the client.
+    first_leg: bool,
     memory: Reservation,
     /// What `memory` was last asked to cover in vain.
     wanted: usize,
 }
 
 impl Downstream {
-    pub(super) fn new(max_message: usize, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(config: &Config, budget: Arc<Budget>, seed: u64, explicit: bool) -> Self {
         Self {
-            max_message,
-            scanner: Scanner::new(Sender::Server, max_message),
+            max_message: config.max_message_bytes,
+            scanner: Scanner::new(Sender::Server, config.max_message_bytes),
             log: ByteLog::default(),
             cursor: 0,
             border: 0,
             ready: 0,
+            whole: 0,
+            held: 0,
+            echoes: Echoes::new(config.dedupe_entries),
+            // A backend that speaks the session protocol says again just what is missing.
+            seed: (config.dedupe_replies && !explicit).then_some(seed),
+            greetings: config.greeting,
+            first_leg: true,
             memory: Reservation::new(budget),
             wanted: 0,
         }
@@ -67,19 +121,104 @@ impl Downstream {
 
     /// Takes bytes of the backend until they are used up, enough waits for the client, or something else than data
     /// comes.
-    pub(super) fn receive(&mut self, data: &[u8], passed: &mut u64) -> (Passed, Option<Incoming>) {
-        let (direct, messages) = self.scanner.whole_messages(data, usize::MAX);
+    pub(super) fn receive(
+        &mut self,
+        data: &[u8],
+        treatment: Treatment,
+        tally: &mut Tally,
+    ) -> (Passed, Option<Incoming>) {
+        let special = self.greetings > 0 || self.echoes.is_window_open() || treatment.hold || treatment.acks;
+        if special {
+            return self.receive_one(data, treatment, tally);
+        }
+        let (direct, messages) = match self.seed.filter(|_| treatment.record) {
+            None => self.scanner.whole_messages(data, usize::MAX),
+            Some(seed) => self.record_whole(data, seed),
+        };
         if direct > 0 {
-            *passed += messages as u64;
+            tally.passed += messages as u64;
+            tally.replies += messages as u64;
             return (Passed { consumed: direct, direct: 0..direct }, None);
         }
-        let mut rest = data;
-        let incoming = self.collect(&mut rest, passed);
-        (Passed { consumed: data.len() - rest.len(), direct: 0..0 }, incoming)
+        self.collect(data, treatment, tally)
+    }
+
+    /// The run of whole messages at the start of `data`, each remembered.
+    fn record_whole(&mut self, data: &[u8], seed: u64) -> (usize, usize) {
+        let (mut end, mut count) = (0, 0);
+        loop {
+            let (len, one) = self.scanner.whole_messages(&data[end..], 1);
+            if one == 0 {
+                return (end, count);
+            }
+            if let Some((opcode, payload)) = whole_payload(&data[end..end + len]) {
+                self.echoes.record(Digest::of(seed, opcode, payload));
+            }
+            (end, count) = (end + len, count + 1);
+        }
+    }
+
+    /// Takes one message at most, and decides what becomes of it.
+    fn receive_one(&mut self, data: &[u8], treatment: Treatment, tally: &mut Tally) -> (Passed, Option<Incoming>) {
+        let (len, one) = self.scanner.whole_messages(data, 1);
+        if one == 0 {
+            return self.collect(data, treatment, tally);
+        }
+        let message = &data[..len];
+        let fate = match whole_payload(message) {
+            Some((opcode, payload)) => self.decide(opcode, payload, treatment, tally),
+            None => Fate::Pass,
+        };
+        let consumed = Passed { consumed: len, direct: 0..0 };
+        match fate {
+            Fate::Pass if treatment.hold => {
+                self.log.append(message, 0);
+                self.keep_whole(true);
+                (consumed, None)
+            }
+            Fate::Pass => (Passed { consumed: len, direct: 0..len }, None),
+            Fate::Swallow => (consumed, None),
+            Fate::Ack(payload) => (consumed, Some(Incoming::Ack(payload))),
+        }
+    }
+
+    fn decide(&mut self, opcode: Opcode, payload: &[u8], treatment: Treatment, tally: &mut Tally) -> Fate {
+        let ack = treatment.acks && opcode == Opcode::Text && payload.starts_with(ACK_PREFIX);
+        if ack && payload.len() <= MAX_CONTROL_PAYLOAD {
+            return Fate::Ack(ControlPayload::new(payload, None));
+        }
+        self.decide_digest(self.seed.map(|seed| Digest::of(seed, opcode, payload)), treatment, tally)
+    }
+
+    fn decide_digest(&mut self, digest: Option<Digest>, treatment: Treatment, tally: &mut Tally) -> Fate {
+        if self.greetings > 0 {
+            self.greetings -= 1;
+            tally.passed += u64::from(self.first_leg);
+            return if self.first_leg { Fate::Pass } else { Fate::Swallow };
+        }
+        tally.replies += 1;
+        if let Some(digest) = digest {
+            if self.echoes.swallows(digest) {
+                tally.swallowed += 1;
+                return Fate::Swallow;
+            }
+            if treatment.record {
+                self.echoes.record(digest);
+            }
+        }
+        tally.passed += u64::from(!treatment.hold);
+        self.held += u64::from(treatment.hold);
+        Fate::Pass
     }
 
     /// Copies a message that is not all there yet, or that is in fragments, until it is whole.
-    fn collect(&mut self, data: &mut &[u8], passed: &mut u64) -> Option<Incoming> {
+    fn collect(&mut self, data: &[u8], treatment: Treatment, tally: &mut Tally) -> (Passed, Option<Incoming>) {
+        let mut rest = data;
+        let incoming = self.collect_from(&mut rest, treatment, tally);
+        (Passed { consumed: data.len() - rest.len(), direct: 0..0 }, incoming)
+    }
+
+    fn collect_from(&mut self, data: &mut &[u8], treatment: Treatment, tally: &mut Tally) -> Option<Incoming> {
         loop {
             let before = *data;
             match self.scanner.step(data) {
@@ -94,10 +233,7 @@ impl Downstream {
                 Ok(Step::Payload { len, ends_message, to_come }) => {
                     self.log.append(&before[..len], usize::try_from(to_come).unwrap_or(usize::MAX));
                     if ends_message {
-                        self.ready = self.log.end();
-                        self.memory.cover(self.log.allocated());
-                        *passed += 1;
-                        return None;
+                        return self.finish_collected(treatment, tally);
                     }
                 }
                 Ok(Step::Ping(payload)) => return Some(Incoming::Ping(payload)),
@@ -108,14 +244,105 @@ impl Downstream {
         }
     }
 
+    /// The message behind `whole` is complete.
+    fn finish_collected(&mut self, treatment: Treatment, tally: &mut Tally) -> Option<Incoming> {
+        self.memory.cover(self.allocated());
+        let fate = if treatment.acks && self.log.end() - self.whole <= MAX_COLLECTED_ACK {
+            let (opcode, payload) = self.collected_payload();
+            self.decide(opcode, &payload, treatment, tally)
+        } else {
+            let digest = self.seed.map(|seed| self.collected_digest(seed));
+            self.decide_digest(digest, treatment, tally)
+        };
+        match fate {
+            Fate::Pass => {
+                self.keep_whole(treatment.hold);
+                None
+            }
+            Fate::Swallow => {
+                self.log.truncate(self.whole);
+                None
+            }
+            Fate::Ack(payload) => {
+                self.log.truncate(self.whole);
+                Some(Incoming::Ack(payload))
+            }
+        }
+    }
+
+    fn collected_digest(&self, seed: u64) -> Digest {
+        let mut digester = Digester::new(seed);
+        let opcode = self.for_payload(|piece| digester.write(piece));
+        digester.finish(opcode)
+    }
+
+    fn collected_payload(&self) -> (Opcode, Vec<u8>) {
+        let mut payload = Vec::new();
+        let opcode = self.for_payload(|piece| payload.extend_from_slice(piece));
+        (opcode, payload)
+    }
+
+    /// Walks the payload of the message behind `whole`; returns what kind of message it is.
+    fn for_payload(&self, mut take: impl FnMut(&[u8])) -> Opcode {
+        let (mut at, mut kind) = (self.whole, Opcode::Binary);
+        while at < self.log.end() {
+            let mut head = [0; MAX_HEADER];
+            let have = self.log.peek(at, &mut head);
+            let Ok(Some(header)) = FrameHeader::parse(&head[..have]) else { break };
+            if header.opcode != Opcode::Continuation {
+                kind = header.opcode;
+            }
+            let end = at + header.frame_len();
+            self.log.slices(at + header.len as u64, end).for_each(&mut take);
+            at = end;
+        }
+        kind
+    }
+
+    fn keep_whole(&mut self, hold: bool) {
+        self.whole = self.log.end();
+        if !hold && self.held == 0 {
+            self.ready = self.whole;
+        }
+        self.memory.cover(self.allocated());
+    }
+
     fn reserve(&mut self, begins: bool, frame_len: u64) -> bool {
-        let need = self.log.allocated().saturating_add(usize::try_from(frame_len).unwrap_or(usize::MAX));
+        let need = self.allocated().saturating_add(usize::try_from(frame_len).unwrap_or(usize::MAX));
         if begins {
             self.wanted = need;
             return self.memory.try_cover(need);
         }
         self.memory.cover(need);
         true
+    }
+
+    // Holding back, and remembering.
+
+    /// Whether output is held back.
+    pub(super) fn is_holding(&self) -> bool {
+        self.held > 0
+    }
+
+    /// Bytes held back.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.whole - self.ready
+    }
+
+    /// What is held may be written; returns how many messages that are.
+    pub(super) fn release(&mut self) -> u64 {
+        self.ready = self.whole;
+        std::mem::take(&mut self.held)
+    }
+
+    /// The barrier behind `seq` was answered.
+    pub(super) fn handle_barrier(&mut self, seq: u64) {
+        self.echoes.handle_barrier(seq);
+    }
+
+    /// The client's messages up to `seq` are forgotten; `all` says that no other is retained.
+    pub(super) fn forget(&mut self, seq: u64, all: bool) {
+        self.echoes.forget(seq, all);
     }
 
     /// Takes bytes of a backend whose messages the client must not get; only what is not data comes out.
@@ -148,15 +375,28 @@ impl Downstream {
         self.memory.try_cover(self.wanted)
     }
 
-    /// The leg ended: the message that was not whole will never be, and the next leg starts between two.
+    /// The leg ended: the message that was not whole will never be, what is held will be said again, and the next leg
+    /// starts between two messages.
     pub(super) fn end_leg(&mut self) {
         self.scanner = Scanner::new(Sender::Server, self.max_message);
-        self.stop();
+        self.log.truncate(self.ready);
+        self.whole = self.ready;
+        self.held = 0;
+        self.memory.leave_line();
+        self.settle();
     }
 
-    /// Nothing more of the backend is passed on, whatever still comes.
+    /// A new leg: it may greet, and say again what the client was told.
+    pub(super) fn begin_leg(&mut self, greetings: u32) {
+        self.first_leg = false;
+        self.greetings = greetings;
+        self.echoes.begin_leg();
+    }
+
+    /// Nothing more of the backend is passed on, whatever still comes; what is held is released.
     pub(super) fn stop(&mut self) {
-        self.log.truncate(self.ready);
+        self.release();
+        self.log.truncate(self.whole);
         self.memory.leave_line();
         self.settle();
     }
@@ -182,7 +422,7 @@ impl Downstream {
 
     /// Bytes of memory held for the client.
     pub(super) fn allocated(&self) -> usize {
-        self.log.allocated()
+        self.log.allocated() + self.echoes.allocated()
     }
 
     /// Offset behind the last whole message.
@@ -216,22 +456,23 @@ impl Downstream {
 
     /// Of `direct`, whole messages of the backend, all but the first `written` bytes must wait.
     pub(super) fn keep_direct(&mut self, direct: &[u8], written: usize) {
-        debug_assert!(self.log.end() == self.ready, "whole messages came behind one that is not whole");
         let rest = &direct[written..];
         if rest.is_empty() {
             return;
         }
+        debug_assert!(self.log.end() == self.ready, "whole messages came behind one that is not whole");
         if self.is_written() {
             self.border = self.ready + border_behind(direct, written) as u64;
         }
         self.log.append(rest, 0);
         self.ready = self.log.end();
-        self.memory.cover(self.log.allocated());
+        self.whole = self.ready;
+        self.memory.cover(self.allocated());
     }
 
     fn settle(&mut self) {
         self.log.release_before(self.cursor);
-        self.memory.shrink(self.log.allocated());
+        self.memory.shrink(self.allocated());
     }
 }
 
@@ -243,4 +484,10 @@ fn border_behind(frames: &[u8], written: usize) -> usize {
         border += header.frame_len() as usize;
     }
     border.saturating_sub(written)
+}
+
+/// The payload of a whole, unmasked, unfragmented message.
+fn whole_payload(frame: &[u8]) -> Option<(Opcode, &[u8])> {
+    let header = FrameHeader::parse(frame).ok()??;
+    Some((header.opcode, &frame[header.len..]))
 }

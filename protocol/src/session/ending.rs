@@ -4,8 +4,8 @@ use crate::close::{CloseCode, ClosePayload};
 use crate::frame::{ControlFrame, ControlPayload, FrameError, Opcode};
 use crate::time::Instant;
 
-use super::config::{OnAmbiguous, Reattach};
-use super::event::{Action, EndReason, Event, Loss};
+use super::config::{AckMode, OnAmbiguous, Reattach};
+use super::event::{Action, AttachRequest, EndReason, Event, Loss};
 use super::leg::{Attachment, BackendLeg, LegEnd};
 use super::{Session, Verdict};
 
@@ -173,7 +173,7 @@ impl Session {
         }
         match (self.meaning(&end), self.config.on_ambiguous) {
             (Meaning::GoesAway(code), _) => self.lose_leg(now, Loss::GoingAway(code)),
-            (Meaning::Ambiguous, OnAmbiguous::Failover) => self.lose_leg(now, Loss::Died),
+            (Meaning::Ambiguous, OnAmbiguous::Failover) => self.handle_death(now, end),
             (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
             (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
         }
@@ -212,14 +212,15 @@ impl Session {
             self.backend = Attachment::Attached(leg);
         }
         match verdict {
-            Verdict::Dying => self.lose_leg(now, Loss::Died),
+            Verdict::Dying => self.handle_death(now, end),
             Verdict::Healthy => self.forward(now, end),
         }
     }
 
     /// The client sees the same end that it would have seen without a proxy.
-    fn forward(&mut self, now: Instant, end: LegEnd) {
+    pub(super) fn forward(&mut self, now: Instant, end: LegEnd) {
         let reason = match &end {
+            _ if self.is_echo(&end) => EndReason::ClientClosed,
             LegEnd::Close(payload) => EndReason::BackendClosed(code_of(payload)),
             LegEnd::EndOfStream => EndReason::BackendEndedStream,
         };
@@ -242,6 +243,8 @@ impl Session {
         let farewell = match loss {
             Loss::GoingAway(code) => Some(close_payload(code, "")),
             Loss::Protocol(error) => Some(close_payload(error.close_code(), &error.to_string())),
+            Loss::AckAhead(_) => Some(close_payload(CloseCode::PROTOCOL_ERROR, "acknowledged what was not sent")),
+            Loss::Operator => Some(close_payload(CloseCode::GOING_AWAY, "")),
             Loss::Died | Loss::Hung => None,
         };
         self.retire(farewell);
@@ -261,6 +264,7 @@ impl Session {
             Reattach::Whole | Reattach::Always => {}
         }
         self.counters.failovers += 1;
+        self.upstream.rewind();
         self.tell(Event::LegLost { epoch: self.epoch, loss, retained: self.upstream.ring.retained() });
         let delay = self.patience.next_delay();
         self.backend = Attachment::Waiting { since: now, until: now + delay };
@@ -273,9 +277,27 @@ impl Session {
         if let Attachment::Waiting { since, until } = self.backend
             && until <= now
         {
+            if !self.expire_messages(now) {
+                return;
+            }
             self.backend = Attachment::Dialling { since };
-            self.actions.push_back(Action::Attach);
+            // What the handshake says of the leg must stay true until it is there.
+            self.upstream.frozen = true;
+            let ring = &self.upstream.ring;
+            self.actions.push_back(Action::Attach(AttachRequest {
+                epoch: self.epoch + 1,
+                next_seq: ring.first_retained().unwrap_or(ring.last_seq() + 1),
+                delivered: self.counters.passed,
+                explicit: self.ack == AckMode::Explicit,
+                spare_last: self.upstream.is_isolated(),
+            }));
         }
+    }
+
+    /// The leg is given up without a word.
+    pub(super) fn retire_silently(&mut self) {
+        self.retire(None);
+        self.downstream.end_leg();
     }
 
     /// Leaves the backend leg, if there is one, to the driver.
@@ -304,6 +326,11 @@ impl Session {
     pub(super) fn end_without_backend(&mut self, now: Instant) {
         let close = close_payload(CloseCode::TRY_AGAIN_LATER, "no backend available");
         self.end_detached(now, close, EndReason::NoBackend);
+    }
+
+    pub(super) fn end_expired(&mut self, now: Instant, reason: EndReason) {
+        let close = close_payload(CloseCode::TRY_AGAIN_LATER, "a message has become too old to be replayed");
+        self.end_detached(now, close, reason);
     }
 
     fn end_not_whole(&mut self, now: Instant, code: CloseCode, text: &str) {
@@ -338,6 +365,19 @@ impl Session {
         }
     }
 
+    /// The operator ends the session: both sides get this Close.
+    pub fn close(&mut self, now: Instant, code: CloseCode, reason: &str) {
+        let close = close_payload(code, reason);
+        self.begin_ending(now, Some(close), Some(close), EndReason::Operator(code));
+    }
+
+    /// The operator moves the session: its leg is given up as if it had died, and what is retained is replayed.
+    pub fn fail_over(&mut self, now: Instant) {
+        if self.leg_mut().is_some_and(|leg| !leg.closed) {
+            self.lose_leg(now, Loss::Operator);
+        }
+    }
+
     /// Answers the client's Close without the backend: as it came, or 1012 if something before it may be lost.
     pub(super) fn answer_close(&mut self, now: Instant) {
         let Phase::Closing(closing) = &self.phase else { return };
@@ -364,6 +404,7 @@ impl Session {
             self.backend = Attachment::None;
         }
         self.upstream.stop();
+        self.release_output();
         self.downstream.stop();
         self.tell(Event::Ending(reason));
         let deadline = now + self.config.close_timeout;

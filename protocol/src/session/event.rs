@@ -4,6 +4,7 @@ use crate::close::CloseCode;
 use crate::frame::{ControlFrame, FrameError};
 
 use super::Epoch;
+use super::ack::PongOrder;
 
 /// One of the two connections of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub enum Side {
 #[derive(Debug)]
 pub enum Action {
     /// Find a backend for the session and report with `handle_attached` or `handle_attach_failed`.
-    Attach,
+    Attach(AttachRequest),
     /// Ask whether the backend of this epoch is dying, counting only what is learned from now on, and report with
     /// `handle_verdict`.
     Ask {
@@ -32,6 +33,10 @@ pub enum Action {
     Mute(Epoch),
     /// The backend of this epoch answered its first ping.
     AnswersPings(Epoch),
+    /// It was found out whether pongs of this epoch's backend come before or after its answers.
+    Order(Epoch, PongOrder),
+    /// A message is set aside because backends died of it.
+    Poisoned(Poisoned),
     /// Give the backend leg up: write the farewell if there is one, then close it in the background.
     Retire {
         /// A Close frame; `None` for an end of stream.
@@ -46,6 +51,36 @@ pub enum Action {
     },
 }
 
+/// What the next leg must be, and what its handshake says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// The epoch of the leg that this may become.
+    pub epoch: Epoch,
+    /// Seq of the first message on it.
+    pub next_seq: u64,
+    /// Messages of backends that the client was passed so far.
+    pub delivered: u64,
+    /// Only a backend that speaks the session protocol is a candidate.
+    pub explicit: bool,
+    /// The last healthy backend of a pool of several is no candidate: what is replayed may kill it.
+    pub spare_last: bool,
+}
+
+/// A message that backends died of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poisoned {
+    /// Its seq.
+    pub seq: u64,
+    /// The epoch that died of it last.
+    pub epoch: Epoch,
+    /// How many backends died while they had it.
+    pub deaths: u8,
+    /// Bytes of it, headers included.
+    pub len: usize,
+    /// Its frames as they came, masked, with `--keep-poison-payload`.
+    pub frames: Option<Vec<u8>>,
+}
+
 /// Why a backend leg was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
@@ -57,6 +92,10 @@ pub enum Loss {
     Hung,
     /// It broke the protocol.
     Protocol(FrameError),
+    /// It acknowledged this seq, which it was not sent.
+    AckAhead(u64),
+    /// The operator said so.
+    Operator,
 }
 
 impl std::fmt::Display for Loss {
@@ -66,6 +105,8 @@ impl std::fmt::Display for Loss {
             Self::Died => f.write_str("died"),
             Self::Hung => f.write_str("hung"),
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::Operator => f.write_str("the operator said so"),
+            Self::AckAhead(seq) => write!(f, "protocol error: acknowledged {seq}, which it was not sent"),
         }
     }
 }
@@ -93,6 +134,10 @@ pub enum EndReason {
     NotWhole,
     /// The ring was full and `--on-full close`.
     RingFull,
+    /// A message is older than `--replay-max-age` and `--on-expired close`.
+    Expired,
+    /// The operator closed it with this code.
+    Operator(CloseCode),
     /// The proxy shuts down.
     Shutdown,
 }
@@ -111,6 +156,8 @@ impl std::fmt::Display for EndReason {
             Self::Denied => f.write_str("denied by the backends"),
             Self::NotWhole => f.write_str("not whole, so not attached again"),
             Self::RingFull => f.write_str("replay ring full"),
+            Self::Expired => f.write_str("message over replay-max-age"),
+            Self::Operator(code) => write!(f, "closed by the operator with {code}"),
             Self::Shutdown => f.write_str("shutdown"),
         }
     }
@@ -139,6 +186,8 @@ pub enum Event {
     Suspect(Epoch),
     /// A byte moved on a suspect leg: it is not.
     Cleared(Epoch),
+    /// Replies turned out not to be one a message: from here on, pongs acknowledge.
+    FellBack,
     /// The client leg ended without Close; what it sent is still delivered.
     ClientVanished,
     /// The session is ending, for this reason.
@@ -160,6 +209,18 @@ pub struct Counters {
     pub dropped: u64,
     /// Messages still retained when the session ended.
     pub abandoned: u64,
+    /// Messages dropped because they were older than `--replay-max-age`.
+    pub expired: u64,
+    /// Messages set aside because backends died of them.
+    pub poisoned: u64,
+    /// Times that messages were replayed one by one after two deaths.
+    pub isolations: u64,
+    /// Messages of backends not passed because the client was told before, greetings left out.
+    pub swallowed: u64,
+    /// Times that held output was released without a barrier: the hold buffer was full or the session ended.
+    pub released: u64,
+    /// Times that `--ack reply` fell back to pongs.
+    pub fallbacks: u64,
     /// Messages written again to a later leg.
     pub replayed: u64,
     /// Backend legs given up and looked for again.
@@ -181,6 +242,12 @@ impl std::ops::AddAssign for Counters {
             slid,
             dropped,
             abandoned,
+            expired,
+            poisoned,
+            isolations,
+            swallowed,
+            released,
+            fallbacks,
             replayed,
             failovers,
             barriers,
@@ -193,6 +260,12 @@ impl std::ops::AddAssign for Counters {
         self.slid += slid;
         self.dropped += dropped;
         self.abandoned += abandoned;
+        self.expired += expired;
+        self.poisoned += poisoned;
+        self.isolations += isolations;
+        self.swallowed += swallowed;
+        self.released += released;
+        self.fallbacks += fallbacks;
         self.replayed += replayed;
         self.failovers += failovers;
         self.barriers += barriers;

@@ -6,7 +6,7 @@ use crate::frame::ControlPayload;
 use crate::time::Instant;
 
 use super::Config;
-use super::ack::Pings;
+use super::ack::{AckCarrier, OrderWatch, Pings, PongOrder};
 use super::liveness::Liveness;
 use super::outlet::Outlet;
 
@@ -15,6 +15,10 @@ use super::outlet::Outlet;
 pub struct BackendTraits {
     /// It is known to answer no pings: the ring is a sliding window for it.
     pub mute: bool,
+    /// Whether its pongs come before or after its answers.
+    pub order: PongOrder,
+    /// It speaks the session protocol, and how it acknowledges.
+    pub carrier: Option<AckCarrier>,
 }
 
 /// A backend leg.
@@ -26,6 +30,13 @@ pub(super) struct BackendLeg {
     pub(super) live: Liveness,
     /// The backend answers no pings.
     pub(super) mute: bool,
+    pub(super) order: OrderWatch,
+    /// The last message that a barrier proved read.
+    pub(super) proven: u64,
+    /// When the last barrier was answered or the last reply came.
+    pub(super) answered: Instant,
+    /// How the backend acknowledges, if it speaks the session protocol.
+    pub(super) carrier: Option<AckCarrier>,
     /// Whether its driver was asked to find out if the backend is mute.
     pub(super) mute_asked: bool,
     /// It lived `--stable-after` and answered a barrier, or answers none.
@@ -46,6 +57,10 @@ impl BackendLeg {
             pings: Pings::default(),
             live: Liveness::new(now),
             mute: traits.mute,
+            order: OrderWatch::default(),
+            proven: 0,
+            answered: now,
+            carrier: traits.carrier,
             mute_asked: false,
             stable: false,
             close_placed: false,

@@ -6,6 +6,7 @@
 //! - `upstream`: the client's frames into the replay ring, and the ring onto the backend leg
 //! - `downstream`: the backend's whole messages to the client
 //! - `outlet`: control frames at frame borders of a leg
+//! - `echoes`: what clients were told, so that a new leg's repetition can be swallowed
 //! - `ack`: barriers; `liveness`: what is overdue; `leg`: legs, back-off and what is between two of them
 //! - `ending`: what the end of a leg means, and how a session ends; `timeout`: all deadlines in one table
 //!
@@ -17,14 +18,17 @@
 //! counter and nothing else.
 
 mod ack;
+mod acknowledge;
 mod config;
 mod downstream;
+mod echoes;
 mod ending;
 mod event;
 mod keys;
 mod leg;
 mod liveness;
 mod outlet;
+mod poison;
 mod timeout;
 mod transmit;
 mod upstream;
@@ -32,22 +36,27 @@ mod upstream;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use tideover_replay_store::Budget;
 
 use crate::frame::FrameError;
 use crate::time::Instant;
 
+pub use ack::{AckCarrier, PongOrder};
 pub use config::{AckMode, Commit, Config, EndCodes, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
-use downstream::Downstream;
 pub use downstream::Passed;
+use downstream::{Downstream, Tally, Treatment};
 use ending::Phase;
-pub use event::{Action, Counters, EndReason, Event, Loss, Side};
+pub use event::{Action, AttachRequest, Counters, EndReason, Event, Loss, Poisoned, Side};
 use keys::Keys;
 pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
 pub use outlet::Gather;
-use upstream::Upstream;
+use upstream::{Taking, Upstream};
+
+/// How soon to look again whether the process has memory for more messages.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Number of a session's backend leg, from 1.
 pub type Epoch = u32;
@@ -93,7 +102,15 @@ pub enum AttachFailure {
 pub struct Session {
     config: Arc<Config>,
     keys: Keys,
+    began: Instant,
     phase: Phase,
+    /// The level in force: `reply` may have fallen back to `pong`, and a backend may have asked for `explicit`.
+    ack: AckMode,
+    order: PongOrder,
+    /// Deaths of backends since a message was last acknowledged for the first time.
+    deaths: u32,
+    /// When to look again whether the process has memory for more messages.
+    pressed: Option<Instant>,
     epoch: Epoch,
     client: ClientLeg,
     backend: Attachment,
@@ -111,12 +128,23 @@ impl Session {
     pub fn new(config: Arc<Config>, budgets: &Budgets, seed: [u8; 16], now: Instant, traits: BackendTraits) -> Self {
         let mut keys = Keys::new(seed);
         let patience = Patience::new(keys.next());
+        let ack = match (config.ack, traits.carrier) {
+            (_, Some(_)) => AckMode::Explicit,
+            // Without a backend that asks for it there is nobody to be explicit.
+            (AckMode::Explicit, None) => AckMode::Pong,
+            (ack, None) => ack,
+        };
         Self {
             upstream: Upstream::new(&config, budgets.upstream.clone()),
-            downstream: Downstream::new(config.max_message_bytes, budgets.downstream.clone()),
+            downstream: Downstream::new(&config, budgets.downstream.clone(), keys.next(), ack == AckMode::Explicit),
             config,
             keys,
+            began: now,
             phase: Phase::Relaying,
+            ack,
+            order: traits.order,
+            deaths: 0,
+            pressed: None,
             epoch: 1,
             client: ClientLeg::new(now),
             backend: Attachment::Attached(Box::new(BackendLeg::new(now, traits))),
@@ -186,9 +214,18 @@ impl Session {
     /// Whether what the backend says no longer reaches the client.
     fn is_muffled(&self) -> bool {
         match self.phase {
-            Phase::Relaying | Phase::Closing(_) => self.client.ended,
+            Phase::Relaying | Phase::Closing(_) => self.client.outlet.is_dead(),
             Phase::Orphaned { .. } | Phase::Ending(_) | Phase::Ended => true,
         }
+    }
+
+    /// The time in milliseconds of the session: 49 days of them.
+    fn millis(&self, now: Instant) -> u32 {
+        u32::try_from(now.since(self.began).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    fn taking(&self, now: Instant) -> Taking {
+        Taking { mute: self.is_mute(), millis: self.millis(now) }
     }
 
     fn is_mute(&self) -> bool {
@@ -213,9 +250,9 @@ impl Session {
         self.client.live.handle_moved(now);
         let mut rest = data;
         while self.wants_read(Side::Client) {
-            let mute = self.is_mute();
+            let taking = self.taking(now);
             let incoming = match self.phase {
-                Phase::Relaying => self.upstream.receive(&mut rest, mute, &mut self.counters),
+                Phase::Relaying => self.upstream.receive(&mut rest, taking, &mut self.counters),
                 Phase::Closing(_) | Phase::Ending(_) | Phase::Orphaned { .. } | Phase::Ended => {
                     self.ignore_client(&mut rest)
                 }
@@ -223,7 +260,7 @@ impl Session {
             let Some(incoming) = incoming else { break };
             self.handle_client_control(now, incoming);
         }
-        self.after_receiving();
+        self.after_receiving(now);
         data.len() - rest.len()
     }
 
@@ -236,7 +273,9 @@ impl Session {
         self.upstream.ignore(rest)
     }
 
-    fn after_receiving(&mut self) {
+    fn after_receiving(&mut self, now: Instant) {
+        self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN);
+        self.settle_forgotten();
         if self.upstream.take_before_large()
             && let Some(leg) = self.leg_mut()
         {
@@ -266,14 +305,12 @@ impl Session {
             self.counters.dead_bytes += data.len() as u64;
             return Passed { consumed: data.len(), direct: 0..0 };
         };
+        let acks = leg.carrier == Some(AckCarrier::Message);
         if leg.live.handle_moved(now) {
             self.tell(Event::Cleared(epoch));
         }
-        let (passed, incoming) = if muffled {
-            self.downstream.ignore(data)
-        } else {
-            self.downstream.receive(data, &mut self.counters.passed)
-        };
+        let (passed, incoming) =
+            if muffled { self.downstream.ignore(data) } else { self.receive_output(now, data, acks) };
         if let Some(incoming) = incoming {
             self.handle_backend_control(now, incoming);
         }
@@ -294,35 +331,10 @@ impl Session {
                 }
                 self.handle_leg_end(now, LegEnd::Close(Box::new(payload)));
             }
+            downstream::Incoming::Ack(payload) => self.handle_explicit_ack(now, payload.as_bytes()),
             downstream::Incoming::Error(FrameError::TooBig) => self.end_for_large_message(now),
             downstream::Incoming::Error(error) => self.lose_leg(now, Loss::Protocol(error)),
         }
-    }
-
-    fn handle_backend_pong(&mut self, now: Instant, payload: &[u8]) {
-        let epoch = self.epoch;
-        let (stable_after, linger) = (self.config.stable_after, self.config.ack_linger);
-        let Some(leg) = self.leg_mut() else { return };
-        let first = !leg.pings.answered;
-        let Some(answered) = leg.pings.handle_pong(payload) else { return };
-        leg.mute = false;
-        let stable = !leg.stable && now.since(leg.since) >= stable_after;
-        leg.stable |= stable;
-        if stable {
-            self.patience.reset();
-        }
-        if first {
-            self.actions.push_back(Action::AnswersPings(epoch));
-        }
-        if self.config.ack == AckMode::Pong {
-            self.counters.barriers += 1;
-            let until = match linger {
-                Linger::Auto => None,
-                Linger::For(linger) => (!linger.is_zero()).then(|| now + linger),
-            };
-            self.upstream.acknowledge(answered.seq, until, &mut self.counters);
-        }
-        self.check_done(now);
     }
 
     // Inputs: ends of streams and answers of the driver.
@@ -344,6 +356,7 @@ impl Session {
         match side {
             Side::Client => {
                 self.client.outlet.kill();
+                self.downstream.stop();
                 self.downstream.discard();
                 self.check_done(now);
             }
@@ -363,7 +376,10 @@ impl Session {
         self.patience.handle_attached(since, now);
         self.epoch += 1;
         self.backend = Attachment::Attached(Box::new(BackendLeg::new(now, traits)));
+        self.order = traits.order.or(self.order);
         self.upstream.rewind();
+        self.upstream.frozen = false;
+        self.downstream.begin_leg(self.config.greeting);
         if matches!(self.phase, Phase::Orphaned { .. }) {
             self.upstream.abandon_tail();
         }
@@ -376,6 +392,7 @@ impl Session {
     /// No leg could be had this time.
     pub fn handle_attach_failed(&mut self, now: Instant, failure: AttachFailure) {
         let Attachment::Dialling { since } = self.backend else { return };
+        self.upstream.frozen = false;
         match failure {
             AttachFailure::Denied => self.end_denied(now),
             AttachFailure::Failed => {
@@ -408,9 +425,17 @@ impl Session {
     }
 
     /// Memory may have come free. Returns whether the session got what it waits for.
-    pub fn handle_memory(&mut self) -> bool {
+    pub fn handle_memory(&mut self, now: Instant) -> bool {
         let upstream = self.upstream.memory().is_waiting() && self.upstream.retry_memory();
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
+        // What waited may be an empty message, behind whose header nothing need ever come.
+        if upstream && matches!(self.phase, Phase::Relaying) {
+            let taking = self.taking(now);
+            let _ = self.upstream.receive(&mut &[][..], taking, &mut self.counters);
+        }
+        if downstream && !self.is_muffled() {
+            let _ = self.receive_output(now, &[], false);
+        }
         upstream || downstream
     }
 

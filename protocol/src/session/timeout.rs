@@ -7,12 +7,12 @@ use super::ending::Phase;
 use super::event::{Action, EndReason, Event, Loss};
 use super::leg::{Attachment, BackendLeg};
 use super::liveness::Liveness;
-use super::{Session, Side};
+use super::{LOOK_AGAIN, Session, Side};
 
 /// What a deadline is for, in the order in which expired ones are handled.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
-    /// Lingering messages are forgotten.
+    /// Lingering messages are forgotten. Not while there is no leg: they are kept for the next one.
     Linger,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
@@ -34,13 +34,19 @@ enum Timer {
     ClientHang,
     /// The back-off is over.
     Backoff,
+    /// A message becomes too old while the session waits for a backend.
+    Expiry,
     /// The session waited too long for a backend.
     Failover,
+    /// Messages that were read are not answered.
+    Unanswered,
+    /// The process may have memory again.
+    Pressure,
     /// The closing handshake or the delivery for a vanished client takes too long.
     Phase,
 }
 
-const TIMERS: [Timer; 13] = [
+const TIMERS: [Timer; 16] = [
     Timer::Linger,
     Timer::Barrier,
     Timer::BackendKeepalive,
@@ -51,8 +57,11 @@ const TIMERS: [Timer; 13] = [
     Timer::ClientKeepalive,
     Timer::ClientOverdue,
     Timer::ClientHang,
+    Timer::Expiry,
     Timer::Backoff,
     Timer::Failover,
+    Timer::Unanswered,
+    Timer::Pressure,
     Timer::Phase,
 ];
 
@@ -80,7 +89,7 @@ impl Session {
     fn deadline(&self, timer: Timer) -> Option<Instant> {
         let config = &self.config;
         match timer {
-            Timer::Linger => self.upstream.linger_at(),
+            Timer::Linger => self.open_leg().and_then(|_| self.upstream.linger_at()),
             Timer::Barrier => self.writable_leg().and_then(|leg| self.barrier_at(leg)),
             Timer::BackendKeepalive => {
                 self.writable_leg().and_then(|leg| leg.live.keepalive_at(&leg.pings, config.ping_interval?))
@@ -107,6 +116,12 @@ impl Session {
                 Attachment::Waiting { until, .. } => Some(until),
                 _ => None,
             },
+            Timer::Expiry => match self.backend {
+                Attachment::Waiting { .. } => self.expires_at(),
+                _ => None,
+            },
+            Timer::Unanswered => self.unanswered_at(),
+            Timer::Pressure => self.pressed,
             Timer::Failover => match self.backend {
                 Attachment::Waiting { since, .. } | Attachment::Dialling { since } => {
                     Some(self.patience.over_at(since, config))
@@ -143,9 +158,8 @@ impl Session {
     }
 
     fn barrier_at(&self, leg: &BackendLeg) -> Option<Instant> {
-        let wanted = self.config.ack == AckMode::Pong && self.upstream.ring.unacknowledged() > 0;
         let possible = leg.pings.in_flight().is_none() && !leg.pings.due;
-        (wanted && possible).then(|| leg.pings.sent.map(|sent| sent + self.config.ack_interval)).flatten()
+        (possible && self.wants_barrier(leg)).then(|| Some(leg.pings.sent? + self.barrier_interval())).flatten()
     }
 
     fn expire(&mut self, timer: Timer, now: Instant) {
@@ -173,7 +187,10 @@ impl Session {
             Timer::ClientKeepalive => self.client.pings.due = true,
             Timer::ClientOverdue => self.suspect_client(now),
             Timer::ClientHang => self.handle_client_end(now),
+            Timer::Expiry => drop(self.expire_messages(now)),
             Timer::Backoff => self.dial(now),
+            Timer::Unanswered => self.fall_back(now),
+            Timer::Pressure => self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN),
             Timer::Failover => self.end_without_backend(now),
             Timer::Phase => match self.phase {
                 Phase::Closing(_) => self.answer_close(now),

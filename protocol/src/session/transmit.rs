@@ -13,6 +13,9 @@ impl Session {
     /// Collects what can be written to a leg now, at most one control frame of ours included. Report what was written
     /// with [`Self::handle_written`] before anything else.
     pub fn poll_transmit<'a>(&'a mut self, now: Instant, side: Side, out: &mut Gather<'a>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
         match side {
             Side::Client => {
                 self.place_downstream(now);
@@ -62,7 +65,7 @@ impl Session {
             let frame = ControlFrame::new(Opcode::Close, payload.as_bytes(), None);
             outlet.place(Control::Close, frame, self.downstream.ready());
         } else if self.client.pings.due && self.client.pings.in_flight().is_none() {
-            let frame = self.client.pings.next(now, 0, false, None);
+            let frame = self.client.pings.next(now, (0, 0), false, None);
             outlet.place(Control::Ping, frame, self.downstream.next_border());
         }
     }
@@ -93,6 +96,11 @@ impl Session {
     }
 
     fn place_upstream(&mut self, now: Instant) {
+        let Attachment::Attached(leg) = &self.backend else { return };
+        let waits = self.wants_barrier(leg);
+        let late = leg.pings.sent.is_none_or(|sent| now >= sent + self.barrier_interval());
+        let closing = matches!(self.phase, Phase::Closing(_));
+        let barrier = waits && (late || closing || self.upstream.ring.is_half_full() || self.upstream.is_isolated());
         let Attachment::Attached(leg) = &mut self.backend else { return };
         if leg.closed || leg.close_placed || leg.outlet.is_dead() || !leg.outlet.is_free() {
             return;
@@ -107,20 +115,17 @@ impl Session {
             }
             return;
         }
-        let closing = matches!(self.phase, Phase::Closing(_));
-        let unacknowledged = self.config.ack == AckMode::Pong && ring.unacknowledged() > 0;
-        let late = leg.pings.sent.is_none_or(|sent| now >= sent + self.config.ack_interval);
-        let barrier = unacknowledged && (late || closing || ring.is_half_full());
         if leg.pings.in_flight().is_none() && (barrier || leg.pings.due) {
-            let at =
-                if ring.cursor() <= ring.complete_end() { Some(ring.complete_end()) } else { self.upstream.border() };
-            if let Some(at) = at {
-                let frame = leg.pings.next(now, ring.last_seq(), unacknowledged, Some(self.keys.mask()));
-                leg.outlet.place(Control::Ping, frame, at);
+            if let Some(stop) = self.upstream.barrier_place() {
+                let mask = self.keys.mask();
+                let frame = leg.pings.next(now, (stop.seq, stop.messages), waits, Some(mask));
+                leg.outlet.place(Control::Ping, frame, stop.at);
             }
             return;
         }
-        if let Phase::Closing(closing) = &self.phase {
+        if let Phase::Closing(closing) = &self.phase
+            && !self.upstream.is_isolated()
+        {
             let frame = ControlFrame::new(Opcode::Close, closing.payload.as_bytes(), Some(self.keys.mask()));
             leg.outlet.place(Control::Close, frame, ring.end());
             leg.close_placed = true;
@@ -144,7 +149,7 @@ impl Session {
         if cleared {
             self.tell(Event::Cleared(self.epoch));
         }
-        if self.config.ack == AckMode::None {
+        if self.ack == AckMode::None {
             self.upstream.acknowledge(self.upstream.ring.written_seq(), None, &mut self.counters);
         }
         self.check_done(now);

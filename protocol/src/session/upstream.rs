@@ -24,6 +24,25 @@ pub(super) enum Incoming {
     Full,
 }
 
+/// In what circumstances messages of the client are taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taking {
+    /// The backend answers no pings, so that what it was written makes room.
+    pub(super) mute: bool,
+    /// The time in milliseconds of the session.
+    pub(super) millis: u32,
+}
+
+/// A place in the stream behind a whole message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    pub(super) at: u64,
+    /// The message before it.
+    pub(super) seq: u64,
+    /// Messages of the leg up to there.
+    pub(super) messages: u64,
+}
+
 /// Whether the next message may begin.
 enum Admission {
     Yes,
@@ -41,6 +60,10 @@ pub(super) struct Upstream {
     on_full: OnFull,
     /// What `memory` was last asked to cover in vain.
     wanted: usize,
+    /// A handshake has told a backend with which message its leg begins: none may be dropped.
+    pub(super) frozen: bool,
+    /// In isolation after deaths of backends: up to which seq messages go out one by one.
+    isolated: Option<u64>,
     /// A frame larger than half the ring has begun behind unacknowledged messages.
     before_large: bool,
 }
@@ -55,6 +78,8 @@ impl Upstream {
             lingering: VecDeque::new(),
             on_full: config.on_full,
             wanted: 0,
+            frozen: false,
+            isolated: None,
             before_large: false,
         }
     }
@@ -62,20 +87,19 @@ impl Upstream {
     // Receiving.
 
     /// Takes bytes of the client until they are used up, a message may not begin, or something else than data comes.
-    /// `mute` says that the backend answers no pings, so that what it was written makes room.
-    pub(super) fn receive(&mut self, data: &mut &[u8], mute: bool, counters: &mut Counters) -> Option<Incoming> {
+    pub(super) fn receive(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Option<Incoming> {
         loop {
-            if let Err(error) = self.continue_frame(data, counters) {
+            if let Err(error) = self.continue_frame(data, taking, counters) {
                 return Some(Incoming::Error(error));
             }
-            match self.receive_whole(data, mute, counters) {
+            match self.receive_whole(data, taking, counters) {
                 Admission::Yes => {}
                 Admission::Wait => return None,
                 Admission::Refused => return Some(Incoming::Full),
             }
             match self.scanner.step(data) {
                 Ok(Step::Starved) => return None,
-                Ok(Step::Announced(header)) => match self.admit(header.begins, header.frame_len(), mute, counters) {
+                Ok(Step::Announced(header)) => match self.admit(header.begins, header.frame_len(), taking, counters) {
                     Admission::Yes => self.begin_frame(&header),
                     Admission::Wait => return None,
                     Admission::Refused => return Some(Incoming::Full),
@@ -90,19 +114,19 @@ impl Upstream {
     }
 
     /// The common case: whole messages one after the other, each copied once.
-    fn receive_whole(&mut self, data: &mut &[u8], mute: bool, counters: &mut Counters) -> Admission {
+    fn receive_whole(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Admission {
         loop {
             let (len, count) = self.scanner.whole_messages(data, 1);
             if count == 0 {
                 return Admission::Yes;
             }
-            match self.admit(true, len as u64, mute, counters) {
+            match self.admit(true, len as u64, taking, counters) {
                 Admission::Yes => {}
                 other => return other,
             }
             let (message, rest) = data.split_at(len);
             self.ring.append(message, 0);
-            self.complete(counters);
+            self.complete(taking, counters);
             *data = rest;
         }
     }
@@ -113,7 +137,7 @@ impl Upstream {
         self.ring.append(header.as_bytes(), usize::try_from(header.payload).unwrap_or(usize::MAX));
     }
 
-    fn continue_frame(&mut self, data: &mut &[u8], counters: &mut Counters) -> Result<(), FrameError> {
+    fn continue_frame(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Result<(), FrameError> {
         if !self.scanner.is_in_payload() {
             return Ok(());
         }
@@ -121,20 +145,20 @@ impl Upstream {
         if let Step::Payload { len, ends_message, to_come } = self.scanner.step(data)? {
             self.ring.append(&before[..len], usize::try_from(to_come).unwrap_or(usize::MAX));
             if ends_message {
-                self.complete(counters);
+                self.complete(taking, counters);
             }
         }
         Ok(())
     }
 
-    fn complete(&mut self, counters: &mut Counters) {
-        self.ring.complete();
+    fn complete(&mut self, taking: Taking, counters: &mut Counters) {
+        self.ring.complete(taking.millis);
         self.memory.cover(self.ring.allocated());
         counters.received += 1;
     }
 
     /// A message begins only if the ring is not full and its first frame fits the budget; what has begun may overshoot.
-    fn admit(&mut self, begins: bool, frame_len: u64, mute: bool, counters: &mut Counters) -> Admission {
+    fn admit(&mut self, begins: bool, frame_len: u64, taking: Taking, counters: &mut Counters) -> Admission {
         let need = self.ring.allocated().saturating_add(usize::try_from(frame_len).unwrap_or(usize::MAX));
         if !begins {
             self.memory.cover(need);
@@ -143,17 +167,30 @@ impl Upstream {
         if self.ring.is_crowded() {
             self.evict_lingering(counters);
         }
-        if self.ring.is_full() && !self.make_room(mute, counters) {
+        if self.ring.is_full() && !self.make_room(taking.mute, counters) {
             return if self.on_full == OnFull::Close { Admission::Refused } else { Admission::Wait };
+        }
+        if self.is_pressed() {
+            return Admission::Wait;
         }
         self.wanted = need;
         if self.memory.try_cover(need) { Admission::Yes } else { Admission::Wait }
     }
 
+    /// Near the end of the process's memory, those who hold the most are slowed first.
+    pub(super) fn is_pressed(&self) -> bool {
+        let bytes = self.ring.unacknowledged_bytes();
+        bytes > 0 && bytes >= self.memory.share(self.ring.limits().bytes)
+    }
+
+    /// What lingers goes a barrier interval at a time, as what was answered to it does.
     fn evict_lingering(&mut self, counters: &mut Counters) {
-        while self.ring.is_crowded() && self.ring.evict_lingering().is_some() {
-            counters.forgotten += 1;
-            counters.evicted += 1;
+        while self.ring.is_crowded()
+            && let Some((seq, _)) = self.lingering.pop_front()
+        {
+            let count = self.ring.forget(seq) as u64;
+            counters.forgotten += count;
+            counters.evicted += count;
         }
     }
 
@@ -161,7 +198,8 @@ impl Upstream {
         while mute && self.ring.is_full() && self.ring.evict_written().is_some() {
             counters.slid += 1;
         }
-        while self.on_full == OnFull::DropOldest && self.ring.is_full() && self.ring.drop_oldest_unwritten().is_some() {
+        let drops = self.on_full == OnFull::DropOldest && !self.frozen;
+        while drops && self.ring.is_full() && self.ring.drop_oldest_unwritten().is_some() {
             counters.dropped += 1;
         }
         !self.ring.is_full()
@@ -184,7 +222,7 @@ impl Upstream {
 
     /// Whether a byte of the client could be taken now. A message that has begun may always go on.
     pub(super) fn wants_read(&self, mute: bool) -> bool {
-        self.scanner.is_in_message() || (self.could_have_room(mute) && !self.memory.is_waiting())
+        self.scanner.is_in_message() || (self.could_have_room(mute) && !self.memory.is_waiting() && !self.is_pressed())
     }
 
     fn could_have_room(&self, mute: bool) -> bool {
@@ -193,7 +231,7 @@ impl Upstream {
             || match self.on_full {
                 OnFull::Block => false,
                 OnFull::Close => true,
-                OnFull::DropOldest => self.ring.has_unwritten(),
+                OnFull::DropOldest => !self.frozen && self.ring.has_unwritten(),
             }
     }
 
@@ -227,6 +265,23 @@ impl Upstream {
     fn forget(&mut self, seq: u64, counters: &mut Counters) {
         counters.forgotten += self.ring.forget(seq) as u64;
         self.memory.shrink(self.ring.allocated());
+    }
+
+    /// So many replies came: the oldest messages written are acknowledged and forgotten. Returns how many replies were
+    /// for none.
+    pub(super) fn acknowledge_replies(&mut self, replies: u64, counters: &mut Counters) -> u64 {
+        let mut left = replies;
+        let mut last = None;
+        while left > 0
+            && let Some(seq) = self.ring.acknowledge_next()
+        {
+            last = Some(seq);
+            left -= 1;
+        }
+        if let Some(seq) = last {
+            self.forget(seq, counters);
+        }
+        left
     }
 
     /// When the first lingering message is to be forgotten.
@@ -287,7 +342,35 @@ impl Upstream {
     }
 
     pub(super) fn gather<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
-        outlet.gather(self.ring.cursor(), self.ring.end(), |from, to| self.ring.pieces(from, to), out);
+        let end = self.next_stop().map_or(self.ring.end(), |stop| stop.at);
+        outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
+    }
+
+    /// In isolation: where the leg waits until the message before is forgotten.
+    pub(super) fn next_stop(&self) -> Option<Stop> {
+        let through = self.isolated?;
+        let (at, seq) = self.ring.first().filter(|(_, seq)| *seq <= through)?;
+        Some(Stop { at, seq, messages: self.ring.leg_messages() - self.ring.retained() as u64 + 1 })
+    }
+
+    /// Where a barrier goes: behind the last whole message, or at the next stop.
+    pub(super) fn barrier_place(&self) -> Option<Stop> {
+        if let Some(stop) = self.next_stop() {
+            return (self.ring.cursor() <= stop.at).then_some(stop);
+        }
+        let ring = &self.ring;
+        let at = if ring.cursor() <= ring.complete_end() { Some(ring.complete_end()) } else { self.border() };
+        Some(Stop { at: at?, seq: ring.last_seq(), messages: ring.leg_messages() })
+    }
+
+    /// From now on, messages up to `through` go out one by one.
+    pub(super) fn isolate(&mut self, through: u64) {
+        self.isolated = self.isolated.max(Some(through));
+    }
+
+    /// Whether messages go out one by one. Ends by itself when all of them are forgotten.
+    pub(super) fn is_isolated(&self) -> bool {
+        self.next_stop().is_some()
     }
 
     /// Bytes to write before the control frame that is placed.

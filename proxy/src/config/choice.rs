@@ -1,6 +1,6 @@
 //! Settings that are one of a few words.
 
-use tideover_protocol::session::{AckMode, OnAmbiguous, OnFull, Reattach};
+use tideover_protocol::session::{AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
 
 use super::{LogFormat, ReattachOrder};
 
@@ -30,7 +30,24 @@ pub(super) fn either(words: &[&str]) -> String {
 }
 
 impl Choice for AckMode {
-    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None), ("pong", Self::Pong)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("pong", Self::Pong), ("reply", Self::Reply), ("explicit", Self::Explicit)];
+}
+
+impl Choice for bool {
+    const WORDS: &'static [(&'static str, Self)] = &[("on", true), ("off", false)];
+}
+
+impl Choice for Commit {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("barrier", Self::Barrier)];
+}
+
+impl Choice for OnPoison {
+    const WORDS: &'static [(&'static str, Self)] = &[("close", Self::Close), ("drop", Self::Drop)];
+}
+
+impl Choice for OnExpired {
+    const WORDS: &'static [(&'static str, Self)] = &[("close", Self::Close), ("drop-prefix", Self::DropPrefix)];
 }
 
 impl Choice for OnAmbiguous {

@@ -11,8 +11,10 @@ mod backend;
 mod choice;
 mod file;
 mod flags;
+mod parse;
 mod problem;
 mod raw;
+mod session_key;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -21,11 +23,14 @@ mod valid;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
+
 pub use args::Args;
 pub use backend::{BackendUrl, InvalidBackendUrl};
 pub use flags::{Fallback, Flag, Kind, THEMES, Theme, flags};
 pub use problem::{Place, Problem, Problems};
 pub use raw::Sources;
+pub use session_key::SessionKey;
 
 /// Everything that `tideover serve` is configured with, valid: each value is within its flag's bounds (see
 /// [`flags`]), and they fit each other. Sizes are bytes.
@@ -39,6 +44,12 @@ pub struct Config {
     pub session: tideover_protocol::session::Config,
     /// `--reattach-order`.
     pub reattach_order: ReattachOrder,
+    /// `--reattach-header`: a field that says `1` on re-attaches and is never taken from a client. `None`: no such field.
+    pub reattach_header: Option<HeaderName>,
+    /// `--session-key-file`: what the session protocol's headers are signed with. `None`: they are not.
+    pub session_key: Option<SessionKey>,
+    /// `--poison-entries`: poisoned messages remembered for the operator, the newest. From 0 to 100,000.
+    pub poison_entries: usize,
     /// `--max-handshake-bytes`: the head of an HTTP request or response. From 8 KiB to 1 MiB.
     pub max_handshake_bytes: usize,
     /// `--buffer-total-bytes`: what all sessions together may buffer, half of it in each direction. At least twice

@@ -10,6 +10,8 @@ use tideover_protocol::session::{self, AckMode, OnFull};
 
 use super::*;
 
+mod guarantees;
+
 /// A file in the system's folder for such, gone with the value.
 struct Scratch(PathBuf);
 
@@ -59,6 +61,8 @@ fn the_defaults_are_those_of_the_session_engine() {
     assert_eq!((config.reattach_order, config.log_format), (ReattachOrder::OtherFirst, LogFormat::Text));
     assert_eq!((config.trust_forwarded.as_slice(), config.log.as_str()), ([].as_slice(), "info"));
     assert!((1..=1024).contains(&config.workers));
+    assert!(config.reattach_header.is_none() && config.session_key.is_none());
+    assert_eq!(config.poison_entries, 100);
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "# a comment\nbuffer_bytes = 1\nmax-sessions = 0\nack = true\nfailover-codes = [1012, 1005, 1.5, []]\n\
          drain-timeout = 10\n\n[\"ad\\nmin\"]\nlisten = 1\n",
     );
-    let flags = [("buffer-bytes", "1MiBB"), ("backend", "wss://a"), ("backend", "ws://b/chat"), ("ack", "reply")];
+    let flags = [("buffer-bytes", "1MiBB"), ("backend", "wss://a"), ("backend", "ws://b/chat"), ("ack", "rules")];
     let env = [("TIDEOVER_MAX_SESSIONS", "many"), ("TIDEOVER_LOG", "a=b=c"), ("TIDEOVER_WORKERS", "")];
     let result = config(&[&flags[..], &[("config", file.path())]].concat(), &env);
     let lines = report(result, Some(&file));
@@ -133,13 +137,13 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "--buffer-bytes: \"1MiBB\" is not a size from 1B to 1TiB",
         "--backend: \"wss://a\" asks for TLS to the backend, which is not supported yet",
         "--backend: \"ws://b/chat\" has a path; the client's path is used",
-        "--ack: \"reply\" is not none or pong",
+        "--ack: \"rules\" is not none, pong, reply or explicit",
         "TIDEOVER_MAX_SESSIONS: \"many\" is not a whole number from 1 to 10000000",
         "TIDEOVER_LOG: \"a=b=c\" is not a log filter",
         "TIDEOVER_WORKERS: \"\" is not a whole number from 1 to 1024",
         "tideover.toml:2: buffer_bytes: unknown key; did you mean buffer-bytes?",
         "tideover.toml:3: max-sessions: \"0\" is not a whole number from 1 to 10000000",
-        "tideover.toml:4: ack: true is of type boolean, not a string: none or pong",
+        "tideover.toml:4: ack: true is of type boolean, not a string: none, pong, reply or explicit",
         "tideover.toml:5: failover-codes: \"1005\" is not a close code that may be sent",
         "tideover.toml:5: failover-codes: 1.5 is of type float, not a string or an integer, or an array of them: a close",
         "tideover.toml:5: failover-codes: [] is of type array",
@@ -207,6 +211,14 @@ fn bounds_hold_at_their_edges() {
         ("handshakes-per-backend", ["1", "2"], ["0", "-1"]),
         ("workers", ["1", "1024"], ["0", "1025"]),
         ("failover-codes", ["4999", "1007"], ["1015", "5000"]),
+        ("ack-linger", ["auto", "0"], ["off", "-1s"]),
+        ("replay-max-age", ["off", "1ms"], ["auto", "0"]),
+        ("dedupe-entries", ["0", "1000000"], ["-1", "1000001"]),
+        ("max-replays", ["1", "100"], ["0", "101"]),
+        ("commit-bytes", ["1", "1TiB"], ["0", "2TiB"]),
+        ("poison-entries", ["0", "100000"], ["off", "100001"]),
+        ("keep-poison-payload", ["on", "off"], ["true", "1"]),
+        ("reattach-header", ["X-Balancer-Reconnect", ""], ["a b", "Host"]),
     ];
     for (name, good, bad) in cases {
         for value in good {

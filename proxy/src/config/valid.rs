@@ -1,34 +1,36 @@
 //! The second step: from raw to valid. Every value of every source is judged before anything is given up.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tideover_protocol::close::CloseCode;
-use tideover_protocol::session::{self, EndCodes};
+use tideover_protocol::session::{self, AckMode, Commit, EndCodes, Linger};
 
-use super::choice::{self, Choice};
+use super::choice::Choice;
+use super::parse::{self, End};
 use super::problem::{Place, Problem, Problems};
 use super::raw::{Given, Raw};
-use super::units::{format_size, parse_duration, parse_size};
-use super::{BackendUrl, Config, Fallback, Flag, Kind};
+use super::units::{format_duration, format_size};
+use super::{Config, Fallback, Flag};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     let mut reader = Reader { raw };
     let config = Config {
-        listen: reader.list("listen", parse_listen),
-        backends: reader.list("backend", parse_backend),
+        listen: reader.list("listen", parse::listen),
+        backends: reader.list("backend", parse::backend),
         session: session_config(&mut reader),
         reattach_order: reader.choice("reattach-order"),
+        reattach_header: reader.one("reattach-header", parse::header),
+        session_key: reader.one("session-key-file", parse::key_file),
+        poison_entries: reader.number("poison-entries"),
         max_handshake_bytes: reader.number("max-handshake-bytes"),
         buffer_total_bytes: reader.number("buffer-total-bytes"),
         max_sessions: reader.number("max-sessions"),
         connect_timeout: reader.duration("connect-timeout"),
         drain_timeout: reader.duration("drain-timeout"),
         handshakes_per_backend: reader.number("handshakes-per-backend"),
-        trust_forwarded: reader.list("trust-forwarded", parse_network),
+        trust_forwarded: reader.list("trust-forwarded", parse::network),
         workers: reader.number("workers"),
-        log: reader.one("log", parse_filter),
+        log: reader.one("log", parse::filter),
         log_format: reader.choice("log-format"),
     };
     check_together(&mut reader, &config);
@@ -39,14 +41,25 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
 }
 
 fn session_config(reader: &mut Reader) -> session::Config {
+    let (ack, commit) = (reader.choice("ack"), reader.choice("commit"));
     session::Config {
-        ack: reader.choice("ack"),
+        ack,
         ack_interval: reader.duration("ack-interval"),
-        ack_linger: reader.duration("ack-linger"),
+        ack_linger: linger(reader, commit),
+        greeting: reader.number("greeting"),
+        dedupe_replies: dedupe(reader, ack, commit),
+        dedupe_entries: reader.number("dedupe-entries"),
+        commit,
+        commit_bytes: reader.number("commit-bytes"),
+        max_replays: reader.number("max-replays"),
+        on_poison: reader.choice("on-poison"),
+        keep_poison_payload: reader.choice("keep-poison-payload"),
+        replay_max_age: reader.duration_or_word("replay-max-age"),
+        on_expired: reader.choice("on-expired"),
         ack_timeout: reader.duration("ack-timeout"),
-        ping_interval: reader.duration_or_off("ping-interval"),
+        ping_interval: reader.duration_or_word("ping-interval"),
         ping_timeout: reader.duration("ping-timeout"),
-        hang_timeout: reader.duration_or_off("hang-timeout"),
+        hang_timeout: reader.duration_or_word("hang-timeout"),
         failover_timeout: reader.duration("failover-timeout"),
         stable_after: reader.duration("stable-after"),
         end_codes: end_codes(reader),
@@ -61,10 +74,43 @@ fn session_config(reader: &mut Reader) -> session::Config {
     }
 }
 
+/// What is acknowledged at a barrier is forgotten with it, so `auto` is nothing there.
+fn linger(reader: &mut Reader, commit: Commit) -> Linger {
+    match (reader.duration_or_word("ack-linger"), commit) {
+        (Some(duration), Commit::Off) => Linger::For(duration),
+        (None, Commit::Off) => Linger::Auto,
+        (None | Some(Duration::ZERO), Commit::Barrier) => Linger::For(Duration::ZERO),
+        (Some(duration), Commit::Barrier) => {
+            let duration = format_duration(duration);
+            let message =
+                format!("output commit forgets at the barrier; ack-linger {duration} does not fit, 0 or auto do");
+            reader.reject(&["commit", "ack-linger"], message);
+            Linger::For(Duration::ZERO)
+        }
+    }
+}
+
+/// `--dedupe-replies`, or its default, which depends on the other two. Both are judged here, too.
+fn dedupe(reader: &mut Reader, ack: AckMode, commit: Commit) -> bool {
+    let given = reader.choice_if_given("dedupe-replies");
+    if commit == Commit::Barrier && ack != AckMode::Pong {
+        reader.reject(&["commit", "ack"], "output commit needs --ack pong".into());
+    }
+    if given == Some(true) && ack == AckMode::Explicit {
+        let why = "a backend that acknowledges explicitly knows what it has answered; dedupe-replies must be off";
+        reader.reject(&["dedupe-replies", "ack"], why.into());
+    }
+    if given == Some(true) && commit == Commit::Barrier {
+        let why = "output commit leaves nothing to de-duplicate; one of the two must be off";
+        reader.reject(&["dedupe-replies", "commit"], why.into());
+    }
+    given.unwrap_or(ack == AckMode::Pong && commit == Commit::Off)
+}
+
 fn end_codes(reader: &mut Reader) -> EndCodes {
-    let ends = reader.list("ambiguous", parse_end);
+    let ends = reader.list("ambiguous", parse::end);
     EndCodes {
-        failover: reader.list("failover-codes", parse_code),
+        failover: reader.list("failover-codes", parse::code),
         codeless_ambiguous: ends.contains(&End::Codeless),
         eof_ambiguous: ends.contains(&End::Eof),
         ambiguous: ends.into_iter().filter_map(End::code).collect(),
@@ -125,6 +171,12 @@ impl Reader {
     /// The values of a flag that takes a list. Those of all sources are judged; the first source's are returned.
     fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
         let flag = Flag::named(name).expect("a flag of the table");
+        self.given(flag, &parse).unwrap_or_else(|| default(flag, parse))
+    }
+
+    /// The good values of the first source that gives the flag, if all that any source gives is good.
+    fn given<T>(&mut self, flag: &'static Flag, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Option<Vec<T>> {
+        let name = flag.name;
         let mut first = None;
         for Given { place, texts, .. } in self.raw.given.iter().filter(|given| given.flag.name == name) {
             let parsed: Vec<_> = texts.iter().map(|text| parse(flag, text).map_err(|why| (text, why))).collect();
@@ -134,23 +186,29 @@ impl Reader {
             }
             first.get_or_insert(parsed.into_iter().filter_map(Result::ok).collect::<Vec<T>>());
         }
-        first.filter(|_| !self.raw.bad.contains(name)).unwrap_or_else(|| default(flag, parse))
+        first.filter(|_| !self.raw.bad.contains(name))
     }
 
     fn choice<T: Choice>(&mut self, name: &'static str) -> T {
-        self.one(name, |flag, text| choice::parse(text).ok_or_else(|| is_not(flag)))
+        self.one(name, parse::choice)
+    }
+
+    /// The value of a flag whose default depends on others; `None` if it is not given, or bad.
+    fn choice_if_given<T: Choice>(&mut self, name: &'static str) -> Option<T> {
+        let flag = Flag::named(name).expect("a flag of the table");
+        self.given(flag, parse::choice).and_then(|mut values| values.pop())
     }
 
     fn number<T: TryFrom<u64>>(&mut self, name: &'static str) -> T {
-        self.one(name, parse_number)
+        self.one(name, parse::number)
     }
 
     fn duration(&mut self, name: &'static str) -> Duration {
-        self.duration_or_off(name).expect("only a flag that may be off is off")
+        self.duration_or_word(name).expect("only a flag that may be a word is one")
     }
 
-    fn duration_or_off(&mut self, name: &'static str) -> Option<Duration> {
-        self.one(name, parse_bounded_duration)
+    fn duration_or_word(&mut self, name: &'static str) -> Option<Duration> {
+        self.one(name, parse::duration)
     }
 
     /// Notes that these flags do not fit each other, unless one of them is bad by itself.
@@ -185,76 +243,4 @@ fn default<T>(flag: &Flag, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> 
 /// The default of `--workers`, the one that is computed.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1024))
-}
-
-fn is_not(flag: &Flag) -> String {
-    format!("is not {}", flag.kind)
-}
-
-fn parse_number<T: TryFrom<u64>>(flag: &Flag, text: &str) -> Result<T, String> {
-    let (number, min, max) = match flag.kind {
-        Kind::Size { min, max } => (parse_size(text), min, max),
-        Kind::Count { min, max } => (text.parse().ok(), min, max),
-        _ => unreachable!("{} takes no number", flag.name),
-    };
-    let number = number.filter(|number| (min..=max).contains(number)).ok_or_else(|| is_not(flag))?;
-    T::try_from(number).map_err(|_| "is more than this machine can address".into())
-}
-
-fn parse_bounded_duration(flag: &Flag, text: &str) -> Result<Option<Duration>, String> {
-    let Kind::Duration { min, max, or_off } = flag.kind else { unreachable!("{} takes no duration", flag.name) };
-    match parse_duration(text) {
-        Some(duration) if (min..=max).contains(&duration) => Ok(Some(duration)),
-        None if or_off && text == "off" => Ok(None),
-        _ => Err(is_not(flag)),
-    }
-}
-
-fn parse_listen(flag: &Flag, text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| is_not(flag))
-}
-
-fn parse_backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
-    text.parse().map_err(|why: super::InvalidBackendUrl| why.to_string())
-}
-
-fn parse_network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {
-    let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
-    text.parse().or_else(|_| address()).map_err(|_| is_not(flag))
-}
-
-fn parse_filter(flag: &Flag, text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(why) => Err(format!("{}: {why}", is_not(flag))),
-    }
-}
-
-fn parse_code(flag: &Flag, text: &str) -> Result<CloseCode, String> {
-    text.parse().ok().and_then(CloseCode::new).ok_or_else(|| is_not(flag))
-}
-
-/// An item of `--ambiguous`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Eof,
-    Codeless,
-    Code(CloseCode),
-}
-
-impl End {
-    fn code(self) -> Option<CloseCode> {
-        match self {
-            Self::Code(code) => Some(code),
-            Self::Eof | Self::Codeless => None,
-        }
-    }
-}
-
-fn parse_end(flag: &Flag, text: &str) -> Result<End, String> {
-    match text {
-        "eof" => Ok(End::Eof),
-        "codeless" => Ok(End::Codeless),
-        code => parse_code(flag, code).map(End::Code),
-    }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::headers::{self, Peer};
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
 use super::{EdgeContext, SessionSlot, upgrade};
-use crate::pool::{Attached, FirstAttachError, KeptHandshake};
+use crate::pool::{Attached, FirstAttachError, KeptHandshake, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
 pub(super) struct Accepted {
@@ -76,16 +76,17 @@ async fn begin(
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let mut handshake = keep(context, peer, &head)?;
-    let attached = context.pool.first_attach(&handshake, &head.extensions).await?;
+    let id = Uuid::now_v7();
+    let attached = context.pool.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
     handshake.agree_on(attached.subprotocol.clone());
-    Ok((accept, Accepted { attached, handshake, slot, id: Uuid::now_v7() }))
+    Ok((accept, Accepted { attached, handshake, slot, id }))
 }
 
 fn keep(context: &EdgeContext, peer: IpAddr, head: &request::Parts) -> Result<KeptHandshake, Refusal> {
     let ip = peer.to_canonical();
     let trusted = context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let headers = headers::upstream(&head.headers, Peer { ip, trusted });
+    let headers = headers::upstream(&head.headers, Peer { ip, trusted }, context.config.reattach_header.as_ref());
     KeptHandshake::new(target, &headers, context.config.max_handshake_bytes).map_err(|_| Refusal::TooLarge)
 }
 

@@ -5,18 +5,7 @@ use std::net::IpAddr;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Fields about one hop even where Connection does not name them (RFC 9110 7.6.1), besides `proxy-*`.
-const HOP_BY_HOP: [HeaderName; 5] =
-    [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
-
-/// The proxy's own part of a WebSocket handshake, made anew on each leg (RFC 6455 4.1, 4.2.2). Extensions are a
-/// matter between neighbours too (RFC 6455 9.1), and none is offered to backends.
-const OWN_HANDSHAKE: [HeaderName; 4] = [
-    header::SEC_WEBSOCKET_KEY,
-    header::SEC_WEBSOCKET_VERSION,
-    header::SEC_WEBSOCKET_ACCEPT,
-    header::SEC_WEBSOCKET_EXTENSIONS,
-];
+use crate::fields::{is_forwarded, is_handshake, is_one_hop, is_reserved, is_same};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -33,13 +22,17 @@ pub(super) struct Peer {
 
 /// The headers that backends get for a client's handshake: all end-to-end ones as they came and in their order, then
 /// X-Forwarded-* and Forwarded (RFC 7239).
-pub(super) fn upstream(client: &HeaderMap, peer: Peer) -> HeaderMap {
+///
+/// `reattach` is `--reattach-header`: ours alone, so what a client sends under that name is dropped.
+pub(super) fn upstream(client: &HeaderMap, peer: Peer, reattach: Option<&HeaderName>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(client.keys_len() + 8);
     let named = named_by_connection(client);
     for (name, value) in client {
-        let one_hop = *name != header::HOST && is_one_hop(name, &named);
+        let one_hop = is_one_hop(name) || named.contains(name);
+        let ours = is_reserved(name) || is_handshake(name) || is_forwarded(name);
+        let reattach = reattach.is_some_and(|own| is_same(own, name));
         let body = *name == header::CONTENT_LENGTH;
-        if !one_hop && !body && !is_reserved(name) && !OWN_HANDSHAKE.contains(name) && !is_forwarded(name) {
+        if *name == header::HOST || !(one_hop || ours || reattach || body) {
             headers.append(name, value.clone());
         }
     }
@@ -52,7 +45,7 @@ pub(super) fn downstream(backend: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(backend.keys_len() + 4);
     let named = named_by_connection(backend);
     for (name, value) in backend {
-        if !is_one_hop(name, &named) && !is_reserved(name) && !OWN_HANDSHAKE.contains(name) {
+        if !is_one_hop(name) && !named.contains(name) && !is_reserved(name) && !is_handshake(name) {
             headers.append(name, value.clone());
         }
     }
@@ -62,27 +55,6 @@ pub(super) fn downstream(backend: &HeaderMap) -> HeaderMap {
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
-}
-
-fn is_one_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
-    let text = name.as_str();
-    HOP_BY_HOP.contains(name) || text == "keep-alive" || text.starts_with("proxy-") || named.contains(name)
-}
-
-/// `Tideover-*` is between the proxy and its backends. An underscore passes for a dash with CGI-like servers.
-fn is_reserved(name: &HeaderName) -> bool {
-    name.as_str().as_bytes().strip_prefix(b"tideover").is_some_and(|rest| matches!(rest.first(), Some(b'-' | b'_')))
-}
-
-fn is_forwarded(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    text == "forwarded"
-        || ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"].iter().any(|own| same(own, text))
-}
-
-/// Whether two names are the same but for underscores in place of dashes.
-fn same(own: &str, name: &str) -> bool {
-    own.len() == name.len() && own.bytes().zip(name.bytes()).all(|(a, b)| a == b || (a == b'-' && b == b'_'))
 }
 
 /// Says who the client is. What a trusted peer says is kept: its lists get one more element, its protocol and host
@@ -165,7 +137,7 @@ mod tests {
     fn check(client: &[(&str, &str)], passed: &[&str]) {
         let client: Vec<_> = [("host", "chat.example")].iter().chain(client).copied().collect();
         let expected: Vec<_> = ["host: chat.example"].iter().chain(passed).chain(&SET).copied().collect();
-        assert_eq!(lines(&upstream(&map(&client), V4)), expected);
+        assert_eq!(lines(&upstream(&map(&client), V4, None)), expected);
     }
 
     #[test]
@@ -224,6 +196,14 @@ mod tests {
     }
 
     #[test]
+    fn the_reattach_header_is_never_a_clients() {
+        let client = map(&[("host", "x"), ("X-Balancer-Reconnect", "1"), ("x_balancer-reconnect", "1"), ("x-b", "1")]);
+        let own = HeaderName::from_static("x-balancer-reconnect");
+        assert_eq!(lines(&upstream(&client, V4, Some(&own)))[..3], ["host: x", "x-b: 1", "x-forwarded-for: 192.0.2.7"]);
+        assert!(lines(&upstream(&client, V4, None)).contains(&"x_balancer-reconnect: 1".into()));
+    }
+
+    #[test]
     fn what_strangers_say_about_others_is_dropped() {
         check(
             &[
@@ -247,7 +227,7 @@ mod tests {
         ]);
         let peer = Peer { ip: "2001:db8::7".parse().unwrap(), trusted: true };
         assert_eq!(
-            lines(&upstream(&client, peer)),
+            lines(&upstream(&client, peer, None)),
             [
                 "host: [::1]:8080",
                 "x-forwarded-for: 198.51.100.1",

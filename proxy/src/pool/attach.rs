@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::http::{Extensions, response};
 use hyper::{Response, StatusCode};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::backend::{Backend, BackendId, Lease};
-use super::dial::{self, Answer, DialError};
-use super::handshake::{KeptHandshake, SessionHeaders, Upstream};
+use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
+use super::handshake::{KeptHandshake, Upstream};
 use super::order::reattach_rank;
+use super::round::{Denials, Round};
+use super::session_headers::SessionHeaders;
 use super::{Pool, locked};
 
 /// A new backend leg: its handshake is done and checked.
@@ -28,6 +31,8 @@ pub struct Attached {
     pub lease: Lease,
     /// The subprotocol that the backend chose among those offered.
     pub subprotocol: Option<Box<str>>,
+    /// How the backend will acknowledge explicitly, if it opted in; it may do so whatever `--ack` says.
+    pub explicit: Option<AckCarrier>,
     /// The head of the backend's 101. The edge takes the fields of the first one for the client's 101.
     pub response: Box<response::Parts>,
 }
@@ -41,20 +46,40 @@ pub enum FirstAttachError {
     NoBackend(String),
 }
 
+/// What a session asks of a round of re-attaching.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reattach {
+    /// The backend of the session's last leg.
+    pub last: Option<BackendId>,
+    /// Only a backend that opts in to acknowledge explicitly will do. With `--ack explicit` that is always so.
+    pub explicit: bool,
+    /// Go only where another backend stays behind that answers a probe, unless the pool has one backend only: for a
+    /// session that replays in isolation, because what it carries may be what kills backends.
+    pub spare_last: bool,
+    /// What the rounds before have brought since the session last had a leg.
+    pub denials: Denials,
+}
+
 /// Why a round of re-attaching gave no leg.
 #[derive(Debug)]
 pub enum ReattachError {
-    /// Two backends, or the only one, answered 401 or 403: the session is over (Close 1008).
+    /// Two backends, in this round or the ones before, or the only candidate, answered 401 or 403: the session is over
+    /// (Close 1008).
     Denied(StatusCode),
-    /// No candidate took the session in this round. The text says why, for the log.
-    Failed(String),
+    /// No candidate took the session in this round.
+    Failed {
+        /// Why, for the log.
+        why: String,
+        /// For the next round.
+        denials: Denials,
+    },
 }
 
 impl fmt::Display for ReattachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied(status) => write!(f, "denied with {status}"),
-            Self::Failed(why) => f.write_str(why),
+            Self::Failed { why, .. } => f.write_str(why),
         }
     }
 }
@@ -71,7 +96,8 @@ struct Limits {
 impl Pool {
     /// Gives the session its first leg. Backends are tried one after the other, each once. All of it takes at most
     /// `--connect-timeout`; one that cannot be connected to takes no more than its share of what is left. One that got
-    /// the handshake is waited for until the end: its handler may be running.
+    /// the handshake is waited for until the end: its handler may be running. With `--ack explicit`, one that does not
+    /// opt in is passed over.
     ///
     /// `spelling` are the extensions of the client's request: there hyper keeps how header names were written.
     ///
@@ -80,6 +106,7 @@ impl Pool {
     pub async fn first_attach(
         &self,
         handshake: &KeptHandshake,
+        session: &SessionHeaders,
         spelling: &Extensions,
     ) -> Result<Attached, FirstAttachError> {
         let answer = Instant::now() + self.connect_timeout;
@@ -87,8 +114,12 @@ impl Pool {
         while let Some(mut lease) = self.pick(|id| round.is_left(id).then_some(0)) {
             let limits = Limits { connect: dial::share(answer, round.left()), answer };
             round.begin(lease.backend().id);
-            let upstream = handshake.request(&SessionHeaders::default(), spelling.clone());
-            match self.dial(&mut lease, upstream, limits).await {
+            let request = || {
+                let mut upstream = handshake.request(session, self.session_key.as_ref(), spelling.clone());
+                upstream.expected.explicit = self.explicit;
+                upstream
+            };
+            match self.dial(&mut lease, request, limits).await {
                 Ok(Dialled::Leg(leg)) => return Ok(leg.attached(lease)),
                 Ok(Dialled::Refused(response)) => {
                     return Err(FirstAttachError::Refused(Box::new(response), lease.backend().clone()));
@@ -99,10 +130,10 @@ impl Pool {
         Err(FirstAttachError::NoBackend(round.summary()))
     }
 
-    /// One round over all candidates in the order of `--reattach-order`, each once. `last` is the backend that the
-    /// session was on. A candidate may take `--connect-timeout`, and an equal share of that for its TCP connection, as
-    /// others are left; besides the time in its queue, which is given up when a dial before it fails. The new leg
-    /// agreed to the session's subprotocol, and to no extension.
+    /// One round over all candidates in the order of `--reattach-order`, each once. A candidate may take
+    /// `--connect-timeout`, and an equal share of that for its TCP connection, as others are left; besides the time in
+    /// its queue, which is given up when a dial before it fails. With `options.spare_last`, two backends are probed
+    /// before. The new leg agreed to the session's subprotocol, and to no extension.
     ///
     /// # Errors
     /// See [`ReattachError`]. Dropping the future closes what was begun.
@@ -110,22 +141,33 @@ impl Pool {
         &self,
         handshake: &KeptHandshake,
         session: &SessionHeaders,
-        last: Option<BackendId>,
+        options: Reattach,
     ) -> Result<Attached, ReattachError> {
-        let rank = |id| reattach_rank(self.reattach_order, last, id);
+        let mut spares = if options.spare_last { self.spares(handshake).await } else { None };
+        let rank = |id| reattach_rank(self.reattach_order, options.last, id);
         let mut round = Round::new(self.ids().filter(|id| rank(*id).is_some()).count());
-        while let Some(mut lease) = self.pick(|id| rank(id).filter(|_| round.is_left(id))) {
+        let mut denials = options.denials;
+        while let Some(mut lease) = self.pick(|id| {
+            let spared = spares.as_ref().is_some_and(|spares| !spares.allow(id));
+            rank(id).filter(|_| round.is_left(id) && !spared)
+        }) {
             let left = round.left();
-            round.begin(lease.backend().id);
-            match self.reattach_to(&mut lease, handshake, session, left).await {
+            let id = lease.backend().id;
+            round.begin(id);
+            let error = match self.reattach_to(&mut lease, handshake, session, options.explicit, left).await {
                 Ok(leg) => return Ok(leg.attached(lease)),
-                Err(error) => round.failed(lease.backend(), &error),
-            }
-            if let Some(status) = round.denied() {
+                Err(error) => error,
+            };
+            round.failed(lease.backend(), &error);
+            if let Some(status) = error.denial().and_then(|status| denials.add(id, status, round.candidates)) {
                 return Err(ReattachError::Denied(status));
             }
+            if let Some(spares) = &mut spares {
+                spares.lose(id);
+            }
         }
-        Err(ReattachError::Failed(round.summary()))
+        let why = if spares.is_some() && round.left() > 0 { round.spared() } else { round.summary() };
+        Err(ReattachError::Failed { why, denials })
     }
 
     async fn reattach_to(
@@ -133,17 +175,22 @@ impl Pool {
         lease: &mut Lease,
         handshake: &KeptHandshake,
         session: &SessionHeaders,
+        explicit: bool,
         left: usize,
     ) -> Result<Leg, DialError> {
-        let upstream = handshake.request(session, Extensions::new());
         let backend = lease.backend().clone();
         let place = self.queue(&backend).await?;
+        let mut upstream = handshake.request(session, self.session_key.as_ref(), Extensions::new());
+        upstream.expected.explicit = explicit || self.explicit;
+        if let Some(name) = &self.reattach_header {
+            upstream.request.headers_mut().insert(name, HeaderValue::from_static("1"));
+        }
         let answer = Instant::now() + self.connect_timeout;
         let limits = Limits { connect: dial::share(answer, left), answer };
         let dialled = self.dial_now(lease, upstream, limits).await;
         drop(place);
         match dialled? {
-            Dialled::Leg(leg) if leg.subprotocol.as_deref() == handshake.subprotocol() => Ok(leg),
+            Dialled::Leg(leg) if leg.agreed.subprotocol.as_deref() == handshake.subprotocol() => Ok(leg),
             Dialled::Leg(_) => Err(DialError::BadHandshake("another subprotocol than the session's")),
             Dialled::Refused(response) => Err(DialError::Status(response.status())),
         }
@@ -161,11 +208,17 @@ impl Pool {
         if failed { Err(DialError::Queue) } else { Ok(place) }
     }
 
-    async fn dial(&self, lease: &mut Lease, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
+    /// Dials when there is a place; `request` is made only then, so that its signature is fresh.
+    async fn dial(
+        &self,
+        lease: &mut Lease,
+        request: impl FnOnce() -> Upstream,
+        limits: Limits,
+    ) -> Result<Dialled, DialError> {
         let backend = lease.backend().clone();
         let place = timeout_at(limits.connect, backend.handshakes.acquire()).await;
         let _place = place.map_err(|_| DialError::Queue)?.expect("the semaphore is never closed");
-        self.dial_now(lease, upstream, limits).await
+        self.dial_now(lease, request(), limits).await
     }
 
     async fn dial_now(&self, lease: &mut Lease, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
@@ -200,14 +253,14 @@ enum Dialled {
 struct Leg {
     stream: TcpStream,
     leftover: Bytes,
-    subprotocol: Option<Box<str>>,
+    agreed: Agreed,
     response: Box<response::Parts>,
 }
 
 impl Leg {
     fn attached(self, lease: Lease) -> Attached {
-        let Self { stream, leftover, subprotocol, response } = self;
-        Attached { stream, leftover, lease, subprotocol, response }
+        let Self { stream, leftover, agreed: Agreed { subprotocol, explicit }, response } = self;
+        Attached { stream, leftover, lease, subprotocol, explicit, response }
     }
 }
 
@@ -215,54 +268,9 @@ async fn dial_backend(backend: &Backend, upstream: Upstream, limits: Limits) -> 
     let stream = dial::connect(&backend.url, limits.connect).await?;
     match dial::exchange(stream, upstream.request, limits.answer).await? {
         Answer::Switched(response, stream, leftover) => {
-            let subprotocol = dial::validate(&response, &upstream.expected)?;
-            Ok(Dialled::Leg(Leg { stream, leftover, subprotocol, response }))
+            let agreed = dial::validate(&response, &upstream.expected)?;
+            Ok(Dialled::Leg(Leg { stream, leftover, agreed, response }))
         }
         Answer::Other(response) => Ok(Dialled::Refused(response)),
-    }
-}
-
-/// One pass over the candidates.
-struct Round {
-    candidates: usize,
-    tried: Vec<BackendId>,
-    denials: usize,
-    last_denial: Option<StatusCode>,
-    last_failure: String,
-}
-
-impl Round {
-    fn new(candidates: usize) -> Self {
-        Self { candidates, tried: Vec::new(), denials: 0, last_denial: None, last_failure: String::new() }
-    }
-
-    fn is_left(&self, id: BackendId) -> bool {
-        !self.tried.contains(&id)
-    }
-
-    fn left(&self) -> usize {
-        self.candidates - self.tried.len()
-    }
-
-    fn begin(&mut self, id: BackendId) {
-        self.tried.push(id);
-    }
-
-    fn failed(&mut self, backend: &Backend, error: &DialError) {
-        tracing::debug!(backend = %backend.url, %error, "dial failed");
-        if let DialError::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) = error {
-            self.denials += 1;
-            self.last_denial = Some(*status);
-        }
-        self.last_failure = format!("{}: {error}", backend.url);
-    }
-
-    /// The last denial, if there were enough to believe it.
-    fn denied(&self) -> Option<StatusCode> {
-        self.last_denial.filter(|_| self.denials >= self.candidates.min(2))
-    }
-
-    fn summary(&self) -> String {
-        format!("{} of {} backends tried, the last one {}", self.tried.len(), self.candidates, self.last_failure)
     }
 }

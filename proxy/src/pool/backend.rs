@@ -1,15 +1,19 @@
 //! One backend, and the leases on it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use tideover_protocol::session::PongOrder;
 use tokio::sync::Semaphore;
 
 use super::evidence::{Evidence, LegNumber};
 use super::locked;
 use super::probe::Probes;
 use crate::config::BackendUrl;
+
+const EARLY: u8 = 1;
+const LATE: u8 = 2;
 
 /// Names a backend within its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +34,7 @@ pub struct Backend {
     pub(super) probes: Probes,
     answers_pings: AtomicBool,
     mute: AtomicBool,
+    order: AtomicU8,
 }
 
 impl Backend {
@@ -43,6 +48,7 @@ impl Backend {
             probes: Probes::default(),
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),
+            order: AtomicU8::new(0),
         }
     }
 
@@ -71,6 +77,25 @@ impl Backend {
     #[must_use]
     pub fn mute(&self) -> bool {
         self.mute.load(Ordering::Relaxed)
+    }
+
+    /// Whether its pongs come before or after its answers, as far as its sessions found out.
+    #[must_use]
+    pub fn order(&self) -> PongOrder {
+        match self.order.load(Ordering::Relaxed) {
+            EARLY => PongOrder::Early,
+            LATE => PongOrder::Late,
+            _ => PongOrder::Unknown,
+        }
+    }
+
+    /// Remembers what a session found out. One pong that came early outweighs all that came late.
+    pub fn set_order(&self, order: PongOrder) {
+        match order {
+            PongOrder::Early => self.order.store(EARLY, Ordering::Relaxed),
+            PongOrder::Late => drop(self.order.compare_exchange(0, LATE, Ordering::Relaxed, Ordering::Relaxed)),
+            PongOrder::Unknown => {}
+        }
     }
 
     /// Remembers that it does not answer pings. True if that is news and should be logged.

@@ -19,6 +19,8 @@ use crate::config::BackendUrl;
 /// Bytes that a backend's response head may have. More is a bad handshake.
 const MAX_RESPONSE_HEAD: usize = 64 << 10;
 
+const TIDEOVER_ACK: HeaderName = HeaderName::from_static("tideover-ack");
+
 /// Why a dial failed.
 #[derive(Debug)]
 pub(super) enum DialError {
@@ -38,6 +40,16 @@ pub(super) enum DialError {
     BadHandshake(&'static str),
     /// It answered a re-attach with another status.
     Status(StatusCode),
+}
+
+impl DialError {
+    /// A 401 or 403: the application does not want this client.
+    pub(super) fn denial(&self) -> Option<StatusCode> {
+        match self {
+            Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Some(*status),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for DialError {
@@ -68,6 +80,24 @@ pub(super) struct Expected {
     pub(super) accept: String,
     /// The subprotocols that the client offers.
     pub(super) offered: Vec<Box<str>>,
+    /// Whether the backend must opt in to acknowledge explicitly.
+    pub(super) explicit: bool,
+}
+
+/// What a good 101 agrees to.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub(super) subprotocol: Option<Box<str>>,
+    pub(super) explicit: Option<AckCarrier>,
+}
+
+/// How a backend that acknowledges explicitly says so (`Tideover-Ack` in its 101).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckCarrier {
+    /// `explicit`: in unsolicited Pongs.
+    Pong,
+    /// `message`: in text messages, for frameworks that cannot send Pongs.
+    Message,
 }
 
 /// What a backend answered.
@@ -121,8 +151,8 @@ pub(super) async fn exchange(stream: TcpStream, request: UpstreamRequest, by: In
     Ok(Answer::Switched(Box::new(head), parts.io.into_inner(), parts.read_buf))
 }
 
-/// Checks a 101 (RFC 6455 4.1, "the client MUST validate the server's response") and gives its subprotocol.
-pub(super) fn validate(head: &response::Parts, expected: &Expected) -> Result<Option<Box<str>>, DialError> {
+/// Checks a 101 (RFC 6455 4.1, "the client MUST validate the server's response") and gives what it agrees to.
+pub(super) fn validate(head: &response::Parts, expected: &Expected) -> Result<Agreed, DialError> {
     let headers = &head.headers;
     let bad = |what| Err(DialError::BadHandshake(what));
     if head.version != Version::HTTP_11 {
@@ -140,10 +170,27 @@ pub(super) fn validate(head: &response::Parts, expected: &Expected) -> Result<Op
     if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
         return bad("an extension that was not offered");
     }
+    let explicit = ack_carrier(headers)?;
+    if expected.explicit && explicit.is_none() {
+        return bad("no Tideover-Ack: it does not opt in to acknowledge explicitly (--ack explicit)");
+    }
+    Ok(Agreed { subprotocol: subprotocol(headers, &expected.offered)?, explicit })
+}
+
+fn subprotocol(headers: &HeaderMap, offered: &[Box<str>]) -> Result<Option<Box<str>>, DialError> {
     let Some(chosen) = only(headers, &header::SEC_WEBSOCKET_PROTOCOL)? else { return Ok(None) };
-    match expected.offered.iter().find(|offered| offered.as_bytes() == chosen) {
+    match offered.iter().find(|offered| offered.as_bytes() == chosen) {
         Some(name) => Ok(Some(name.clone())),
-        None => bad("a subprotocol that was not offered"),
+        None => Err(DialError::BadHandshake("a subprotocol that was not offered")),
+    }
+}
+
+fn ack_carrier(headers: &HeaderMap) -> Result<Option<AckCarrier>, DialError> {
+    match only(headers, &TIDEOVER_ACK)? {
+        None => Ok(None),
+        Some(value) if value.eq_ignore_ascii_case(b"explicit") => Ok(Some(AckCarrier::Pong)),
+        Some(value) if value.eq_ignore_ascii_case(b"message") => Ok(Some(AckCarrier::Message)),
+        Some(_) => Err(DialError::BadHandshake("Tideover-Ack is neither explicit nor message")),
     }
 }
 

@@ -9,17 +9,14 @@ use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
 use super::dial::Expected;
+use super::session_headers::SessionHeaders;
+use crate::config::SessionKey;
 
 /// Header fields that a kept handshake may have: what hyper takes from a client (100) and what the edge adds.
 const MAX_FIELDS: usize = 128;
 
 /// A request to a backend; a WebSocket handshake has no body.
 pub(super) type UpstreamRequest = Request<Empty<Bytes>>;
-
-/// What the session protocol adds to a handshake (`Tideover-Session` and the others): nothing yet.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct SessionHeaders {}
 
 /// A handshake is larger than `--max-handshake-bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +70,11 @@ impl KeptHandshake {
         size_of::<Self>() + self.head.len() + self.subprotocol.as_ref().map_or(0, |name| name.len())
     }
 
-    /// The handshake for a backend. `spelling` may hold how the client spelled the header names.
-    pub(super) fn request(&self, _session: &SessionHeaders, spelling: Extensions) -> Upstream {
-        let (target, headers) = self.parse();
+    /// The handshake for a backend, signed with `key` as of now. `spelling` may hold how the client spelled the header
+    /// names.
+    pub(super) fn request(&self, session: &SessionHeaders, key: Option<&SessionKey>, spelling: Extensions) -> Upstream {
+        let (target, mut headers) = self.parse();
+        session.add_to(&mut headers, target.path_and_query().map_or("/", |target| target.as_str()), key);
         let mut upstream = Upstream::new(target, headers);
         *upstream.request.extensions_mut() = spelling;
         upstream
@@ -100,7 +99,7 @@ impl KeptHandshake {
         let mut parsed = httparse::Request::new(&mut fields);
         parsed.parse(&self.head).expect("what was kept is a request");
         let target = parsed.path.and_then(|path| Uri::try_from(path).ok()).expect("what was kept has a target");
-        let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 4);
+        let mut headers = HeaderMap::with_capacity(parsed.headers.len() + 11);
         for field in parsed.headers.iter() {
             let name = HeaderName::try_from(field.name).expect("what was kept has valid names");
             headers.append(name, HeaderValue::from_bytes(field.value).expect("what was kept has valid values"));
@@ -124,7 +123,8 @@ impl Upstream {
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(&key).expect("base64 is a header value"));
-        let expected = Expected { accept: derive_accept_key(key.as_bytes()), offered: subprotocols(&headers) };
+        let accept = derive_accept_key(key.as_bytes());
+        let expected = Expected { accept, offered: subprotocols(&headers), explicit: false };
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = target;
@@ -156,9 +156,13 @@ mod tests {
         KeptHandshake::new("/room%20/1?user=a&b", &headers, 1024).unwrap()
     }
 
+    fn first() -> SessionHeaders {
+        SessionHeaders::first(uuid::Uuid::nil())
+    }
+
     #[test]
     fn what_is_kept_comes_back_with_a_key_of_our_own() {
-        let upstream = kept().request(&SessionHeaders::default(), Extensions::new());
+        let upstream = kept().request(&first(), None, Extensions::new());
         assert_eq!(upstream.request.uri(), "/room%20/1?user=a&b");
         let headers = upstream.request.headers();
         let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -170,7 +174,7 @@ mod tests {
 
     #[test]
     fn each_backend_gets_a_fresh_key() {
-        let accepts = [(); 2].map(|()| kept().request(&SessionHeaders::default(), Extensions::new()).expected.accept);
+        let accepts = [(); 2].map(|()| kept().request(&first(), None, Extensions::new()).expected.accept);
         assert_ne!(accepts[0], accepts[1]);
     }
 

@@ -10,17 +10,26 @@ mod evidence;
 mod handshake;
 mod order;
 mod probe;
+mod round;
+mod session_headers;
+mod spare;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use attach::{Attached, FirstAttachError, ReattachError};
+pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
 pub use backend::{Backend, BackendId, Lease};
+pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
-pub use handshake::{KeptHandshake, SessionHeaders, TooLarge};
+pub use handshake::{KeptHandshake, TooLarge};
 pub use probe::Verdict;
+pub use round::Denials;
+pub use session_headers::SessionHeaders;
 
-use crate::config::{Config, ReattachOrder};
+use hyper::header::HeaderName;
+use tideover_protocol::session::AckMode;
+
+use crate::config::{Config, ReattachOrder, SessionKey};
 use order::Table;
 
 /// The backends that sessions are spread over. Shared by all workers.
@@ -30,6 +39,10 @@ pub struct Pool {
     table: Mutex<Table>,
     connect_timeout: Duration,
     reattach_order: ReattachOrder,
+    reattach_header: Option<HeaderName>,
+    session_key: Option<SessionKey>,
+    /// Whether each backend must opt in to acknowledge explicitly.
+    explicit: bool,
 }
 
 impl Pool {
@@ -44,6 +57,9 @@ impl Pool {
             table: Mutex::new(Table::new(config.backends.len())),
             connect_timeout: config.connect_timeout,
             reattach_order: config.reattach_order,
+            reattach_header: config.reattach_header.clone(),
+            session_key: config.session_key.clone(),
+            explicit: config.session.ack == AckMode::Explicit,
         }
     }
 

@@ -61,7 +61,13 @@ impl Table {
         row.failures += 1;
     }
 
-    /// A dial was answered.
+    /// The backend is proven to be dying: it goes to the end of the order for a second, if it is not there for longer.
+    pub(super) fn lost(&mut self, id: BackendId, now: Instant) {
+        let row = &mut self.rows[id.0];
+        row.demoted_until = row.demoted_until.max(Some(now + LEAST_DEMOTION));
+    }
+
+    /// A dial or a probe was answered.
     pub(super) fn restore(&mut self, id: BackendId) {
         self.rows[id.0].demoted_until = None;
     }
@@ -131,6 +137,22 @@ mod tests {
         table.demote(A, Duration::ZERO, now);
         assert_eq!(table.pick(|_| Some(0), live, now + second / 2), Some(B));
         assert_eq!(table.pick(|_| Some(0), live, now + second), Some(A));
+    }
+
+    #[test]
+    fn a_dying_backend_goes_last_until_it_answers() {
+        let mut table = Table::new(2);
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let pick = |table: &mut Table, now| table.pick(|_| Some(0), |id| [0, 5][id.0], now);
+        table.lost(A, now);
+        assert_eq!(pick(&mut table, now), Some(B));
+        assert!(!table.failed_since(A, table.failures(A), now), "nobody's dial failed");
+        table.restore(A);
+        assert_eq!(pick(&mut table, now), Some(A));
+        table.demote(A, 5 * second, now);
+        table.lost(A, now);
+        assert_eq!(pick(&mut table, now + 4 * second), Some(B), "it is never forgiven earlier");
     }
 
     #[test]

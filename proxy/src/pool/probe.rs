@@ -46,7 +46,19 @@ impl Pool {
     /// 504, or is not answered within `--connect-timeout`; or that all of the backend's legs are gone
     /// ([`Lease::ended_badly`](super::Lease::ended_badly)). The handshake goes to the path in `handshake`, without
     /// its query and credentials, and began after `since`; a failed one may be older by up to a second.
+    ///
+    /// Other sessions prefer other backends to one that was found dying, for a second or until it answers.
     pub async fn probe(&self, backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake) -> Verdict {
+        let verdict = self.verdict(backend, since, handshake).await;
+        let mut table = locked(&self.table);
+        match verdict {
+            Verdict::Dying => table.lost(backend.id, Instant::now()),
+            Verdict::Healthy => table.restore(backend.id),
+        }
+        verdict
+    }
+
+    async fn verdict(&self, backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake) -> Verdict {
         if backend.lost_all_legs() {
             return Verdict::Dying;
         }

@@ -11,7 +11,8 @@ use std::task::{Context as Cx, Poll};
 
 use bytes::Bytes;
 use tideover_protocol::session::{
-    Action, AttachFailure, BackendTraits, EndReason, Epoch, Event, Gather, Session, Side, Verdict,
+    AckCarrier, Action, AttachFailure, AttachRequest, BackendTraits, EndReason, Epoch, Event, Gather, Poisoned,
+    Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -20,11 +21,12 @@ use uuid::Uuid;
 
 use super::buffer::with_buffer;
 use super::farewell;
-use super::registry::Handle;
+use super::poisons::Poison;
+use super::registry::{Command, Handle, Snapshot};
 use super::wire::{Read, Wire, Write};
 use super::{Context, Start};
 use crate::edge::SessionSlot;
-use crate::pool::{self, Attached, BackendId, KeptHandshake, Lease, ReattachError, SessionHeaders};
+use crate::pool::{self, Attached, BackendId, Denials, KeptHandshake, Lease, Reattach, ReattachError, SessionHeaders};
 
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
@@ -45,6 +47,8 @@ pub(super) struct Driver {
     probe: Option<(Epoch, Probe)>,
     /// The backend of the latest leg.
     last: BackendId,
+    /// The backends that denied the session since its latest leg.
+    denials: Denials,
     id: Uuid,
     handshake: Arc<KeptHandshake>,
     /// What the handshake takes of the process's memory.
@@ -61,9 +65,9 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(start: Start, context: Arc<Context>) -> Self {
         let Start { client, client_leftover, peer, attached, handshake, id, slot } = start;
+        let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
         let now = context.now();
-        let traits = BackendTraits { mute: lease.backend().mute() };
         let handle = Arc::new(Handle::new(peer));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
         let mut handshake_memory = Reservation::new(context.budgets.upstream.clone());
@@ -74,6 +78,7 @@ impl Driver {
             last: lease.backend().id,
             backend: Some((Wire::new(stream, leftover), lease)),
             dial: None,
+            denials: Denials::default(),
             probe: None,
             id,
             handshake: Arc::new(handshake),
@@ -97,8 +102,8 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
-        if self.handle.poll_shutdown(cx) {
-            self.engine.shutdown(self.context.now());
+        for command in self.handle.poll_commands(cx) {
+            self.obey(command);
         }
         for _ in 0..TURNS {
             let now = self.context.now();
@@ -114,13 +119,35 @@ impl Driver {
         Poll::Pending
     }
 
+    fn obey(&mut self, command: Command) {
+        let now = self.context.now();
+        match command {
+            Command::Shutdown => self.engine.shutdown(now),
+            Command::Close(code, reason) => self.engine.close(now, code, &reason),
+            Command::FailOver => self.engine.fail_over(now),
+            // Who asked may have left.
+            Command::Inspect(answer) => drop(answer.send(self.snapshot())),
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            epoch: self.engine.epoch(),
+            backend: self.backend.as_ref().map(|(_, lease)| lease.backend().url.to_string()),
+            retained: self.engine.retained(),
+            unacknowledged: self.engine.unacknowledged(),
+            buffered: self.engine.buffered(),
+            counters: *self.engine.counters(),
+        }
+    }
+
     /// One turn. Returns whether another one may find something to do.
     fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
         let mut busy = self.poll_dial(cx, now) | self.poll_probe(cx, now);
         if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.engine.handle_timeout(now);
         }
-        busy |= self.wait_for_memory(cx);
+        busy |= self.wait_for_memory(cx, now);
         busy |= self.read(cx, now, Side::Backend);
         busy |= self.read(cx, now, Side::Client);
         self.flush(cx, now, Side::Backend);
@@ -144,12 +171,12 @@ impl Driver {
         fired
     }
 
-    fn wait_for_memory(&mut self, cx: &Cx<'_>) -> bool {
+    fn wait_for_memory(&mut self, cx: &Cx<'_>, now: Instant) -> bool {
         if !self.engine.wants_memory() {
             return false;
         }
         self.engine.park(cx.waker());
-        self.engine.handle_memory()
+        self.engine.handle_memory(now)
     }
 
     // Reading.
@@ -280,7 +307,10 @@ impl Driver {
                 tracing::info!(session = %self.id, %error, "no backend this time");
                 let failure = match error {
                     ReattachError::Denied(_) => AttachFailure::Denied,
-                    ReattachError::Failed(_) => AttachFailure::Failed,
+                    ReattachError::Failed { denials, .. } => {
+                        self.denials = denials;
+                        AttachFailure::Failed
+                    }
                 };
                 self.engine.handle_attach_failed(now, failure);
             }
@@ -289,10 +319,11 @@ impl Driver {
     }
 
     fn handle_attached(&mut self, now: Instant, attached: Attached) {
+        let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
-        let traits = BackendTraits { mute: lease.backend().mute() };
         match self.engine.handle_attached(now, traits) {
             Some(_) => {
+                self.denials = Denials::default();
                 self.last = lease.backend().id;
                 self.backend = Some((Wire::new(stream, leftover), lease));
             }
@@ -320,9 +351,15 @@ impl Driver {
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
-                Action::Attach => self.attach(),
+                Action::Attach(request) => self.attach(request),
                 Action::Ask { epoch, ended } => self.ask(epoch, ended),
                 Action::Mute(epoch) => self.find_out_if_mute(epoch),
+                Action::Order(_, order) => {
+                    if let Some((_, lease)) = &self.backend {
+                        lease.backend().set_order(order);
+                    }
+                }
+                Action::Poisoned(poisoned) => self.set_aside(poisoned),
                 Action::AnswersPings(_) => {
                     if let Some((_, lease)) = &self.backend {
                         lease.backend().set_answers_pings();
@@ -343,12 +380,24 @@ impl Driver {
         acted
     }
 
-    fn attach(&mut self) {
-        let (context, handshake, last) = (self.context.clone(), self.handshake.clone(), self.last);
-        self.dial =
-            Some(Box::pin(
-                async move { context.pool.reattach(&handshake, &SessionHeaders::default(), Some(last)).await },
-            ));
+    fn attach(&mut self, request: AttachRequest) {
+        let (context, handshake) = (self.context.clone(), self.handshake.clone());
+        let AttachRequest { epoch, next_seq, delivered, explicit, spare_last } = request;
+        let headers = SessionHeaders { session: self.id, epoch, next_seq, pinned: 0, delivered };
+        let wanted = Reattach { last: Some(self.last), explicit, spare_last, denials: self.denials };
+        self.dial = Some(Box::pin(async move { context.pool.reattach(&handshake, &headers, wanted).await }));
+    }
+
+    fn set_aside(&self, message: Poisoned) {
+        let backend = self.last_url();
+        let (session, Poisoned { seq, deaths, len, .. }) = (self.id, &message);
+        tracing::warn!(%session, seq, deaths, len, %backend, "message set aside: backends die of it");
+        self.context.poisons.add(Poison { session, at: std::time::SystemTime::now(), backend, message });
+    }
+
+    fn last_url(&self) -> String {
+        let mut backends = self.context.pool.backends().iter();
+        backends.find(|backend| backend.id == self.last).map(|backend| backend.url.to_string()).unwrap_or_default()
     }
 
     fn ask(&mut self, epoch: Epoch, ended: bool) {
@@ -398,6 +447,9 @@ impl Driver {
             }
             Event::Suspect(epoch) => tracing::info!(%session, epoch, backend, "backend leg is suspect"),
             Event::Cleared(epoch) => tracing::info!(%session, epoch, backend, "backend leg moves again"),
+            Event::FellBack => {
+                tracing::warn!(%session, epoch = self.engine.epoch(), backend, "replies are not one a message: pongs acknowledge");
+            }
             Event::ClientVanished => tracing::debug!(%session, peer = %self.handle.peer, "client vanished"),
             Event::Ending(reason) => {
                 let epoch = self.engine.epoch();
@@ -430,6 +482,16 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.context.registry.remove(&self.id);
     }
+}
+
+/// What is known of the backend of a new leg.
+fn traits(attached: &Attached) -> BackendTraits {
+    let backend = attached.lease.backend();
+    let carrier = attached.explicit.map(|carrier| match carrier {
+        pool::AckCarrier::Pong => AckCarrier::Pong,
+        pool::AckCarrier::Message => AckCarrier::Message,
+    });
+    BackendTraits { mute: backend.mute(), order: backend.order(), carrier }
 }
 
 /// Leaves a backend leg to be closed. One that is over and has nothing to be said is dropped at once.

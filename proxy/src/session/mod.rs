@@ -5,6 +5,7 @@
 mod buffer;
 mod driver;
 mod farewell;
+mod poisons;
 mod registry;
 mod totals;
 mod wire;
@@ -22,7 +23,8 @@ use crate::edge::SessionSlot;
 use crate::pool::{Attached, KeptHandshake, Pool};
 
 use driver::Driver;
-pub use registry::{Handle, Registry};
+pub use poisons::{Poison, Poisons};
+pub use registry::{Command, Handle, Registry, Snapshot};
 pub use totals::{Sums, Totals};
 
 /// What a session starts with: both legs, upgraded.
@@ -51,6 +53,7 @@ pub struct Context {
     budgets: Budgets,
     pool: Arc<Pool>,
     registry: Registry,
+    poisons: Poisons,
     totals: Totals,
     origin: std::time::Instant,
 }
@@ -64,6 +67,7 @@ impl Context {
             budgets: Budgets::new(config.buffer_total_bytes),
             pool,
             registry: Registry::default(),
+            poisons: Poisons::new(config.poison_entries),
             totals: Totals::default(),
             origin: std::time::Instant::now(),
         }
@@ -73,6 +77,12 @@ impl Context {
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The messages that were set aside.
+    #[must_use]
+    pub fn poisons(&self) -> &Poisons {
+        &self.poisons
     }
 
     /// What the ended sessions counted.

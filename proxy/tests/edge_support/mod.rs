@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use tideover::config::{Config, LogFormat, ReattachOrder};
 use tideover::edge::{EdgeContext, serve_connection};
-use tideover::pool::{KeptHandshake, Pool};
+use tideover::pool::{KeptHandshake, Pool, SessionHeaders};
 use tideover::session::Start;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +30,9 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         backends: backends.iter().map(|addr| format!("ws://{addr}").parse().unwrap()).collect(),
         session: tideover_protocol::session::Config::default(),
         reattach_order: ReattachOrder::OtherFirst,
+        reattach_header: None,
+        session_key: None,
+        poison_entries: 100,
         max_handshake_bytes: 16 << 10,
         buffer_total_bytes: 1 << 30,
         max_sessions: 10_000,
@@ -200,6 +203,11 @@ pub fn handshake(target: &str, more: &str) -> String {
         "GET {target} HTTP/1.1\r\nHost: chat.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
     )
+}
+
+/// What the first handshake of some session says.
+pub fn first() -> SessionHeaders {
+    SessionHeaders::first(uuid::Uuid::now_v7())
 }
 
 /// A kept handshake that offers `v1` and `v2`.

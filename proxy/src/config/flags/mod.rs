@@ -1,6 +1,7 @@
 //! The one table of `serve`'s flags. The command line, the environment variables, the keys of the file, the defaults,
 //! the bounds and the help all come from it, so that they cannot drift apart.
 
+mod guarantees;
 mod relay;
 mod server;
 
@@ -61,8 +62,8 @@ pub enum Kind {
         min: Duration,
         /// The most.
         max: Duration,
-        /// Whether it may be `off`.
-        or_off: bool,
+        /// The word that may stand in its place: `off`, or `auto`.
+        or: Option<&'static str>,
     },
     /// One of these words.
     Choice(fn() -> Vec<&'static str>),
@@ -78,6 +79,10 @@ pub enum Kind {
     Networks,
     /// A log filter.
     Filter,
+    /// The name of a header field that is free, or nothing.
+    Header,
+    /// The path of a file with a secret, or nothing.
+    KeyFile,
     /// The path of the configuration file: no key of that file.
     File,
 }
@@ -92,12 +97,14 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 8] = [
+pub static THEMES: [Theme; 10] = [
     server::LISTEN,
     relay::BUFFERS,
-    relay::ACKNOWLEDGEMENT,
+    guarantees::ACKNOWLEDGEMENT,
+    guarantees::ANSWERS,
     relay::LIVENESS,
     relay::FAILOVER,
+    guarantees::REPLAY,
     relay::CLOSING,
     server::LIMITS,
     server::PROCESS,
@@ -168,6 +175,8 @@ impl Kind {
             Self::Ends => "ENDS".into(),
             Self::Networks => "CIDRS".into(),
             Self::Filter => "FILTER".into(),
+            Self::Header => "NAME".into(),
+            Self::KeyFile => "PATH".into(),
             Self::File => "FILE".into(),
         }
     }
@@ -181,10 +190,10 @@ impl fmt::Display for Kind {
                 write!(f, "a size from {} to {}, such as 64KiB or 65536", format_size(min), format_size(max))
             }
             Self::Count { min, max } => write!(f, "a whole number from {min} to {max}"),
-            Self::Duration { min, max, or_off } => {
-                let or_off = if or_off { ", or off" } else { "" };
+            Self::Duration { min, max, or } => {
                 let (min, max) = (format_duration(min), format_duration(max));
-                write!(f, "a duration from {min} to {max}, such as 250ms or 1m 30s{or_off}")
+                write!(f, "a duration from {min} to {max}, such as 250ms or 1m 30s")?;
+                or.map_or(Ok(()), |word| write!(f, ", or {word}"))
             }
             Self::Choice(words) => f.write_str(&either(&words())),
             Self::Addresses => f.write_str("an IP address and port, such as 127.0.0.1:8080 or [::]:8080"),
@@ -193,6 +202,8 @@ impl fmt::Display for Kind {
             Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
+            Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
+            Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
             Self::File => f.write_str("the path of a TOML file"),
         }
     }
@@ -214,13 +225,20 @@ impl fmt::Display for Fallback {
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A duration above zero.
-const POSITIVE: Kind = Kind::Duration { min: Duration::from_millis(1), max: LONGEST, or_off: false };
+const POSITIVE: Kind = duration(1, None);
 
 /// A duration that may be zero.
-const FROM_ZERO: Kind = Kind::Duration { min: Duration::ZERO, max: LONGEST, or_off: false };
+const FROM_ZERO: Kind = duration(0, None);
 
 /// A duration above zero, or `off`.
-const POSITIVE_OR_OFF: Kind = Kind::Duration { min: Duration::from_millis(1), max: LONGEST, or_off: true };
+const POSITIVE_OR_OFF: Kind = duration(1, Some("off"));
+
+/// A duration that may be zero, or `auto`.
+const FROM_ZERO_OR_AUTO: Kind = duration(0, Some("auto"));
+
+const fn duration(min_millis: u64, or: Option<&'static str>) -> Kind {
+    Kind::Duration { min: Duration::from_millis(min_millis), max: LONGEST, or }
+}
 
 /// The largest size a setting takes, where nothing else bounds it: 1 TiB.
 const LARGEST: u64 = 1 << 40;

@@ -1,6 +1,6 @@
 //! The flags of the sessions.
 
-use tideover_protocol::session::{AckMode, OnAmbiguous, OnFull, Reattach};
+use tideover_protocol::session::{OnAmbiguous, OnFull, Reattach};
 
 use super::{FROM_ZERO, Fallback, Flag, Kind, LARGEST, POSITIVE, POSITIVE_OR_OFF, Theme};
 use crate::config::ReattachOrder;
@@ -42,47 +42,6 @@ pub(super) const BUFFERS: Theme = Theme {
                       1013. drop-oldest: the oldest whole messages that no backend was sent make room.",
             worst_case: "Worst case: with block, a client waits as long as no backend takes its messages, up to \
                          failover-timeout; with drop-oldest, messages are lost (counted).",
-        },
-    ],
-};
-
-pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
-    heading: "Acknowledgement",
-    flags: &[
-        Flag {
-            name: "ack",
-            kind: Kind::Choice(names::<AckMode>),
-            default: Fallback::Value("pong"),
-            summary: "When a client's message counts as acknowledged by the backend",
-            details: "pong: when the backend answered a ping that followed it, so its WebSocket stack has read it. \
-                      none: when it is written; sessions are re-attached, but nothing is replayed.",
-            worst_case: "",
-        },
-        Flag {
-            name: "ack-interval",
-            kind: POSITIVE,
-            default: Fallback::Value("20ms"),
-            summary: "The least time between two pings that ask a backend for acknowledgement",
-            details: "Asked at once when half of the replay ring is unacknowledged.",
-            worst_case: "Worst case: at a failover, what was sent in this time + one round trip is sent again.",
-        },
-        Flag {
-            name: "ack-linger",
-            kind: FROM_ZERO,
-            default: Fallback::Value("0"),
-            summary: "How long an acknowledged message stays in the ring and is replayed too",
-            details: "For backends that answer the ping before they have handled the message.",
-            worst_case: "Worst case: at a failover, what was sent in this time is sent again. It never slows a client: \
-                         lingering messages go first when room is needed.",
-        },
-        Flag {
-            name: "ack-timeout",
-            kind: POSITIVE,
-            default: Fallback::Value("10s"),
-            summary: "How long a backend may owe an acknowledgement, or take nothing, before its leg is suspect",
-            details: "Counted from the last byte moved. A suspect leg is lost only if its backend also fails a probe, \
-                      or after hang-timeout: a slow backend keeps its sessions.",
-            worst_case: "Worst case: a stopped backend is left after ack-timeout + connect-timeout.",
         },
     ],
 };
@@ -181,6 +140,15 @@ pub(super) const FAILOVER: Theme = Theme {
             summary: "Which backends a session tries when it lost its own",
             details: "other-first: the others, then the one it lost. same-first: that one, then the others. \
                       same-only: that one only.",
+            worst_case: "",
+        },
+        Flag {
+            name: "reattach-header",
+            kind: Kind::Header,
+            default: Fallback::Value(""),
+            summary: "A header field that says 1 in the handshake of a re-attach, and is not sent in a first one",
+            details: "What a client sends under this name is never passed on. Not Host, no field of HTTP or of \
+                      WebSocket about one connection, no Sec-*, and none that the proxy sets itself.",
             worst_case: "",
         },
     ],

@@ -48,6 +48,16 @@ pub(super) const LISTEN: Theme = Theme {
             details: "From any other peer they are replaced.",
             worst_case: "",
         },
+        Flag {
+            name: "session-key-file",
+            kind: Kind::KeyFile,
+            default: Fallback::Value(""),
+            summary: "A file with the key that signs the session protocol's headers (Tideover-Signature)",
+            details: "Read once, at start. A line end behind the key is not part of it. At least 16 bytes: \
+                      `head -c 32 /dev/urandom | base64` gives a good one. Never logged.",
+            worst_case: "Worst case: without it, a backend that clients can also reach directly cannot tell the \
+                         proxy's headers from forged ones.",
+        },
     ],
 };
 

@@ -1,0 +1,204 @@
+//! What acknowledges the client's messages, and what becomes of the backend's output by it.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+use super::ack::{PongOrder, parse_ack};
+use super::config::{AckMode, Commit, Linger};
+use super::downstream;
+use super::event::{Action, Event, Loss};
+use super::leg::{Attachment, BackendLeg};
+use super::{Passed, Session, Tally, Treatment};
+
+/// What `--ack-linger auto` is where pongs come early, or may.
+const AUTO_LINGER: Duration = Duration::from_millis(250);
+/// Where barriers acknowledge nothing, they only find hung backends: this is often enough.
+const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
+
+impl PongOrder {
+    /// This if it is known, else `other`.
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Unknown { other } else { self }
+    }
+}
+
+impl Session {
+    // Pongs and acknowledgements.
+
+    pub(super) fn handle_backend_pong(&mut self, now: Instant, payload: &[u8]) {
+        if self.ack == AckMode::Explicit && parse_ack(payload).is_some() {
+            return self.handle_explicit_ack(now, payload);
+        }
+        let epoch = self.epoch;
+        let stable_after = self.config.stable_after;
+        let Some(leg) = self.leg_mut() else { return };
+        let first = !leg.pings.answered;
+        let Some(barrier) = leg.pings.handle_pong(payload) else { return };
+        leg.mute = false;
+        leg.proven = barrier.seq;
+        leg.answered = now;
+        let late = leg.order.handle_barrier(barrier.messages);
+        let stable = !leg.stable && now.since(leg.since) >= stable_after;
+        leg.stable |= stable;
+        if stable {
+            self.patience.reset();
+        }
+        if first {
+            self.actions.push_back(Action::AnswersPings(epoch));
+        }
+        if late && self.order == PongOrder::Unknown {
+            self.learn_order(PongOrder::Late);
+        }
+        if self.ack == AckMode::Pong {
+            self.counters.barriers += 1;
+            self.counters.passed += self.downstream.release();
+            self.downstream.handle_barrier(barrier.seq);
+            self.acknowledge(now, barrier.seq);
+        }
+        self.check_done(now);
+    }
+
+    /// An acknowledgement of the session protocol, cumulative.
+    pub(super) fn handle_explicit_ack(&mut self, now: Instant, payload: &[u8]) {
+        let Some(seq) = parse_ack(payload) else { return };
+        if seq > self.upstream.ring.written_seq() {
+            return self.lose_leg(now, Loss::AckAhead(seq));
+        }
+        self.acknowledge(now, seq);
+        self.check_done(now);
+    }
+
+    fn acknowledge(&mut self, now: Instant, seq: u64) {
+        let linger = self.linger();
+        let until = (!linger.is_zero()).then(|| now + linger);
+        let before = self.upstream.ring.unacknowledged();
+        self.upstream.acknowledge(seq, until, &mut self.counters);
+        self.handle_progress(before);
+    }
+
+    /// After acknowledging: if anything was, what killed backends before is past.
+    fn handle_progress(&mut self, unacknowledged_before: usize) {
+        if self.upstream.ring.unacknowledged() < unacknowledged_before {
+            self.deaths = 0;
+        }
+        self.settle_forgotten();
+    }
+
+    /// What the client was told need not be remembered longer than what led to it.
+    pub(super) fn settle_forgotten(&mut self) {
+        let ring = &self.upstream.ring;
+        let gone = ring.first_retained().map_or(ring.last_seq(), |first| first - 1);
+        self.downstream.forget(gone, ring.retained() == 0);
+    }
+
+    fn linger(&self) -> Duration {
+        match (self.ack, self.config.ack_linger) {
+            (AckMode::None | AckMode::Reply | AckMode::Explicit, _) => Duration::ZERO,
+            (AckMode::Pong, _) if self.config.commit == Commit::Barrier => Duration::ZERO,
+            (AckMode::Pong, Linger::For(linger)) => linger,
+            (AckMode::Pong, Linger::Auto) if self.order == PongOrder::Late => Duration::ZERO,
+            (AckMode::Pong, Linger::Auto) => AUTO_LINGER,
+        }
+    }
+
+    fn learn_order(&mut self, order: PongOrder) {
+        self.order = order;
+        self.actions.push_back(Action::Order(self.epoch, order));
+    }
+
+    // Barriers.
+
+    /// Whether messages wait for a barrier.
+    pub(super) fn wants_barrier(&self, leg: &BackendLeg) -> bool {
+        let ring = &self.upstream.ring;
+        if let Some(stop) = self.upstream.next_stop() {
+            return self.ack != AckMode::None && stop.seq > leg.proven;
+        }
+        match self.ack {
+            AckMode::None => false,
+            AckMode::Pong => ring.unacknowledged() > 0 || self.downstream.is_holding(),
+            // What a barrier has proven read waits for something else.
+            AckMode::Reply | AckMode::Explicit => ring.unacknowledged() > 0 && ring.last_seq() > leg.proven,
+        }
+    }
+
+    /// The least time between two barriers.
+    pub(super) fn barrier_interval(&self) -> Duration {
+        match self.ack {
+            AckMode::None | AckMode::Pong | AckMode::Reply => self.config.ack_interval,
+            AckMode::Explicit => self.config.ack_interval.max(LIVENESS_INTERVAL),
+        }
+    }
+
+    // Output.
+
+    /// Takes bytes of the backend that are for the client.
+    pub(super) fn receive_output(
+        &mut self,
+        now: Instant,
+        data: &[u8],
+        acks: bool,
+    ) -> (Passed, Option<downstream::Incoming>) {
+        let ring = &self.upstream.ring;
+        let commit = self.config.commit == Commit::Barrier && self.ack == AckMode::Pong;
+        let treatment = Treatment {
+            record: ring.retained() > 0,
+            hold: commit && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
+            acks,
+        };
+        let mut tally = Tally::default();
+        let outcome = self.downstream.receive(data, treatment, &mut tally);
+        self.counters.passed += tally.passed;
+        self.counters.swallowed += tally.swallowed;
+        if self.downstream.held_bytes() > self.config.commit_bytes as u64 {
+            self.release_output();
+        }
+        if tally.replies > 0 {
+            self.handle_replies(now, tally.replies);
+        }
+        outcome
+    }
+
+    /// Held output goes out without a barrier.
+    pub(super) fn release_output(&mut self) {
+        let released = self.downstream.release();
+        self.counters.passed += released;
+        self.counters.released += u64::from(released > 0);
+    }
+
+    fn handle_replies(&mut self, now: Instant, replies: u64) {
+        let unacknowledged = self.upstream.ring.unacknowledged();
+        let Some(leg) = self.leg_mut() else { return };
+        leg.answered = now;
+        let early = leg.order.handle_replies(replies, unacknowledged == 0);
+        if early && self.order != PongOrder::Early {
+            self.learn_order(PongOrder::Early);
+        }
+        if self.ack == AckMode::Reply {
+            let surplus = self.upstream.acknowledge_replies(replies, &mut self.counters);
+            self.handle_progress(unacknowledged);
+            if surplus > 0 {
+                self.fall_back(now);
+            }
+        }
+    }
+
+    // `reply` that is not one a message.
+
+    /// When messages that a barrier has proven read count as never to be answered.
+    pub(super) fn unanswered_at(&self) -> Option<Instant> {
+        let Attachment::Attached(leg) = &self.backend else { return None };
+        let first = self.upstream.ring.first_unacknowledged()?;
+        (self.ack == AckMode::Reply && first <= leg.proven).then(|| leg.answered + self.config.ack_timeout)
+    }
+
+    /// Pongs and replies contradict each other: from here on, pongs acknowledge.
+    pub(super) fn fall_back(&mut self, now: Instant) {
+        self.ack = AckMode::Pong;
+        self.counters.fallbacks += 1;
+        self.tell(Event::FellBack);
+        let proven = self.leg_mut().map_or(0, |leg| leg.proven);
+        self.acknowledge(now, proven);
+    }
+}

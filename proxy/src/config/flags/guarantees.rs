@@ -1,0 +1,164 @@
+//! The flags of what a session promises about messages and answers.
+
+use tideover_protocol::session::{AckMode, Commit, OnExpired, OnPoison};
+
+use super::{FROM_ZERO_OR_AUTO, Fallback, Flag, Kind, LARGEST, POSITIVE, POSITIVE_OR_OFF, Theme};
+use crate::config::choice::names;
+
+pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
+    heading: "Acknowledgement",
+    flags: &[
+        Flag {
+            name: "ack",
+            kind: Kind::Choice(names::<AckMode>),
+            default: Fallback::Value("pong"),
+            summary: "When a client's message counts as acknowledged by the backend",
+            details: "none: when it is written; sessions are re-attached, but nothing is replayed. pong: when the \
+                      backend answered a ping that followed it, so its WebSocket stack has read it. reply: when the \
+                      n-th answer has come for the n-th message, for applications that answer each message once, in \
+                      order; falls back to pong where that turns out wrong. explicit: when the backend says so by the \
+                      session protocol; one that does not opt in gets no session.",
+            worst_case: "Worst case: with none, all that is under way at a failover is lost; with pong, what a backend \
+                         had read and not handled; with reply and explicit, nothing is lost, and what the backend had \
+                         not answered or acknowledged is sent again.",
+        },
+        Flag {
+            name: "ack-interval",
+            kind: POSITIVE,
+            default: Fallback::Value("20ms"),
+            summary: "The least time between two pings that ask a backend for acknowledgement",
+            details: "Asked at once when half of the replay ring is unacknowledged.",
+            worst_case: "Worst case: at a failover, what was sent in this time + one round trip is sent again.",
+        },
+        Flag {
+            name: "ack-linger",
+            kind: FROM_ZERO_OR_AUTO,
+            default: Fallback::Value("auto"),
+            summary: "How long an acknowledged message stays in the ring and is replayed too",
+            details: "For backends that answer the ping before they have handled the message. auto: not at all where \
+                      answers come before the pong, 250 ms where the pong comes early.",
+            worst_case: "Worst case: at a failover, what was sent in this time is sent again; a handler that takes \
+                         longer than this, behind an early pong, loses its message. It never slows a client: lingering \
+                         messages go first when room is needed.",
+        },
+        Flag {
+            name: "ack-timeout",
+            kind: POSITIVE,
+            default: Fallback::Value("10s"),
+            summary: "How long a backend may owe an acknowledgement, or take nothing, before its leg is suspect",
+            details: "Counted from the last byte moved. A suspect leg is lost only if its backend also fails a probe, \
+                      or after hang-timeout: a slow backend keeps its sessions.",
+            worst_case: "Worst case: a stopped backend is left after ack-timeout + connect-timeout.",
+        },
+    ],
+};
+
+pub(super) const ANSWERS: Theme = Theme {
+    heading: "Answers",
+    flags: &[
+        Flag {
+            name: "greeting",
+            kind: Kind::Count { min: 0, max: 1_000_000 },
+            default: Fallback::Value("0"),
+            summary: "Messages with which a backend greets on each leg; the client sees only the first leg's",
+            details: "",
+            worst_case: "Worst case: given too high, so many answers behind each failover are swallowed.",
+        },
+        Flag {
+            name: "dedupe-replies",
+            kind: Kind::Choice(names::<bool>),
+            default: Fallback::Computed("on for --ack pong without --commit barrier, else off"),
+            summary: "Whether answers that a new leg gives again are swallowed",
+            details: "What the client got already is compared with what the new leg says, in order, until the first \
+                      difference. Not with --ack explicit, where the backend knows what it has answered, and not with \
+                      --commit barrier.",
+            worst_case: "Worst case: a push that equals the next answer expected is swallowed in its place; an answer \
+                         that differs (a clock, a counter) lets all behind it through, repeated.",
+        },
+        Flag {
+            name: "dedupe-entries",
+            kind: Kind::Count { min: 0, max: 1_000_000 },
+            default: Fallback::Value("4096"),
+            summary: "Answers of a session that are remembered for dedupe-replies",
+            details: "",
+            worst_case: "Worst case: 24 bytes of memory each, a session; answers beyond them may be repeated.",
+        },
+        Flag {
+            name: "commit",
+            kind: Kind::Choice(names::<Commit>),
+            default: Fallback::Value("off"),
+            summary: "When a backend's output reaches the client",
+            details: "off: at once. barrier: when the backend has answered a ping sent after it; that answer also \
+                      forgets the messages before it, in the same step. Needs --ack pong and an ack-linger of 0 or \
+                      auto, which then is 0; turns dedupe-replies off.",
+            worst_case: "Worst case: with barrier, output is late by ack-interval + one round trip, or by as long as \
+                         the backend's handler keeps it from answering pings.",
+        },
+        Flag {
+            name: "commit-bytes",
+            kind: Kind::Size { min: 1, max: LARGEST },
+            default: Fallback::Value("1MiB"),
+            summary: "Output of a session that --commit barrier holds back at most; more releases it",
+            details: "",
+            worst_case: "Worst case: this much memory a session, and max-message-bytes for the message that filled it; \
+                         what was released may be repeated at a failover (counted).",
+        },
+    ],
+};
+
+pub(super) const REPLAY: Theme = Theme {
+    heading: "Replay",
+    flags: &[
+        Flag {
+            name: "max-replays",
+            kind: Kind::Count { min: 1, max: 100 },
+            default: Fallback::Value("3"),
+            summary: "Proven deaths of backends after which a message that was alone at the last one is poison",
+            details: "After the second death, a session's messages are replayed one by one, and never to the last \
+                      healthy backend of several.",
+            worst_case: "Worst case: one message ends so many backends.",
+        },
+        Flag {
+            name: "on-poison",
+            kind: Kind::Choice(names::<OnPoison>),
+            default: Fallback::Value("close"),
+            summary: "What happens to a message that kills backends",
+            details: "close: the client sees what it would have seen of the last backend that died of it. drop: the \
+                      message is set aside and the session goes on.",
+            worst_case: "Worst case: with drop, a message is lost (counted, logged, listed for the operator).",
+        },
+        Flag {
+            name: "keep-poison-payload",
+            kind: Kind::Choice(names::<bool>),
+            default: Fallback::Value("off"),
+            summary: "Whether the bytes of a poisoned message are kept for the operator too",
+            details: "What clients sent may be private: off keeps only what is known about it.",
+            worst_case: "Worst case: poison-entries times max-message-bytes of memory.",
+        },
+        Flag {
+            name: "poison-entries",
+            kind: Kind::Count { min: 0, max: 100_000 },
+            default: Fallback::Value("100"),
+            summary: "How many poisoned messages are remembered for the operator",
+            details: "The newest. All are counted.",
+            worst_case: "",
+        },
+        Flag {
+            name: "replay-max-age",
+            kind: POSITIVE_OR_OFF,
+            default: Fallback::Value("off"),
+            summary: "How old a message may be, from its receipt, to be replayed",
+            details: "",
+            worst_case: "Worst case: with off, a message is replayed as late as failover-timeout allows.",
+        },
+        Flag {
+            name: "on-expired",
+            kind: Kind::Choice(names::<OnExpired>),
+            default: Fallback::Value("close"),
+            summary: "What happens to messages that are older than replay-max-age",
+            details: "close: the client gets Close 1013. drop-prefix: they are dropped, and all before them, so that \
+                      nothing newer overtakes what it may depend on.",
+            worst_case: "Worst case: with drop-prefix, messages are lost (counted).",
+        },
+    ],
+};

@@ -1,0 +1,106 @@
+//! One value of each kind, from its text. What is wrong is said behind the text: "is not …", "has …".
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+use tideover_protocol::close::CloseCode;
+
+use super::choice::{self, Choice};
+use super::units::{parse_duration, parse_size};
+use super::{BackendUrl, Flag, InvalidBackendUrl, Kind, SessionKey};
+use crate::fields;
+
+fn is_not(flag: &Flag) -> String {
+    format!("is not {}", flag.kind)
+}
+
+pub(super) fn choice<T: Choice>(flag: &Flag, text: &str) -> Result<T, String> {
+    choice::parse(text).ok_or_else(|| is_not(flag))
+}
+
+pub(super) fn number<T: TryFrom<u64>>(flag: &Flag, text: &str) -> Result<T, String> {
+    let (number, min, max) = match flag.kind {
+        Kind::Size { min, max } => (parse_size(text), min, max),
+        Kind::Count { min, max } => (text.parse().ok(), min, max),
+        _ => unreachable!("{} takes no number", flag.name),
+    };
+    let number = number.filter(|number| (min..=max).contains(number)).ok_or_else(|| is_not(flag))?;
+    T::try_from(number).map_err(|_| "is more than this machine can address".into())
+}
+
+/// `None` is the word that may stand in place of a duration.
+pub(super) fn duration(flag: &Flag, text: &str) -> Result<Option<Duration>, String> {
+    let Kind::Duration { min, max, or } = flag.kind else { unreachable!("{} takes no duration", flag.name) };
+    match parse_duration(text) {
+        Some(duration) if (min..=max).contains(&duration) => Ok(Some(duration)),
+        None if or == Some(text) => Ok(None),
+        _ => Err(is_not(flag)),
+    }
+}
+
+pub(super) fn listen(flag: &Flag, text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| is_not(flag))
+}
+
+pub(super) fn backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
+    text.parse().map_err(|why: InvalidBackendUrl| why.to_string())
+}
+
+pub(super) fn network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| is_not(flag))
+}
+
+/// The name of a field that is free; empty is none.
+pub(super) fn header(flag: &Flag, text: &str) -> Result<Option<HeaderName>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let name = HeaderName::try_from(text).map_err(|_| is_not(flag))?;
+    match fields::is_free(&name) {
+        true => Ok(Some(name)),
+        false => Err("is a field that the proxy sets or drops itself".into()),
+    }
+}
+
+/// The key in the file of that path, read now; empty is none.
+pub(super) fn key_file(_: &Flag, text: &str) -> Result<Option<SessionKey>, String> {
+    if text.is_empty() { Ok(None) } else { SessionKey::read(text.as_ref()).map(Some) }
+}
+
+pub(super) fn filter(flag: &Flag, text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!("{}: {why}", is_not(flag))),
+    }
+}
+
+pub(super) fn code(flag: &Flag, text: &str) -> Result<CloseCode, String> {
+    text.parse().ok().and_then(CloseCode::new).ok_or_else(|| is_not(flag))
+}
+
+/// An item of `--ambiguous`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Eof,
+    Codeless,
+    Code(CloseCode),
+}
+
+impl End {
+    pub(super) fn code(self) -> Option<CloseCode> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Eof | Self::Codeless => None,
+        }
+    }
+}
+
+pub(super) fn end(flag: &Flag, text: &str) -> Result<End, String> {
+    match text {
+        "eof" => Ok(End::Eof),
+        "codeless" => Ok(End::Codeless),
+        _ => code(flag, text).map(End::Code),
+    }
+}

@@ -1,0 +1,86 @@
+//! What the names of HTTP header fields mean to a proxy.
+
+use hyper::header::{self, HeaderName};
+
+/// Fields about one hop even where Connection does not name them (RFC 9110 7.6.1), besides `keep-alive` and `proxy-*`.
+const ONE_HOP: [HeaderName; 5] =
+    [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
+
+/// The proxy's own part of a WebSocket handshake, made anew on each leg (RFC 6455 4.1, 4.2.2). Extensions are a
+/// matter between neighbours too (RFC 6455 9.1), and none is offered to backends.
+const HANDSHAKE: [HeaderName; 4] = [
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+];
+
+/// What says who the client is.
+const FORWARDED: [HeaderName; 4] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+];
+
+/// Whether a field is about one connection only.
+pub(crate) fn is_one_hop(name: &HeaderName) -> bool {
+    ONE_HOP.contains(name) || name == "keep-alive" || name.as_str().starts_with("proxy-")
+}
+
+/// Whether a field is the proxy's own part of the WebSocket handshake.
+pub(crate) fn is_handshake(name: &HeaderName) -> bool {
+    HANDSHAKE.contains(name)
+}
+
+/// Whether a field is `Tideover-*`, which is between the proxy and its backends.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().strip_prefix(b"tideover").is_some_and(|rest| matches!(rest.first(), Some(b'-' | b'_')))
+}
+
+/// Whether a field says who the client is: X-Forwarded-* and Forwarded (RFC 7239).
+pub(crate) fn is_forwarded(name: &HeaderName) -> bool {
+    FORWARDED.iter().any(|own| is_same(own, name))
+}
+
+/// Whether two names are the same to a backend: an underscore passes for a dash with CGI-like servers.
+pub(crate) fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
+    let dash = |byte| if byte == b'_' { b'-' } else { byte };
+    one.as_str().bytes().map(dash).eq(other.as_str().bytes().map(dash))
+}
+
+/// Whether the operator may give a field a meaning of their own: it has none in HTTP's transport or in the WebSocket
+/// handshake, and the proxy neither sets nor drops it.
+pub(crate) fn is_free(name: &HeaderName) -> bool {
+    let text = name.as_str().replace('_', "-");
+    let Ok(dashed) = HeaderName::try_from(text.as_str()) else { return false };
+    let taken = [header::HOST, header::CONTENT_LENGTH].contains(&dashed) || text.starts_with("sec-");
+    !taken && !is_one_hop(&dashed) && !is_reserved(&dashed) && !is_forwarded(&dashed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> HeaderName {
+        HeaderName::try_from(text).unwrap()
+    }
+
+    #[test]
+    fn an_underscore_passes_for_a_dash() {
+        for (one, other) in [("x-a-b", "X_A-b"), ("x_a_b", "x-a-b"), ("x-a-b", "x-a-b")] {
+            assert!(is_same(&name(one), &name(other)), "{one} {other}");
+        }
+        for (one, other) in [("x-a-b", "x-ab"), ("x-a", "x-a-b"), ("x-a", "x.a")] {
+            assert!(!is_same(&name(one), &name(other)), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_has_a_meaning_is_not_free() {
+        let taken = "Host Content-Length Connection keep_alive Proxy-Authorization TE Upgrade Sec-WebSocket-Protocol \
+                     Sec-Anything sec_fetch Tideover-Session tideover_x Forwarded X-Forwarded_For transfer-encoding";
+        assert!(taken.split_whitespace().all(|text| !is_free(&name(text))));
+        assert!(["X-Balancer-Reconnect", "tideovers", "Cookie", "x"].iter().all(|text| is_free(&name(text))));
+    }
+}
