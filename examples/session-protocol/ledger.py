@@ -1,21 +1,18 @@
 """Does each message exactly once, and answers it exactly once, wherever it or Tideover's other backends are killed.
 
+A message is an amount; its answer is the session's new total. Needs `websockets`.
     tideover serve --ack explicit --backend ws://127.0.0.1:9001 --backend ws://127.0.0.1:9002
     python ledger.py 9001 ledger.db & python ledger.py 9002 ledger.db &
-
-A message is an amount; its answer is the session's new total. Needs `websockets` and, beside it, the one database.
 """
 
 import asyncio
-import contextlib
 import sqlite3
 import sys
 
 from websockets.asyncio.server import serve
 
 PORT, PATH = int(sys.argv[1]), sys.argv[2]
-# Autocommit, so that the transactions are those written below. A killed process keeps what it committed; to keep it
-# through a power cut as well, leave `synchronous` at FULL.
+# A killed process keeps what it committed; to keep it through a power cut as well, leave `synchronous` at FULL.
 db = sqlite3.connect(PATH, timeout=10, isolation_level=None)
 db.executescript("""
     PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
@@ -25,70 +22,53 @@ db.executescript("""
 """)
 
 
-class Fenced(Exception):
-    """The session is on a newer leg: this one must change nothing more."""
-
-
-@contextlib.contextmanager
-def transaction():
-    db.execute("BEGIN IMMEDIATE")  # the write lock first: nobody attaches between our look and our work
-    try:
-        yield
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-
-
 def attach(session, epoch, delivered):
-    """Fences older legs off; gives the answers that the client has not been given."""
-    with transaction():
+    """Fences older legs off; gives the answers that the client has not been given, or None if a newer leg is there."""
+    with db:
+        db.execute("BEGIN IMMEDIATE")  # the write lock first: nobody comes between our look and our work
         db.execute("INSERT OR IGNORE INTO session VALUES (?, 0, 0, 0)", (session,))
         if db.execute("UPDATE session SET epoch = ?1 WHERE id = ?2 AND epoch <= ?1", (epoch, session)).rowcount == 0:
-            raise Fenced
+            return None
         db.execute("DELETE FROM answer WHERE session = ? AND number <= ?", (session, delivered))
         return db.execute("SELECT text FROM answer WHERE session = ? ORDER BY number", (session,)).fetchall()
 
 
 def work(session, epoch, seq, amount):
     """Work, progress and answer in one transaction. None if it was done already: attach() gave that answer."""
-    with transaction():
-        row = db.execute("SELECT epoch, done, total + ? FROM session WHERE id = ?", (amount, session))
-        newest, done, total = row.fetchone()
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        newest, done, total = db.execute("SELECT epoch, done, total FROM session WHERE id = ?", (session,)).fetchone()
         if newest != epoch:
-            raise Fenced
+            raise RuntimeError("the session is on a newer leg: this one must change nothing more")
         if seq <= done:
             return None
         db.execute("INSERT INTO ledger VALUES (?, ?, ?)", (session, seq, amount))
-        db.execute("UPDATE session SET done = ?, total = ? WHERE id = ?", (seq, total, session))
+        db.execute("UPDATE session SET done = ?, total = ? WHERE id = ?", (seq, total + amount, session))
         # One answer a message, so the answer's number is the message's. Otherwise count the answers in `session`.
-        db.execute("INSERT INTO answer VALUES (?, ?, ?)", (session, seq, str(total)))
-        return str(total)
+        db.execute("INSERT INTO answer VALUES (?, ?, ?)", (session, seq, str(total + amount)))
+        return str(total + amount)
 
 
 def refuse_or_attach(ws, request):
-    ws.leg = [request.headers[f"Tideover-{name}"] for name in ("Session", "Epoch", "Next-Seq", "Delivered")]
-    session, epoch, _, delivered = ws.leg  # docs/session-protocol.md shows how to verify the signature
-    try:
-        ws.unseen = attach(session, int(epoch), int(delivered))
-    except Fenced:
-        return ws.respond(409, "the session is on a newer leg\n")
+    session, *numbers = (request.headers[f"Tideover-{name}"] for name in ("Session", "Epoch", "Next-Seq", "Delivered"))
+    epoch, seq, delivered = map(int, numbers)  # docs/session-protocol.md shows how to verify the signature
+    ws.leg = session, epoch, seq, attach(session, epoch, delivered)
+    return ws.respond(409, "the session is on a newer leg\n") if ws.leg[3] is None else None
+
+
+async def handle(ws):
+    session, epoch, seq, unseen = ws.leg
+    for (text,) in unseen:
+        await ws.send(text)
+    async for message in ws:
+        if (answer := work(session, epoch, seq, int(message))) is not None:
+            await ws.send(answer)
+        await ws.pong(f"tideover:ack:{seq}".encode())  # cumulative: every hundredth would do as well
+        seq += 1
 
 
 def opt_in(_ws, _request, response):
     response.headers["Tideover-Ack"] = "explicit"
-
-
-async def handle(ws):
-    session, epoch, seq = ws.leg[0], int(ws.leg[1]), int(ws.leg[2])
-    for (text,) in ws.unseen:
-        await ws.send(text)
-    with contextlib.suppress(Fenced):
-        async for message in ws:
-            if (answer := work(session, epoch, seq, int(message))) is not None:
-                await ws.send(answer)
-            await ws.pong(f"tideover:ack:{seq}".encode())  # cumulative: every hundredth would do as well
-            seq += 1
 
 
 async def main():

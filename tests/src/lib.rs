@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod deadline;
 pub mod environment;
+pub mod example;
 pub mod judge;
 pub mod lock;
 pub mod matrix;
