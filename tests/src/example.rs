@@ -117,10 +117,10 @@ impl Example {
     /// # Panics
     /// When it has ended or does not within 30 seconds.
     pub fn wait_until_ready(&mut self) {
-        wait_for(READY_WITHIN, format_args!("the {:?} example is ready", self.language), || {
-            if let Some(status) = self.child.try_wait().expect("try_wait") {
-                panic!("{:?} ended with {status}:\n{}", self.language, self.log_text());
-            }
+        let language = self.language;
+        wait_for(READY_WITHIN, format_args!("the {language:?} example is ready"), || {
+            let ended = self.child.try_wait().expect("try_wait");
+            assert!(ended.is_none(), "{language:?} ended with {ended:?}:\n{}", self.log_text());
             self.is_ready().then_some(())
         });
     }

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{fire::Shot, load::Session};
+use super::{
+    fire::Shot,
+    load::{Answer, Session},
+};
 use crate::{
     backend::{Event, What},
     judge::message_id,
@@ -114,6 +117,26 @@ impl Counts {
             self.swallowed += swallowed(fate, legs, index as u32 + 1, done);
         }
     }
+}
+
+/// The first breaches of every kind in the clients' view, with their times, to find them in the logs.
+pub(super) fn notes(sessions: &[Session]) -> Vec<String> {
+    const EACH: usize = 3;
+    let ended = sessions.iter().filter_map(|session| Some((session.client, session.end.as_ref()?)));
+    let ended = ended.map(|(client, end)| format!("c{client} ended by {end:?}")).take(EACH);
+    let strange = sessions.iter().flat_map(|session| session.strange.iter().map(|text| (session.client, text)));
+    let strange = strange.map(|(client, text)| format!("c{client} got {text:?}")).take(EACH);
+    let repeated = sessions.iter().filter_map(first_repeat).take(EACH);
+    ended.chain(strange).chain(repeated).collect()
+}
+
+fn first_repeat(session: &Session) -> Option<String> {
+    let mut seen = HashMap::new();
+    let repeat = session.got.iter().find_map(|answer| Some((*answer, seen.insert(answer.number, answer.at)?)));
+    repeat.map(|(Answer { number, at }, first)| {
+        let client = session.client;
+        format!("c{client} got the answer to c{client}-{number} at {first} and again at {at}")
+    })
 }
 
 /// When each leg of a session was cut by a kill.

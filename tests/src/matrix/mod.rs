@@ -14,6 +14,7 @@ use std::{
 };
 
 pub use account::Counts;
+use account::notes;
 pub use mode::Mode;
 pub use report::{Report, Row};
 use tokio::sync::watch;
@@ -89,6 +90,8 @@ impl Plan {
 pub struct Outcome {
     /// What was counted.
     pub counts: Counts,
+    /// The first few breaches in words: where to begin to look.
+    pub notes: Vec<String>,
     /// From the first backend's start to the last session's end.
     pub took: Duration,
 }
@@ -120,7 +123,8 @@ impl Cell {
         let sessions: Vec<Session> =
             sessions.into_iter().map(|session| runtime.block_on(session).expect("a session does not panic")).collect();
         let events: Vec<Event> = backends.iter().flat_map(Backend::events).collect();
-        Outcome { counts: Counts::of(&events, &sessions, &shots), took: begun.elapsed() }
+        let counts = Counts::of(&events, &sessions, &shots);
+        Outcome { counts, notes: notes(&sessions), took: begun.elapsed() }
     }
 
     /// Quick handlers are killed as fast as the pool comes back. With slow ones a server that handles in turn needs

@@ -25,6 +25,9 @@ pub struct Row {
     pub counts: Option<Counts>,
     /// Why it proves nothing; empty if it does.
     pub void: Vec<String>,
+    /// [`Outcome::notes`].
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// How long the cell took, in seconds.
     pub seconds: u64,
 }
@@ -33,7 +36,13 @@ impl Row {
     /// The row of a cell that has been run.
     pub fn measured(cell: Cell, plan: &Plan, outcome: Outcome) -> Self {
         let void = plan.void(cell.mode, &outcome.counts);
-        Self { counts: Some(outcome.counts), void, seconds: outcome.took.as_secs(), ..Self::empty(cell) }
+        Self {
+            counts: Some(outcome.counts),
+            void,
+            notes: outcome.notes,
+            seconds: outcome.took.as_secs(),
+            ..Self::empty(cell)
+        }
     }
 
     /// The row of a cell whose server cannot be run here.
@@ -48,6 +57,7 @@ impl Row {
             handler_ms: cell.handler_ms,
             counts: None,
             void: Vec::new(),
+            notes: Vec::new(),
             seconds: 0,
         }
     }
