@@ -92,7 +92,7 @@ pub struct Outcome {
     pub counts: Counts,
     /// The first few breaches in words: where to begin to look.
     pub notes: Vec<String>,
-    /// From the first backend's start to the last session's end.
+    /// From the sessions' beginning to the last count.
     pub took: Duration,
 }
 
@@ -105,9 +105,9 @@ impl Cell {
     /// # Panics
     /// When a backend or the proxy does not start.
     pub fn run(self, plan: Plan) -> Outcome {
-        let begun = Instant::now();
         let mut backends: Vec<Backend> = (0..POOL).map(|_| Backend::start(self.kind)).collect();
         let proxy = Proxy::start(&backends, self.mode.flags());
+        let begun = Instant::now(); // starting them may have installed and built them
         let (cease, ceased) = watch::channel(false);
         let runtime = client_runtime();
         let load = Load { in_flight: plan.in_flight, stall: self.stall(plan) };
