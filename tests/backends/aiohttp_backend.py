@@ -43,7 +43,7 @@ async def echo_one(ws, behaviour, log):
         await asyncio.sleep(behaviour.pause)
     send = ws.send_str if message.type == WSMsgType.TEXT else ws.send_bytes
     try:
-        await send(message.data)
+        await send(behaviour.answer(message.data))
     except ConnectionError:
         pass  # not yet the end: what the client sent before may still be there to read
     log.done(message.data)

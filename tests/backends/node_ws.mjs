@@ -33,7 +33,8 @@ function behaviourOf(target) {
   const name = url.pathname.slice(1);
   return {
     name,
-    pause: name === "slow" ? Number(query("ms", 1000)) : 0,
+    pause: name === "slow" ? Number(query("ms", 1000)) : name === "answer" ? Number(query("ms", 0)) : 0,
+    answer: (data) => (name === "answer" ? Buffer.concat([Buffer.from("re:"), data]) : data),
     every: Number(query("every_ms", 100)),
     bytes: Number(query("bytes", 0)),
     code: Number(query("code", 1000)),
@@ -66,7 +67,7 @@ function handle(ws, request) {
   let handled = 0;
 
   const finish = (data, binary) => {
-    ws.send(data, { binary });
+    ws.send(behaviour.answer(data), { binary });
     logMessage("done", name, data);
     if (++handled === behaviour.after) end(ws, behaviour);
   };

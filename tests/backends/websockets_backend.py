@@ -37,7 +37,7 @@ async def behave(connection, behaviour, log):
         if behaviour.pause:
             await asyncio.sleep(behaviour.pause)
         try:
-            await connection.send(message)
+            await connection.send(behaviour.answer(message))
         except ConnectionClosed:
             pass  # not yet the end: what the client sent before may still be there to read
         log.done(message)
