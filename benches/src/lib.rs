@@ -1,1 +1,158 @@
-//! benches
+//! What the micro benchmarks share: frames, and a session with peers made of as little as possible.
+//!
+//! `cargo bench -p tideover-benches` runs them. Each asserts its result once before it is timed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tideover_protocol::frame::{FrameHeader, apply_mask};
+use tideover_protocol::session::{Action, BackendTraits, Budgets, Config, Counters, Gather, Session, Side, Verdict};
+use tideover_protocol::time::Instant;
+
+/// The masking key of the client's frames.
+pub const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
+
+/// A whole binary message in one frame.
+#[must_use]
+pub fn message(payload: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let bit = if mask.is_some() { 0x80 } else { 0 };
+    let mut frame = vec![0x82];
+    match payload {
+        0..=125 => frame.push(bit | payload as u8),
+        126..=0xFFFF => frame.extend([&[bit | 126][..], &(payload as u16).to_be_bytes()].concat()),
+        _ => frame.extend([&[bit | 127][..], &(payload as u64).to_be_bytes()].concat()),
+    }
+    frame.extend(mask.iter().flatten());
+    frame.resize(frame.len() + payload, b'x');
+    frame
+}
+
+/// A session whose peers answer within the same turn.
+#[derive(Debug)]
+pub struct Rig {
+    session: Session,
+    now: Instant,
+    /// The client's message, and what the backend makes of it.
+    request: Vec<u8>,
+    answer: Vec<u8>,
+    /// Where the backend's bytes of a turn are put together, kept for its memory.
+    backend: Vec<u8>,
+}
+
+impl Rig {
+    /// A session that relays messages of `payload` bytes both ways.
+    #[must_use]
+    pub fn new(payload: usize) -> Self {
+        let now = Instant::from_origin(Duration::from_secs(1));
+        let config = Arc::new(Config { buffer_messages: 1 << 20, buffer_bytes: 1 << 30, ..Config::default() });
+        Self {
+            session: Session::new(config, &Budgets::new(2 << 30), [7; 16], now, BackendTraits::default()),
+            now,
+            request: message(payload, Some(KEY)),
+            answer: message(payload, None),
+            backend: Vec::new(),
+        }
+    }
+
+    /// Counts since the session began.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        self.session.counters()
+    }
+
+    /// Messages that no backend has acknowledged.
+    #[must_use]
+    pub fn unacknowledged(&self) -> usize {
+        self.session.unacknowledged()
+    }
+
+    /// One message in, a barrier behind it, an answer and a pong back. Returns the bytes that the client got.
+    pub fn turn(&mut self) -> usize {
+        self.now = self.now + Duration::from_millis(20);
+        self.timeout();
+        assert_eq!(self.session.handle_client_data(self.now, &self.request), self.request.len());
+        self.backend.clear();
+        self.backend.extend_from_slice(&self.answer);
+        self.write_backend();
+        let backend = std::mem::take(&mut self.backend);
+        let mut got = 0;
+        let mut rest = &backend[..];
+        while !rest.is_empty() {
+            let passed = self.session.handle_backend_data(self.now, self.session.epoch(), rest);
+            got += self.write_client(&rest[passed.direct]);
+            rest = &rest[passed.consumed..];
+        }
+        self.backend = backend;
+        while self.session.poll_action().is_some() {}
+        got
+    }
+
+    /// `count` messages in, which no backend acknowledges.
+    pub fn retain(&mut self, count: usize) {
+        for _ in 0..count {
+            assert_eq!(self.session.handle_client_data(self.now, &self.request), self.request.len());
+        }
+        self.write_backend();
+        self.backend.clear();
+    }
+
+    /// The backend dies and another one takes over. Returns the bytes written to it.
+    pub fn fail_over(&mut self) -> usize {
+        self.session.handle_end_of_stream(self.now, Side::Backend, self.session.epoch());
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Ask { epoch, .. } => self.session.handle_verdict(self.now, epoch, Verdict::Dying),
+                Action::Attach => {
+                    assert!(self.session.handle_attached(self.now, BackendTraits::default()).is_some());
+                }
+                _ => {}
+            }
+        }
+        self.write_backend()
+    }
+
+    fn timeout(&mut self) {
+        if self.session.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
+            self.session.handle_timeout(self.now);
+        }
+    }
+
+    /// Writes all there is to the backend, which answers a ping if there is one.
+    fn write_backend(&mut self) -> usize {
+        let mut total = 0;
+        loop {
+            let mut out = Gather::new();
+            self.session.poll_transmit(self.now, Side::Backend, &mut out);
+            if out.is_empty() {
+                return total;
+            }
+            for piece in out.as_slices() {
+                answer_ping(piece, &mut self.backend);
+            }
+            let len = out.len();
+            self.session.handle_written(self.now, Side::Backend, len, &[]);
+            total += len;
+        }
+    }
+
+    fn write_client(&mut self, direct: &[u8]) -> usize {
+        let mut out = Gather::new();
+        self.session.poll_transmit(self.now, Side::Client, &mut out);
+        out.push(direct);
+        let len = out.len();
+        self.session.handle_written(self.now, Side::Client, len, direct);
+        len
+    }
+}
+
+/// A ping of the proxy is a piece of its own.
+fn answer_ping(piece: &[u8], out: &mut Vec<u8>) {
+    if piece[0] != 0x89 {
+        return;
+    }
+    let Ok(Some(FrameHeader { mask: Some(mask), len, .. })) = FrameHeader::parse(piece) else { return };
+    out.extend_from_slice(&[0x8A, (piece.len() - len) as u8]);
+    let start = out.len();
+    out.extend_from_slice(&piece[len..]);
+    apply_mask(&mut out[start..], mask, 0);
+}

@@ -119,20 +119,21 @@ impl ByteLog {
         }
     }
 
-    /// The bytes of `from..to`, in order, as the pieces they are stored in.
+    /// The bytes of `from..to`, in order, as the pieces they are stored in. What was released is left out.
     pub fn slices(&self, from: u64, to: u64) -> impl Iterator<Item = &[u8]> {
         let first = self.chunks.partition_point(|chunk| chunk.end() <= from);
         self.chunks.range(first..).take_while(move |chunk| chunk.start < to).map(move |chunk| {
             let start = from.saturating_sub(chunk.start) as usize;
             let end = chunk.len.min((to - chunk.start) as usize);
-            &chunk.data[start..end]
+            chunk.data.get(start..end).unwrap_or_default()
         })
     }
 
-    /// Copies bytes from `from` on into `out`; returns how many there were.
+    /// Copies bytes from `from` on into `out`, up to the first that is released; returns how many there were.
     pub fn peek(&self, from: u64, out: &mut [u8]) -> usize {
         let mut filled = 0;
-        for slice in self.slices(from, self.end.min(from + out.len() as u64)) {
+        let slices = self.slices(from, self.end.min(from + out.len() as u64));
+        for slice in slices.take_while(|slice| !slice.is_empty()) {
             out[filled..filled + slice.len()].copy_from_slice(slice);
             filled += slice.len();
         }
@@ -184,6 +185,8 @@ mod tests {
         log.release_within(10, 30 * CHUNK_MAX as u64);
         assert!(log.allocated() <= before - 28 * CHUNK_MAX);
         assert_eq!(bytes(&log, 0, 10), [1; 10]);
+        let edge = log.chunks[0].end();
+        assert_eq!(log.peek(edge - 4, &mut [0; 14]), 4, "a look ahead stops at what is released");
         assert_eq!(bytes(&log, 31 * CHUNK_MAX as u64, 40 * CHUNK_MAX as u64).len(), 9 * CHUNK_MAX);
     }
 }

@@ -57,7 +57,7 @@ pub struct Ring {
     bytes: usize,
     /// Seq of the next message to be completed.
     next_seq: u64,
-    /// The highest seq that was ever written, wholly or in part, to any leg.
+    /// The highest seq that was ever written, wholly or in part, to any leg; that of the message being received too.
     touched: u64,
     /// Ranges of offsets that dropping messages left behind, in order. Nearly always empty.
     holes: VecDeque<(u64, u64)>,
@@ -247,9 +247,6 @@ impl Ring {
         if self.cursor >= entry.end {
             self.written += 1;
         }
-        if self.cursor > entry.start {
-            self.touched = entry.seq;
-        }
         self.entries.push_back(entry);
         entry.seq
     }
@@ -260,6 +257,8 @@ impl Ring {
         self.bytes -= (self.log.end() - self.tail) as usize;
         self.log.truncate(self.tail);
         self.cursor = self.cursor.min(self.tail);
+        self.touched = self.touched.min(self.last_seq());
+        self.release();
     }
 
     // Writing.
@@ -286,10 +285,14 @@ impl Ring {
             }
             self.written += 1;
         }
+        if self.cursor > self.tail {
+            self.touched = self.next_seq;
+        }
     }
 
     fn skip_holes(&mut self) -> bool {
-        let hole = self.holes.iter().find(|hole| hole.0 == self.cursor).copied();
+        // A hole grows behind a cursor that has skipped it, so the cursor may also stand within.
+        let hole = self.holes.iter().find(|hole| hole.0 <= self.cursor && self.cursor < hole.1).copied();
         self.cursor = hole.map_or(self.cursor, |hole| hole.1);
         hole.is_some()
     }

@@ -22,7 +22,7 @@ async def handle(request):
     behaviour = Behaviour(request.path_qs)
     if behaviour.name == "push":
         for number in itertools.count(1):
-            await ws.send_str(f"push-{number}")
+            await ws.send_str(behaviour.push(number))
             await asyncio.sleep(behaviour.every)
     handled = 0
     while handled != behaviour.after:

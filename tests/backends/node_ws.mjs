@@ -35,6 +35,7 @@ function behaviourOf(target) {
     name,
     pause: name === "slow" ? Number(query("ms", 1000)) : 0,
     every: Number(query("every_ms", 100)),
+    bytes: Number(query("bytes", 0)),
     code: Number(query("code", 1000)),
     reason: query("reason", ""),
     after: ENDS.includes(name) ? Number(query("after", 0)) : Infinity,
@@ -91,7 +92,7 @@ function handle(ws, request) {
   if (behaviour.name === "push") {
     ws.pause(); // never reads
     let number = 0;
-    const timer = setInterval(() => ws.send(`push-${++number}`), behaviour.every);
+    const timer = setInterval(() => ws.send(`push-${++number}`.padEnd(behaviour.bytes, ".")), behaviour.every);
     ws.on("close", () => clearInterval(timer));
   } else {
     ws.on("message", handlers[options.handler]);

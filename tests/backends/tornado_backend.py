@@ -29,7 +29,7 @@ class Handler(WebSocketHandler):
     async def push(self):
         """Nothing is read before open() has returned, so never."""
         for number in itertools.count(1):
-            await self.write_message(f"push-{number}")
+            await self.write_message(self.behaviour.push(number))
             await asyncio.sleep(self.behaviour.every)
 
     async def on_message(self, message):

@@ -28,7 +28,7 @@ async def handle(connection):
 async def behave(connection, behaviour, log):
     if behaviour.name == "push":
         for number in itertools.count(1):
-            await connection.send(f"push-{number}")
+            await connection.send(behaviour.push(number))
             await asyncio.sleep(behaviour.every)
     handled = 0
     while handled != behaviour.after:

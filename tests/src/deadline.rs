@@ -40,6 +40,8 @@ pub fn wait_for<T>(deadline: Duration, what: impl Display, mut poll: impl FnMut(
             return found;
         }
         assert!(start.elapsed() < deadline, "not within {deadline:?}: {what}");
+        // A condition is looked at from time to time here; it is not waited for by time.
+        #[expect(clippy::disallowed_methods)]
         std::thread::sleep(POLL_EVERY);
     }
 }

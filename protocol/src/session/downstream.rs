@@ -216,11 +216,11 @@ impl Downstream {
 
     /// Of `direct`, whole messages of the backend, all but the first `written` bytes must wait.
     pub(super) fn keep_direct(&mut self, direct: &[u8], written: usize) {
-        debug_assert!(self.log.end() == self.ready, "whole messages came behind one that is not whole");
         let rest = &direct[written..];
         if rest.is_empty() {
             return;
         }
+        debug_assert!(self.log.end() == self.ready, "whole messages came behind one that is not whole");
         if self.is_written() {
             self.border = self.ready + border_behind(direct, written) as u64;
         }

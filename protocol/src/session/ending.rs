@@ -220,6 +220,7 @@ impl Session {
     /// The client sees the same end that it would have seen without a proxy.
     fn forward(&mut self, now: Instant, end: LegEnd) {
         let reason = match &end {
+            _ if self.is_echo(&end) => EndReason::ClientClosed,
             LegEnd::Close(payload) => EndReason::BackendClosed(code_of(payload)),
             LegEnd::EndOfStream => EndReason::BackendEndedStream,
         };

@@ -186,7 +186,7 @@ impl Session {
     /// Whether what the backend says no longer reaches the client.
     fn is_muffled(&self) -> bool {
         match self.phase {
-            Phase::Relaying | Phase::Closing(_) => self.client.ended,
+            Phase::Relaying | Phase::Closing(_) => self.client.outlet.is_dead(),
             Phase::Orphaned { .. } | Phase::Ending(_) | Phase::Ended => true,
         }
     }
@@ -341,6 +341,7 @@ impl Session {
         match side {
             Side::Client => {
                 self.client.outlet.kill();
+                self.downstream.stop();
                 self.downstream.discard();
                 self.check_done(now);
             }
@@ -408,6 +409,14 @@ impl Session {
     pub fn handle_memory(&mut self) -> bool {
         let upstream = self.upstream.memory().is_waiting() && self.upstream.retry_memory();
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
+        // What waited may be an empty message, behind whose header nothing need ever come.
+        if upstream && matches!(self.phase, Phase::Relaying) {
+            let mute = self.is_mute();
+            let _ = self.upstream.receive(&mut &[][..], mute, &mut self.counters);
+        }
+        if downstream && !self.is_muffled() {
+            let _ = self.downstream.receive(&[], &mut self.counters.passed);
+        }
         upstream || downstream
     }
 

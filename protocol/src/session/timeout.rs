@@ -12,7 +12,7 @@ use super::{Session, Side};
 /// What a deadline is for, in the order in which expired ones are handled.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
-    /// Lingering messages are forgotten.
+    /// Lingering messages are forgotten. Not while there is no leg: they are kept for the next one.
     Linger,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
@@ -80,7 +80,7 @@ impl Session {
     fn deadline(&self, timer: Timer) -> Option<Instant> {
         let config = &self.config;
         match timer {
-            Timer::Linger => self.upstream.linger_at(),
+            Timer::Linger => self.open_leg().and_then(|_| self.upstream.linger_at()),
             Timer::Barrier => self.writable_leg().and_then(|leg| self.barrier_at(leg)),
             Timer::BackendKeepalive => {
                 self.writable_leg().and_then(|leg| leg.live.keepalive_at(&leg.pings, config.ping_interval?))

@@ -13,6 +13,9 @@ impl Session {
     /// Collects what can be written to a leg now, at most one control frame of ours included. Report what was written
     /// with [`Self::handle_written`] before anything else.
     pub fn poll_transmit<'a>(&'a mut self, now: Instant, side: Side, out: &mut Gather<'a>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
         match side {
             Side::Client => {
                 self.place_downstream(now);

@@ -14,6 +14,7 @@ use tideover_protocol::session::{
     Action, AttachFailure, BackendTraits, EndReason, Epoch, Event, Gather, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
+use tideover_replay_store::Reservation;
 use tokio::time::Sleep;
 use uuid::Uuid;
 
@@ -27,6 +28,7 @@ use crate::pool::{self, Attached, BackendId, KeptHandshake, Lease, ReattachError
 
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
+const SIDES: [Side; 2] = [Side::Backend, Side::Client];
 /// How far ahead a timer without a deadline is set.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
@@ -46,6 +48,8 @@ pub(super) struct Driver {
     last: BackendId,
     id: Uuid,
     handshake: Arc<KeptHandshake>,
+    /// What the handshake takes of the process's memory.
+    _handshake_memory: Reservation,
     handle: Arc<Handle>,
     context: Arc<Context>,
     slot: SessionSlot,
@@ -63,6 +67,8 @@ impl Driver {
         let traits = BackendTraits { mute: lease.backend().mute() };
         let handle = Arc::new(Handle::new(peer));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
+        let mut handshake_memory = Reservation::new(context.budgets.upstream.clone());
+        handshake_memory.cover(handshake.memory());
         Self {
             engine: Session::new(context.engine.clone(), &context.budgets, seed(), now, traits),
             client: Wire::new(client, client_leftover),
@@ -72,6 +78,7 @@ impl Driver {
             probe: None,
             id,
             handshake: Arc::new(handshake),
+            _handshake_memory: handshake_memory,
             registered: Registered::new(&context, id, &handle),
             handle,
             slot,
@@ -115,18 +122,19 @@ impl Driver {
             self.engine.handle_timeout(now);
         }
         busy |= self.wait_for_memory(cx);
-        let wanted = self.wants_read();
+        let wanted = SIDES.map(|side| self.engine.wants_read(side));
         busy |= self.read(cx, now, Side::Backend);
         busy |= self.read(cx, now, Side::Client);
         self.flush(cx, now, Side::Backend);
         self.flush(cx, now, Side::Client);
         busy |= self.act();
-        // Writing may have made room to read a leg that nobody has polled.
-        busy | self.wants_read().iter().zip(wanted).any(|(now, before)| *now && !before)
+        busy | self.wants_more_than(wanted)
     }
 
-    fn wants_read(&self) -> [bool; 2] {
-        [Side::Backend, Side::Client].map(|side| self.engine.wants_read(side))
+    /// Whether a leg is to be read that was not at the reading: nothing that comes on it would wake the task. A write
+    /// that made room is the usual reason.
+    fn wants_more_than(&self, wanted: [bool; 2]) -> bool {
+        SIDES.iter().zip(wanted).any(|(side, before)| !before && self.engine.wants_read(*side))
     }
 
     /// Sets the timer to the engine's deadline. It is only ever moved closer: one that fires early costs less than
@@ -447,4 +455,14 @@ fn seed() -> [u8; 16] {
     // The system's source has served since boot: a failure here is a broken machine.
     getrandom::fill(&mut seed).expect("the system's random source works");
     seed
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_idle_sessions_task_stays_small() {
+        let bytes = size_of::<super::Driver>();
+        println!("Driver: {bytes} bytes, of which the engine {}", size_of::<super::Session>());
+        assert!(bytes <= 2048, "{bytes} bytes");
+    }
 }

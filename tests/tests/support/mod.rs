@@ -79,6 +79,12 @@ pub(crate) fn clients_on(backend: &Backend) -> BTreeSet<u32> {
     legs(&backend.events()).iter().filter_map(|leg| leg.client).collect()
 }
 
+/// How many legs have carried at least so many messages.
+pub(crate) fn legs_with_reads(reads: usize, backends: &[Backend]) -> usize {
+    let events: Vec<_> = backends.iter().flat_map(Backend::events).collect();
+    legs(&events).iter().filter(|leg| leg.reads.len() >= reads).count()
+}
+
 /// How many messages a client sent between two times.
 pub(crate) fn sent_between(client: &Transcript, from: u64, to: u64) -> usize {
     client.sent.iter().filter(|sent| (from..to).contains(&sent.at)).count()

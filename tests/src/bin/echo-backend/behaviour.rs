@@ -8,8 +8,8 @@ pub(crate) enum Behaviour {
     Echo,
     /// `/slow?ms=1000`: echoes each message after so long; nothing is read meanwhile.
     Slow(Duration),
-    /// `/push?every_ms=100`: sends `push-1`, `push-2`, …; never reads.
-    Push(Duration),
+    /// `/push?every_ms=100&bytes=0`: sends `push-1`, `push-2`, …, padded with dots to so many bytes; never reads.
+    Push(Duration, usize),
     /// One of the ends below.
     EndAfter(u64, End),
 }
@@ -37,7 +37,7 @@ impl Behaviour {
         let end = |end| Self::EndAfter(number("after", 0), end);
         match path {
             "/slow" => Self::Slow(Duration::from_millis(number("ms", 1000))),
-            "/push" => Self::Push(Duration::from_millis(number("every_ms", 100))),
+            "/push" => Self::Push(Duration::from_millis(number("every_ms", 100)), number("bytes", 0) as usize),
             "/return" | "/eof" => end(End::Drop),
             "/raise" => end(End::Panic),
             "/reset" => end(End::Reset),

@@ -43,7 +43,7 @@ async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) 
     match behaviour {
         Behaviour::Echo => while echo_one(socket, log, Duration::ZERO).await.is_continue() {},
         Behaviour::Slow(pause) => while echo_one(socket, log, pause).await.is_continue() {},
-        Behaviour::Push(every) => push(socket, every).await,
+        Behaviour::Push(every, bytes) => push(socket, every, bytes).await,
         Behaviour::EndAfter(messages, end) => {
             for _ in 0..messages {
                 if echo_one(socket, log, Duration::ZERO).await.is_break() {
@@ -85,11 +85,12 @@ async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> 
     }
 }
 
-async fn push(socket: &mut Socket, every: Duration) {
+async fn push(socket: &mut Socket, every: Duration, bytes: usize) {
     let mut number = 0_u64;
     loop {
         number += 1;
-        if socket.send(Message::text(format!("push-{number}"))).await.is_err() {
+        let text = format!("push-{number}");
+        if socket.send(Message::text(format!("{text:.<bytes$}"))).await.is_err() {
             return;
         }
         tokio::time::sleep(every).await;

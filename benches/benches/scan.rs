@@ -1,0 +1,50 @@
+//! How fast frames are found: the steps of a stream, and runs of whole messages.
+
+#![allow(missing_docs, reason = "criterion's macros generate an undocumented function")]
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use tideover_benches::{KEY, message};
+use tideover_protocol::scan::{Scanner, Sender, Step};
+
+/// Bytes of frames scanned per iteration.
+const STREAM: usize = 1 << 20;
+
+fn steps(mut input: &[u8]) -> usize {
+    let mut scanner = Scanner::new(Sender::Client, 1 << 20);
+    let mut messages = 0;
+    while let Ok(step) = scanner.step(&mut input) {
+        match step {
+            Step::Starved => break,
+            Step::Announced(_) => scanner.admit(),
+            Step::Payload { ends_message, .. } => messages += usize::from(ends_message),
+            Step::Ping(_) | Step::Pong(_) | Step::Close(_) => {}
+        }
+    }
+    messages
+}
+
+fn run(input: &[u8]) -> usize {
+    Scanner::new(Sender::Client, 1 << 20).whole_messages(input, usize::MAX).1
+}
+
+fn scan(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("scan");
+    for payload in [64, 1024, 64 * 1024] {
+        let frame = message(payload, Some(KEY));
+        let count = STREAM / frame.len();
+        let stream = frame.repeat(count);
+        assert_eq!((steps(&stream), run(&stream)), (count, count));
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_with_input(BenchmarkId::new("steps", payload), &stream, |bench, stream| {
+            bench.iter(|| steps(black_box(stream)));
+        });
+        group.bench_with_input(BenchmarkId::new("whole messages", payload), &stream, |bench, stream| {
+            bench.iter(|| run(black_box(stream)));
+        });
+    }
+}
+
+criterion_group!(benches, scan);
+criterion_main!(benches);

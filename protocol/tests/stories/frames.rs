@@ -1,0 +1,70 @@
+//! Control frames of our own stand between frames, never in one. The peers' ears panic where one does.
+
+use crate::world::{World, millis, seconds, wire};
+
+#[test]
+fn control_frames_never_stand_inside_a_frame() {
+    for grain in [1, 2, 3, 7] {
+        let mut world = World::with(|config| config.ack_interval = millis(0));
+        world.client.grain = grain;
+        world.backend().grain = grain;
+        for number in 0..20 {
+            world.client.say(&"x".repeat(number * 11));
+            world.client.ping(&[number as u8; 5]);
+            world.client.say_in_parts(&["a", "", "b"]);
+            world.backend().ping(&[number as u8; 5]);
+            world.backend().say_in_parts(&["c", "", "d"]);
+            for _ in 0..number {
+                world.turn();
+            }
+        }
+        world.pass(seconds(20));
+        assert_eq!(world.backend().messages().len(), 40, "grain {grain}");
+        assert_eq!(world.client.messages().len(), 60, "grain {grain}");
+        assert_eq!(world.session.unacknowledged(), 0);
+    }
+}
+
+#[test]
+fn a_pong_waits_for_the_end_of_the_frame_that_blocks_the_leg() {
+    for room in 0..30 {
+        let mut world = World::new();
+        world.client.room = room;
+        world.backend().room = room;
+        world.client.say("a message of the client");
+        world.client.ping(b"ping");
+        world.backend().say("a message of the backend");
+        world.backend().ping(b"ping");
+        world.run();
+        (world.client.room, world.backend().room) = (usize::MAX, usize::MAX);
+        world.run();
+        let pong = wire::Heard::Pong(b"ping".to_vec());
+        assert!(world.client.heard.contains(&pong) && world.backend().heard.contains(&pong), "room {room}");
+    }
+}
+
+#[test]
+fn of_many_pings_the_latest_is_answered() {
+    let mut world = World::new();
+    world.client.room = 0;
+    for number in 0..100 {
+        world.client.ping(&[number]);
+    }
+    world.run();
+    world.client.room = usize::MAX;
+    world.run();
+    assert_eq!(world.client.heard.last(), Some(&wire::Heard::Pong(vec![99])));
+    assert!(world.client.ear.frames <= 2);
+}
+
+#[test]
+fn a_farewell_never_stands_inside_a_frame() {
+    for room in 0..40 {
+        let mut world = World::new();
+        world.backend().room = room;
+        world.client.say("half of this may be written");
+        world.backend().close(&wire::code(1012, ""));
+        world.run();
+        assert_eq!(world.backends[1].messages(), ["half of this may be written"], "room {room}");
+    }
+}
