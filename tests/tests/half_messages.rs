@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tideover_tests::{
     Backend, Kind, Proxy,
+    backend::{Kill, What},
     lock::{machine_alone, machine_shared},
     raw::{Connection, Death, Ended, Frame, Stage, opcode},
 };
@@ -100,7 +101,7 @@ async fn in_the_middle_of_its_close() {
 /// is whole and of one piece, and all come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_leaves_no_half_echo() {
-    const MESSAGES: u8 = 24;
+    const MESSAGES: u8 = 64;
     let _machine = machine_alone();
     let mut backends = [Kind::Rust; 2].map(Backend::start);
     let proxy = Proxy::start(&backends, &["--buffer-bytes", "8MiB"]);
@@ -112,7 +113,7 @@ async fn a_killed_process_leaves_no_half_echo() {
         }
     });
     let mut last = 0;
-    let mut killed: Option<usize> = None;
+    let mut kills: Vec<(usize, Kill)> = Vec::new();
     while last < MESSAGES {
         let frame = client.next(SOON).await.expect("no end");
         if frame.opcode != opcode::BINARY {
@@ -122,16 +123,24 @@ async fn a_killed_process_leaves_no_half_echo() {
         let number = frame.payload[0];
         assert_eq!(frame, binary(MIB, number), "a message of one piece");
         assert!(number <= last + 1, "{number} overtakes what is behind {last}");
-        if number > last && number % 6 == 1 {
-            // What was killed before comes back only now, or a probe would find it alive.
-            let next = killed.map_or(usize::from(backends[0].events().len() < 2), |last| {
-                backends[last].restart();
-                1 - last
-            });
-            backends[next].kill();
-            killed = Some(next);
-        }
         last = last.max(number);
+        match kills.last() {
+            None => {
+                let busy = usize::from(opened_after(&backends[1], 0));
+                kills.push((busy, backends[busy].kill()));
+            }
+            // What was killed comes back only when its session has moved: a probe must not find it alive before.
+            Some(&(away, kill)) if opened_after(&backends[1 - away], kill.at) => {
+                backends[away].restart();
+                kills.push((1 - away, backends[1 - away].kill()));
+            }
+            Some(_) => {}
+        }
     }
+    assert!(kills.len() > 1, "{kills:?}");
     writing.await.expect("all is sent");
+}
+
+fn opened_after(backend: &Backend, time: u64) -> bool {
+    backend.events().iter().any(|event| event.at > time && matches!(event.what, What::Open(_)))
 }
