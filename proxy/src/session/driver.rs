@@ -52,8 +52,10 @@ pub(super) struct Driver {
     denials: Denials,
     id: Uuid,
     handshake: Arc<KeptHandshake>,
-    /// What the handshake takes of the process's memory.
-    _handshake_memory: Reservation,
+    /// What the handshake, and what is held of the legs, take of the process's memory.
+    kept_memory: Reservation,
+    /// Bytes held of both legs.
+    held: usize,
     handle: Arc<Handle>,
     context: Arc<Context>,
     slot: SessionSlot,
@@ -71,8 +73,8 @@ impl Driver {
         let now = context.now();
         let handle = Arc::new(Handle::new(peer));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
-        let mut handshake_memory = Reservation::new(context.budgets.upstream.clone());
-        handshake_memory.cover(handshake.memory());
+        let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
+        kept_memory.cover(handshake.memory());
         Self {
             engine: Session::new(context.engine.clone(), &context.budgets, seed(), now, traits),
             client: Wire::new(client, client_leftover),
@@ -83,7 +85,8 @@ impl Driver {
             probe: None,
             id,
             handshake: Arc::new(handshake),
-            _handshake_memory: handshake_memory,
+            kept_memory,
+            held: 0,
             registered: Registered::new(&context, id, &handle),
             handle,
             slot,
@@ -206,7 +209,10 @@ impl Driver {
         let held = wire.take_held();
         if !held.is_empty() {
             let used = self.feed(cx, now, side, &held);
-            self.hold(side, held.slice(used..));
+            // A rest that is much smaller than what it is cut from must not pin it.
+            let rest = held.slice(used..);
+            let pins = rest.len() < held.len() / 2;
+            self.hold(side, if pins { Bytes::copy_from_slice(&rest) } else { rest });
             return used > 0;
         }
         with_buffer(|buffer| {
@@ -226,12 +232,21 @@ impl Driver {
         })
     }
 
+    /// Keeps what a leg brought and the session cannot take yet.
     fn hold(&mut self, side: Side, rest: Bytes) {
+        if rest.is_empty() && self.held == 0 {
+            return;
+        }
         if !rest.is_empty()
             && let Some(wire) = self.wire(side)
         {
             wire.hold(rest);
         }
+        let backend = self.backend.as_ref().map_or(0, |(wire, _)| wire.held_bytes());
+        self.held = self.client.held_bytes() + backend;
+        let need = self.handshake.memory() + self.held;
+        self.kept_memory.cover(need);
+        self.kept_memory.shrink(need);
     }
 
     /// Gives bytes of a leg to the engine; returns how many it used.
