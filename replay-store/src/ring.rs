@@ -273,9 +273,6 @@ impl Ring {
         if self.cursor >= entry.end {
             self.written += 1;
         }
-        if self.cursor > entry.start {
-            self.touched = entry.seq;
-        }
         self.entries.push_back(entry);
         entry.seq
     }
@@ -311,6 +308,10 @@ impl Ring {
                 break;
             }
             self.written += 1;
+        }
+        if self.cursor > self.tail {
+            // What is being received gets this seq.
+            self.touched = self.next_seq;
         }
     }
 

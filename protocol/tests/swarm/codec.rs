@@ -79,6 +79,11 @@ impl Splitter {
         self.partial.is_empty() && self.left == 0 && !self.in_message
     }
 
+    /// Whether a data frame has begun of which not even the header is all there.
+    pub(crate) fn is_in_header(&self) -> bool {
+        self.partial.first().is_some_and(|first| first & 0x8 == 0)
+    }
+
     pub(crate) fn feed(&mut self, mut bytes: &[u8], mut take: impl FnMut(Piece<'_>)) {
         while !bytes.is_empty() {
             if self.left > 0 {

@@ -16,36 +16,63 @@ mod run;
 mod shadow;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use coverage::Coverage;
 
 const SEEDS: u64 = 2000;
 const STEPS: u64 = 2000;
+/// A broken engine fails in many runs; so many are shown.
+const MOST_SHOWN: usize = 10;
 
 fn knob(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-fn swarm(seed: u64, steps: u64) -> Coverage {
-    let run = AssertUnwindSafe(|| run::Run::new(seed, steps as usize).go());
-    catch_unwind(run).unwrap_or_else(|panic| {
-        eprintln!("the swarm fails: TIDEOVER_SWARM_SEED={seed} TIDEOVER_SWARM_STEPS={steps} cargo test -p tideover-protocol --test swarm");
-        resume_unwind(panic);
+/// One run; what failed, if anything.
+fn swarm(seed: u64, steps: u64) -> Result<Coverage, String> {
+    let run = AssertUnwindSafe(|| {
+        let mut sum = Coverage::new();
+        // Sessions end early: a run is as many of them as fill its steps.
+        for session in 0.. {
+            let left = steps.saturating_sub(sum.steps);
+            if left == 0 {
+                break;
+            }
+            sum.add(&run::Run::new(seed << 16 | session, left as usize).go());
+        }
+        sum
+    });
+    catch_unwind(run).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
     })
+}
+
+/// How to replay a run exactly.
+fn replay(seed: u64, steps: u64) -> String {
+    format!("TIDEOVER_SWARM_SEED={seed} TIDEOVER_SWARM_STEPS={steps} cargo test -p tideover-protocol --test swarm")
 }
 
 #[test]
 fn every_run_keeps_the_laws() {
     let steps = knob("TIDEOVER_SWARM_STEPS").unwrap_or(STEPS);
-    if let Some(seed) = knob("TIDEOVER_SWARM_SEED") {
-        swarm(seed, steps);
-        return;
-    }
-    let first = knob("TIDEOVER_SWARM_FIRST").unwrap_or(0);
+    let seeds = match knob("TIDEOVER_SWARM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = knob("TIDEOVER_SWARM_FIRST").unwrap_or(0);
+            first..first + knob("TIDEOVER_SWARM_SEEDS").unwrap_or(SEEDS)
+        }
+    };
     let mut sum = Coverage::new();
-    for seed in first..first + knob("TIDEOVER_SWARM_SEEDS").unwrap_or(SEEDS) {
-        sum.add(&swarm(seed, steps));
+    let mut failed = Vec::new();
+    for seed in seeds {
+        match swarm(seed, steps) {
+            Ok(coverage) => sum.add(&coverage),
+            Err(why) => failed.push(format!("{}\n  {why}", replay(seed, steps))),
+        }
     }
-    eprintln!("{sum:?}");
+    let shown = failed.iter().take(MOST_SHOWN).cloned().collect::<Vec<_>>().join("\n");
+    if knob("SURVEY").is_some() { for f in &failed { println!("FAIL {}", f.replace('\n', " ")); } println!("{sum:?}"); }
+    assert!(failed.is_empty(), "{} runs fail:\n{shown}", failed.len());
 }

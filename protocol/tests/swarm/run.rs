@@ -332,7 +332,7 @@ impl Run {
 
     fn is_quiet(&mut self) -> bool {
         let attached = self.world.is_attached();
-        let client = self.world.client.outbox.is_empty();
+        let client = self.world.client.outbox.is_empty() && self.world.shadow.ledger.is_written();
         let leg = self.world.leg();
         attached && client && leg.outbox.is_empty() && leg.inbox.is_empty() && leg.due().is_none() && !leg.gone
     }

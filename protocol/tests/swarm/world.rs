@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Epoch, Gather, PongOrder, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Epoch, Event, Gather, Loss, PongOrder, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -15,10 +15,13 @@ use crate::client::Client;
 use crate::coverage::Met;
 use crate::dice::Dice;
 use crate::plan::{Plan, Pongs};
-use crate::shadow::{Link, Phase, Shadow};
+use crate::shadow::{Link, Shadow};
 
 /// Most bytes that one call is offered.
 const BUFFER: usize = 8 * 1024;
+
+/// Most turns at one point in time.
+const MOST_TURNS: usize = 40;
 
 pub(crate) struct World {
     pub(crate) dice: Dice,
@@ -38,6 +41,8 @@ pub(crate) struct World {
     /// The bytes of the current leg from here on break the protocol: so many more may be taken.
     pub(crate) breach: Option<usize>,
     pub(crate) over: bool,
+    /// Tell what happens on standard error.
+    pub(crate) trace: bool,
     hogs: [Reservation; 2],
 }
 
@@ -45,6 +50,9 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let plan = Plan::draw(&mut dice);
+        if trace() {
+            eprintln!("{plan:#?}");
+        }
         let now = Instant::from_origin(Duration::from_secs(1));
         let traits = BackendTraits { carrier: plan.carrier, ..BackendTraits::default() };
         let config = Arc::new(plan.config.clone());
@@ -66,6 +74,7 @@ impl World {
             order: PongOrder::Unknown,
             breach: None,
             over: false,
+            trace: trace(),
             hogs: [Reservation::new(budgets.upstream.clone()), Reservation::new(budgets.downstream.clone())],
         }
     }
@@ -89,6 +98,15 @@ impl World {
         moved |= self.write_client(&[]);
         self.work();
         moved
+    }
+
+    /// Turns until nothing moves, or long enough.
+    fn settle(&mut self) {
+        for _ in 0..MOST_TURNS {
+            if !self.turn() {
+                break;
+            }
+        }
     }
 
     pub(crate) fn work(&mut self) {
@@ -128,6 +146,7 @@ impl World {
         let data = data[..data.len().min(grain)].to_vec();
         let passed = self.session.handle_backend_data(self.now, epoch, &data);
         assert!(passed.consumed <= data.len() && passed.direct.end <= passed.consumed);
+        self.trace(|| format!("client   < backend {}", data[..passed.consumed].escape_ascii()));
         self.leg().outbox.drain(..passed.consumed);
         self.tell_leg_took(&data[..passed.consumed]);
         if !passed.direct.is_empty() {
@@ -143,10 +162,15 @@ impl World {
         self.shadow.leg_took(self.now, &data[..valid]);
         if let Some(left) = &mut self.breach {
             *left -= valid;
-            if valid < data.len() {
-                self.breach = None;
-                self.shadow.breached(self.now);
-            }
+        }
+    }
+
+    /// The engine has come to where the backend broke the protocol, and says so.
+    fn tell_breach(&mut self, event: &Event) {
+        let says = matches!(event, Event::LegLost { loss: Loss::Protocol(_), .. } | Event::Ending(_));
+        if says && self.breach == Some(0) {
+            self.breach = None;
+            self.shadow.breached(self.now);
         }
     }
 
@@ -167,6 +191,7 @@ impl World {
         let data = &self.client.outbox.make_contiguous()[..];
         let data = data[..data.len().min(grain)].to_vec();
         let consumed = self.session.handle_client_data(self.now, &data);
+        self.trace(|| format!("client   > {}", data[..consumed].escape_ascii()));
         self.client.outbox.drain(..consumed);
         let counters = *self.session.counters();
         self.shadow.client_took(self.now, &data[..consumed], &counters);
@@ -195,6 +220,7 @@ impl World {
         }
         self.client.room -= most.min(self.client.room);
         if most > 0 {
+            self.trace(|| format!("client   < {}", bytes.escape_ascii()));
             let Self { client, shadow, dice, .. } = self;
             client.listen(&bytes, |raw| shadow.tape.read_off(raw), dice);
         }
@@ -224,6 +250,7 @@ impl World {
             self.session.handle_blocked(now, Side::Backend);
         }
         if most > 0 {
+            self.trace(|| format!("         > backend {}", bytes.escape_ascii()));
             let whole = self.shadow.leg_written(now, &bytes);
             let leg = self.leg();
             leg.coming.extend(whole);
@@ -237,6 +264,7 @@ impl World {
     fn act(&mut self) {
         while let Some(action) = self.session.poll_action() {
             assert!(!self.over, "law 3: {action:?} behind the end");
+            self.trace(|| format!("{action:?}"));
             match action {
                 Action::Attach(request) => {
                     self.shadow.dials(&request);
@@ -259,7 +287,10 @@ impl World {
                         assert!(frame.as_bytes()[0] == 0x88, "law 3: a farewell is a Close");
                     }
                 }
-                Action::Event(event) => self.shadow.told(event),
+                Action::Event(event) => {
+                    self.tell_breach(&event);
+                    self.shadow.told(event);
+                }
                 Action::End { .. } => {
                     self.shadow.over();
                     self.client.end_of_stream = true;
@@ -267,6 +298,7 @@ impl World {
                 }
             }
         }
+        self.trace(|| format!("retained {} unacknowledged {}", self.session.retained(), self.session.unacknowledged()));
         self.shadow.compare(&self.session);
     }
 
@@ -332,10 +364,10 @@ impl World {
             let next = due.into_iter().flatten().filter(|at| *at <= until && *at > self.now).min();
             let Some(next) = next else { break };
             self.now = next;
-            self.turn();
+            self.settle();
         }
         self.now = until;
-        self.turn();
+        self.settle();
     }
 
     /// Somebody else takes the process's memory, or gives it back.
@@ -362,9 +394,16 @@ impl World {
         self.act();
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        matches!(self.shadow.phase, Phase::Closing(..))
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>10?} epoch {}: {}", self.now.since_origin(), self.session.epoch(), what());
+        }
     }
+}
+
+/// `TIDEOVER_SWARM_TRACE=1`: for who looks into a run that fails.
+fn trace() -> bool {
+    std::env::var_os("TIDEOVER_SWARM_TRACE").is_some()
 }
 
 fn first_bytes(out: &Gather<'_>, most: usize) -> Vec<u8> {

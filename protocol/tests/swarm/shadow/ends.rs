@@ -153,13 +153,6 @@ impl Shadow {
         if !self.deaf {
             self.release();
         }
-        for (index, kept) in self.ledger.kept.iter().enumerate().skip(self.ledger.acked) {
-            let _ = index;
-            self.ledger.fates.insert(kept.seq, Fate::Abandoned);
-        }
-        if self.ledger.unacked() > 0 {
-            self.meet(Met::Abandoned);
-        }
         self.phase = Phase::Ending;
     }
 
@@ -301,7 +294,11 @@ impl Shadow {
     }
 
     pub(crate) fn learned(&mut self, order: PongOrder) {
-        assert!(self.was_expected(&Expected::Order(order)), "linger: it learned {order:?} from nothing");
+        if self.is_order_vague() {
+            self.order = order;
+        } else {
+            assert!(self.was_expected(&Expected::Order(order)), "linger: it learned {order:?} from nothing");
+        }
     }
 
     pub(crate) fn poisoned(&mut self, poisoned: &Poisoned) {
@@ -357,6 +354,12 @@ impl Shadow {
 
     pub(crate) fn over(&mut self) {
         assert!(self.is_over(), "law 10: the session is over without a reason");
+        if self.ledger.unacked() > 0 {
+            self.meet(Met::Abandoned);
+        }
+        for kept in self.ledger.kept.iter().skip(self.ledger.acked) {
+            self.ledger.fates.insert(kept.seq, Fate::Abandoned);
+        }
         self.phase = Phase::Ended;
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Ledger {
     /// The message that comes next on it, and how much of it was written.
     at: u64,
     offset: usize,
+    /// Some bytes of a frame's header are written, and not all.
+    in_header: bool,
     /// The last message wholly written, or the one before the first.
     pub(crate) whole: u64,
     /// Messages wholly written.
@@ -78,12 +80,27 @@ impl Ledger {
 
     /// Whether the leg stands inside a message.
     pub(crate) fn is_inside(&self) -> bool {
-        self.offset > 0
+        self.offset > 0 || self.in_header
+    }
+
+    /// The message that comes next on the leg, or goes on.
+    fn coming(&self) -> u64 {
+        let index = self.kept.partition_point(|kept| kept.seq < self.at);
+        self.kept.get(index).map_or(self.last + 1, |kept| kept.seq)
+    }
+
+    /// What follows `written`: whether some bytes of a header are on the wire too.
+    pub(crate) fn set_in_header(&mut self, in_header: bool) {
+        self.in_header = in_header;
+        if in_header {
+            self.touched = self.touched.max(self.coming());
+            assert!(self.offset > 0 || !self.is_isolated() || Some(self.coming()) == self.first(), "isolation");
+        }
     }
 
     /// Whether the client's unfinished message stands on the leg in part.
     pub(crate) fn is_tail_written(&self) -> bool {
-        self.offset > 0 && self.at > self.last
+        self.is_inside() && self.coming() > self.last
     }
 
     /// Whether all that is retained stands on the leg.
@@ -127,13 +144,13 @@ impl Ledger {
 
     pub(crate) fn rewind(&mut self) {
         (self.acked, self.acked_bytes, self.count) = (0, 0, 0);
-        (self.at, self.offset, self.whole) = (0, 0, self.gone());
+        (self.at, self.offset, self.in_header, self.whole) = (0, 0, false, self.gone());
         self.lingering.clear();
     }
 
     /// Messages of which this leg was written a byte.
     pub(crate) fn on_leg(&self) -> usize {
-        let through = if self.offset > 0 { self.at } else { self.whole };
+        let through = if self.is_inside() { self.coming() } else { self.whole };
         self.kept.partition_point(|kept| kept.seq <= through)
     }
 

@@ -299,8 +299,9 @@ impl Shadow {
             Piece::Header { raw, .. } | Piece::Payload { raw, .. } => whole.extend(self.ledger.written(raw)),
             Piece::Control { opcode, payload } => self.leg_control(opcode, payload),
         });
+        self.ledger.set_in_header(splitter.is_in_header());
         self.leg.upstream = splitter;
-        if self.mode == AckMode::None && !self.is_over() {
+        if self.mode == AckMode::None {
             let seq = self.ledger.whole;
             self.acknowledge(seq);
             self.settle();
@@ -400,7 +401,7 @@ impl Shadow {
         let c = session.counters();
         let out = c.slid + c.dropped + c.abandoned + c.expired + c.poisoned;
         assert_eq!(c.received, c.forgotten + session.retained() as u64 + out, "law 8: the accounts balance: {c:?}");
-        if self.is_over() {
+        if self.phase == Phase::Ended {
             return;
         }
         let ledger = &self.ledger;
@@ -413,7 +414,8 @@ impl Shadow {
             assert_eq!(c.passed, self.tape.passed, "law 4: passed");
             assert_eq!(c.swallowed, self.swallowed, "law 4: swallowed");
         }
-        if let (Link::Attached, Some((_, until))) = (&self.link, ledger.lingering.front()) {
+        let open = self.link == Link::Attached && !self.leg.closed;
+        if let Some((_, until)) = ledger.lingering.front().filter(|_| open) {
             assert!(session.poll_timeout().is_some_and(|at| at <= *until), "law 5: nobody wakes to forget");
         }
         self.counters = *c;

@@ -1,6 +1,6 @@
 //! From the backend: what the client is told of it, and what it acknowledges.
 
-use tideover_protocol::session::{AckCarrier, AckMode, Commit, PongOrder};
+use tideover_protocol::session::{AckCarrier, AckMode, Commit, OnFull, PongOrder};
 use tideover_protocol::time::Instant;
 
 use super::told::{Repeat, Said, explicit_ack};
@@ -136,7 +136,8 @@ impl Shadow {
             return;
         }
         self.leg.answered = self.now;
-        if call.unacked == 0 && self.leg.replies < self.leg.proven_count && self.order != PongOrder::Early {
+        let vague = self.is_order_vague();
+        if !vague && call.unacked == 0 && self.leg.replies < self.leg.proven_count && self.order != PongOrder::Early {
             self.order = PongOrder::Early;
             self.meet(Met::EarlyPong);
             self.expected.push(Expected::Order(PongOrder::Early));
@@ -168,6 +169,12 @@ impl Shadow {
         self.settle();
     }
 
+    /// A message may be dropped behind which a barrier is placed already: then the engine counts one more before that
+    /// barrier than the leg gets, and what it learns of the order cannot be computed from the wires.
+    pub(super) fn is_order_vague(&self) -> bool {
+        self.config.on_full == OnFull::DropOldest
+    }
+
     /// Whether messages that a barrier has proven read have waited too long for their answers.
     pub(super) fn is_unanswered(&self) -> bool {
         let first = self.ledger.kept.get(self.ledger.acked).map(|kept| kept.seq);
@@ -193,12 +200,12 @@ impl Shadow {
         let exact = ping.count > self.leg.proven_count && self.leg.replies == ping.count;
         self.leg.streak = if exact { self.leg.streak + 1 } else { 0 };
         self.leg.proven_count = ping.count;
-        if self.leg.streak >= LATE_AFTER && self.order == PongOrder::Unknown {
+        if !self.is_order_vague() && self.leg.streak >= LATE_AFTER && self.order == PongOrder::Unknown {
             self.order = PongOrder::Late;
             self.meet(Met::LatePongs);
             self.expected.push(Expected::Order(PongOrder::Late));
         }
-        if self.mode == AckMode::Pong && !self.is_over() {
+        if self.mode == AckMode::Pong {
             self.release();
             self.window.barrier(ping.seq);
             self.acknowledge(ping.seq);
