@@ -10,7 +10,7 @@ use crate::coverage::{Coverage, Met};
 use crate::dice::Dice;
 use crate::plan::Answers;
 use crate::shadow::{Fate, Goodbye, Link};
-use crate::world::World;
+use crate::world::{BUFFER, World};
 
 /// Most bytes of the client that wait for the proxy.
 const MOST_WAITING: usize = 4000;
@@ -385,7 +385,9 @@ impl Run {
     /// Law 3: the last that the client hears is what the end of the session means.
     fn judge_goodbye(&self) {
         let World { shadow, client, .. } = &self.world;
-        if shadow.deaf || client.broken {
+        // Who does not read is not waited for longer than `--close-timeout`.
+        let reads = client.room > BUFFER && client.grain > BUFFER;
+        if shadow.deaf || client.broken || !reads {
             return;
         }
         assert!(client.splitter.is_between_messages(), "law 3: the client is left with half a message");

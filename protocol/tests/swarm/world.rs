@@ -18,7 +18,7 @@ use crate::plan::{Plan, Pongs};
 use crate::shadow::{Link, Shadow};
 
 /// Most bytes that one call is offered.
-const BUFFER: usize = 8 * 1024;
+pub(crate) const BUFFER: usize = 8 * 1024;
 
 /// Most turns at one point in time.
 const MOST_TURNS: usize = 40;
@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) dialling: Option<AttachRequest>,
     /// What is known of the order of pongs.
     order: PongOrder,
+    /// It is known that backends answer no pings.
+    known_mute: bool,
     /// The bytes of the current leg from here on break the protocol: so many more may be taken.
     pub(crate) breach: Option<usize>,
     pub(crate) over: bool,
@@ -72,6 +74,7 @@ impl World {
             mute_asked: None,
             dialling: None,
             order: PongOrder::Unknown,
+            known_mute: false,
             breach: None,
             over: false,
             trace: trace(),
@@ -316,6 +319,7 @@ impl World {
     pub(crate) fn answer_mute(&mut self) {
         let Some(epoch) = self.mute_asked.take() else { return };
         if self.plan.pongs == Pongs::Never {
+            self.known_mute = true;
             self.session.handle_mute(epoch);
             self.shadow.mute(epoch);
             self.act();
@@ -340,7 +344,7 @@ impl World {
     pub(crate) fn attach(&mut self) {
         let Some(request) = self.dialling.take() else { return };
         let order = if self.dice.one_in(2) { self.order } else { PongOrder::Unknown };
-        let traits = BackendTraits { mute: false, order, carrier: self.plan.carrier };
+        let traits = BackendTraits { mute: self.known_mute, order, carrier: self.plan.carrier };
         let attached = self.session.handle_attached(self.now, traits);
         if attached.is_none() {
             assert!(self.shadow.is_over() || self.shadow.link != Link::Dialling, "law 6: a leg is refused");

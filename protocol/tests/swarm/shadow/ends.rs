@@ -159,11 +159,14 @@ impl Shadow {
     // Deaths.
 
     fn death(&mut self, end: LegEnd) {
+        if self.mode == AckMode::None || self.leg.mute {
+            return self.lose();
+        }
         let had = self.ledger.on_leg();
         for kept in self.ledger.kept.iter_mut().take(had) {
             kept.deaths = kept.deaths.saturating_add(1);
         }
-        if self.mode == AckMode::None || had == 0 {
+        if had == 0 {
             return self.lose();
         }
         let (seq, deaths) = (self.ledger.kept[0].seq, self.ledger.kept[0].deaths);
@@ -211,7 +214,6 @@ impl Shadow {
             return;
         };
         self.meet(Met::NotWhole);
-        self.drop_held();
         self.end_detached(code);
         self.expected.push(Expected::End);
     }
@@ -416,10 +418,13 @@ impl Shadow {
         if self.mode == AckMode::Explicit && !self.ledger.kept.is_empty() {
             self.meet(Met::ExplicitReplay);
         }
-        self.leg = Leg::new(now, traits, self.config.greeting);
+        self.leg = Leg::new(now, traits);
         if traits.order != PongOrder::Unknown {
             self.order = traits.order;
         }
         self.window.begin_leg();
+        if traits.mute {
+            self.muted();
+        }
     }
 }

@@ -76,6 +76,7 @@ struct Leg {
     answered: Instant,
     /// When the backend last moved a byte.
     moved: Instant,
+    /// Greetings of the leg so far.
     greetings: u32,
     mute: bool,
     suspect: bool,
@@ -88,6 +89,8 @@ struct Leg {
 pub(crate) struct Shadow {
     config: Arc<Config>,
     began: Instant,
+    /// Greetings that the client has had.
+    greeted: u32,
     pub(crate) now: Instant,
     pub(crate) mode: AckMode,
     order: PongOrder,
@@ -115,7 +118,7 @@ pub(crate) struct Shadow {
 }
 
 impl Leg {
-    fn new(now: Instant, traits: BackendTraits, greetings: u32) -> Self {
+    fn new(now: Instant, traits: BackendTraits) -> Self {
         Self {
             upstream: Splitter::new(true),
             collector: Collector::new(),
@@ -128,7 +131,7 @@ impl Leg {
             streak: 0,
             answered: now,
             moved: now,
-            greetings,
+            greetings: 0,
             mute: traits.mute,
             suspect: false,
             carrier: traits.carrier,
@@ -143,6 +146,7 @@ impl Shadow {
         let mode = if traits.carrier.is_some() { AckMode::Explicit } else { config.ack };
         Self {
             began: now,
+            greeted: 0,
             now,
             mode,
             order: traits.order,
@@ -154,7 +158,7 @@ impl Shadow {
             tape: Tape::default(),
             window: Window::default(),
             held: Vec::new(),
-            leg: Leg::new(now, traits, config.greeting),
+            leg: Leg::new(now, traits),
             client: Splitter::new(true),
             expected: Vec::new(),
             goodbye: None,
@@ -379,7 +383,16 @@ impl Shadow {
     }
 
     pub(crate) fn mute(&mut self, epoch: u32) {
-        self.leg.mute |= epoch == self.epoch && self.link == Link::Attached && !self.leg.answered_any;
+        if epoch == self.epoch && self.link == Link::Attached && !self.leg.answered_any {
+            self.leg.mute = true;
+            self.muted();
+        }
+    }
+
+    /// Nothing waits for pongs that never come.
+    fn muted(&mut self) {
+        self.ledger.isolated = 0;
+        self.release();
     }
 
     /// The payload of the ping with this number, counted from the one before the last.

@@ -68,9 +68,10 @@ impl Shadow {
         {
             return self.explicit(seq);
         }
-        if self.leg.greetings > 0 {
-            self.leg.greetings -= 1;
-            if self.epoch == 1 {
+        if self.leg.greetings < self.config.greeting {
+            self.leg.greetings += 1;
+            if self.leg.greetings > self.greeted {
+                self.greeted += 1;
                 self.tape.put(said);
             } else {
                 self.meet(Met::GreetingSwallowed);
@@ -101,7 +102,7 @@ impl Shadow {
                 }
             }
         }
-        if commit && (call.unacked > 0 || !self.held.is_empty()) {
+        if commit && !self.leg.mute && (call.unacked > 0 || !self.held.is_empty()) {
             self.held.push(said);
             let held: usize = self.held.iter().map(|said| said.raw.len()).sum();
             if held > self.config.commit_bytes {
@@ -195,8 +196,9 @@ impl Shadow {
         let Some(ping) = self.leg.ping.take_if(|ping| ping.payload == payload) else { return };
         self.leg.mute = false;
         self.leg.answered_any = true;
-        self.leg.answered = self.now;
-        self.leg.proven = ping.seq;
+        if ping.seq > self.leg.proven {
+            (self.leg.proven, self.leg.answered) = (ping.seq, self.now);
+        }
         let exact = ping.count > self.leg.proven_count && self.leg.replies == ping.count;
         self.leg.streak = if exact { self.leg.streak + 1 } else { 0 };
         self.leg.proven_count = ping.count;
