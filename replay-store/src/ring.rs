@@ -312,6 +312,7 @@ impl Ring {
             self.written += 1;
         }
         if self.cursor > self.tail {
+            // What is being received gets this seq.
             self.touched = self.next_seq;
         }
     }

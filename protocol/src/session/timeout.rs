@@ -19,6 +19,8 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
 enum Timer {
     /// Lingering messages are forgotten. Not while there is no leg: they are kept for the next one.
     Linger,
+    /// Messages that were read are not answered. Ahead of what pongs, which acknowledge from then on, make due.
+    Unanswered,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
     /// Nothing moved on the backend leg: ping it.
@@ -43,8 +45,6 @@ enum Timer {
     Expiry,
     /// The session waited too long for a backend.
     Failover,
-    /// Messages that were read are not answered.
-    Unanswered,
     /// The process may have memory again.
     Pressure,
     /// The closing handshake or the delivery for a vanished client takes too long.
@@ -53,6 +53,7 @@ enum Timer {
 
 const TIMERS: [Timer; 16] = [
     Timer::Linger,
+    Timer::Unanswered,
     Timer::Barrier,
     Timer::BackendKeepalive,
     Timer::BackendOverdue,
@@ -65,7 +66,6 @@ const TIMERS: [Timer; 16] = [
     Timer::Expiry,
     Timer::Backoff,
     Timer::Failover,
-    Timer::Unanswered,
     Timer::Pressure,
     Timer::Phase,
 ];
@@ -169,7 +169,10 @@ impl Session {
 
     fn expire(&mut self, timer: Timer, now: Instant) {
         match timer {
-            Timer::Linger => self.upstream.expire_lingering(now, &mut self.counters),
+            Timer::Linger => {
+                self.upstream.expire_lingering(now, &mut self.counters);
+                self.settle_forgotten();
+            }
             Timer::Barrier | Timer::BackendKeepalive => {
                 if let Some(leg) = self.leg_mut() {
                     leg.pings.due = true;
