@@ -10,7 +10,7 @@ use super::leg::LegEnd;
 impl Session {
     /// A backend is proven to have died while it had this session. A first death is followed by a replay at full
     /// speed; after a second one before anything new was acknowledged, messages go out one by one; one that was alone
-    /// at a death, `--max-replays` in all, is poison. On a `mute` leg nothing is ever acknowledged, so that what is
+    /// at `--max-replays` deaths is poison. Deaths that it shared prove nothing against it. On a `mute` leg nothing is ever acknowledged, so that what is
     /// retained at a death says nothing.
     pub(super) fn handle_death(&mut self, now: Instant, end: LegEnd, mute: bool) {
         if self.ack == AckMode::None || mute {

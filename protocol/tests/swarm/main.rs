@@ -73,6 +73,11 @@ fn every_run_keeps_the_laws() {
         }
     }
     let shown = failed.iter().take(MOST_SHOWN).cloned().collect::<Vec<_>>().join("\n");
-    if knob("SURVEY").is_some() { for f in &failed { println!("FAIL {}", f.replace('\n', " ")); } println!("{sum:?}"); }
+    if knob("SURVEY").is_some() {
+        for f in &failed {
+            println!("FAIL {}", f.replace('\n', " "));
+        }
+        println!("{sum:?}");
+    }
     assert!(failed.is_empty(), "{} runs fail:\n{shown}", failed.len());
 }

@@ -407,8 +407,8 @@ impl Run {
         let healed = self.world.is_healed();
         let World { shadow, plan, client, session, .. } = &mut self.world;
         let counters = session.counters();
-        let pong = plan.config.ack == AckMode::Pong
-            && (plan.config.commit == Commit::Barrier || plan.config.dedupe_replies);
+        let pong =
+            plan.config.ack == AckMode::Pong && (plan.config.commit == Commit::Barrier || plan.config.dedupe_replies);
         let reply = plan.config.ack == AckMode::Reply && plan.answers == Answers::Echo;
         let kept = counters.slid + counters.dropped + counters.expired + counters.poisoned == 0;
         if !plan.is_pure() || !(pong || reply) || !kept || shadow.blurred || shadow.deaf {
@@ -449,7 +449,9 @@ impl World {
     /// Whether the session came to its end by the client's wish, on a healthy leg.
     fn is_healed(&self) -> bool {
         let leg = self.legs.last().expect("a first leg");
-        self.shadow.link != Link::None && !leg.died && self.plan.config.reattach != Reattach::Never
+        self.shadow.link != Link::None
+            && !leg.died
+            && self.plan.config.reattach != Reattach::Never
             && self.plan.config.on_full != OnFull::Close
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Epoch, Event, Gather, Loss, PongOrder, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Epoch, Event, Gather, Loss, PongOrder, Session, Side,
+    Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -380,7 +381,7 @@ impl World {
             if short { hog.cover(self.plan.budget) } else { hog.shrink(0) }
         }
         if !self.over && self.session.wants_memory() {
-            let _ = self.session.handle_memory();
+            let _ = self.session.handle_memory(self.now);
         }
     }
 

@@ -163,11 +163,11 @@ impl Shadow {
             return self.lose();
         }
         let had = self.ledger.on_leg();
-        for kept in self.ledger.kept.iter_mut().take(had) {
-            kept.deaths = kept.deaths.saturating_add(1);
-        }
         if had == 0 {
             return self.lose();
+        }
+        if had == 1 {
+            self.ledger.kept[0].deaths = self.ledger.kept[0].deaths.saturating_add(1);
         }
         let (seq, deaths) = (self.ledger.kept[0].seq, self.ledger.kept[0].deaths);
         if had == 1 && deaths >= self.config.max_replays {
@@ -268,7 +268,9 @@ impl Shadow {
         if self.ledger.is_inside() {
             self.meet(Met::HalfFrameReplayed);
         }
-        if self.epoch > 1 && self.ledger.kept.iter().any(|kept| kept.seq > self.ledger.whole && kept.seq <= self.ledger.touched) {
+        if self.epoch > 1
+            && self.ledger.kept.iter().any(|kept| kept.seq > self.ledger.whole && kept.seq <= self.ledger.touched)
+        {
             self.meet(Met::DeathInsideReplay);
         }
         if !self.leg.collector.splitter.is_between_messages() {

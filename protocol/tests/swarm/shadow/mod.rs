@@ -317,7 +317,9 @@ impl Shadow {
         match opcode {
             codec::PING => self.leg_ping(payload),
             codec::CLOSE if !self.is_over() => {
-                let Phase::Closing(ref close, _) = self.phase else { panic!("law 10: a Close the client did not send") };
+                let Phase::Closing(ref close, _) = self.phase else {
+                    panic!("law 10: a Close the client did not send")
+                };
                 assert_eq!(payload, close, "law 10: the Close that the client sent");
                 assert!(self.ledger.is_written(), "law 1: the client's Close overtakes its messages");
                 self.leg.close_written = true;
@@ -334,7 +336,8 @@ impl Shadow {
         assert!(number > self.leg.number, "barrier: numbers rise");
         let before = self.ledger.whole;
         // A message that is dropped behind a placed barrier is still named by it.
-        let exact = seq == before || (seq > before && (before + 1..=seq).all(|seq| self.ledger.fates.contains_key(&seq)));
+        let exact =
+            seq == before || (seq > before && (before + 1..=seq).all(|seq| self.ledger.fates.contains_key(&seq)));
         assert!(exact, "barrier: it names message {seq} and stands behind {before}");
         if self.ledger.is_inside() {
             self.meet(Met::BarrierInsideMessage);
