@@ -19,6 +19,8 @@ use tideover_tests::{
 use tokio::{sync::watch, task::JoinHandle};
 
 const SOON: Duration = Duration::from_secs(60);
+/// How long a killed process stays away at least: what a supervisor takes to start it.
+const RESTART: Duration = Duration::from_millis(100);
 /// How long a dead backend stays away.
 const AWAY: Duration = Duration::from_millis(500);
 
@@ -129,7 +131,7 @@ async fn two_minutes_of_kills_every_300_ms_set_nothing_aside() {
     let proxy = Proxy::start(&backends, &["--on-poison", "drop"]);
     let url = proxy.url("/echo");
     let clients = tokio::spawn(async move { run_many(&url, 0..20, Load::new(50, SECONDS)).await });
-    let kills = kill_one_every(Duration::from_millis(300), &mut backends, SECONDS * 3).await;
+    let kills = kill_one_every(Duration::from_millis(300), RESTART, &mut backends, SECONDS * 3).await;
     assert!(kills.len() as u32 >= SECONDS * 3);
     Judge::new(&backends, clients.await.expect("the clients end")).assert_nothing_lost_and_nobody_closed();
     let set_aside = proxy.log_lines().into_iter().filter(|line| says(line, "message set aside: backends die of it"));

@@ -1,5 +1,7 @@
 //! What the end of a backend leg means, and how a session comes to its end.
 
+use std::time::Duration;
+
 use crate::close::{CloseCode, ClosePayload};
 use crate::frame::{ControlFrame, ControlPayload, FrameError, Opcode};
 use crate::time::Instant;
@@ -81,6 +83,9 @@ enum Meaning {
     Ambiguous,
     Final,
 }
+
+/// How long a session that replays one by one waits for another backend than the last healthy one.
+const SPARE_FOR: Duration = Duration::from_secs(5);
 
 /// Longest reason of a Close (RFC 6455 5.5: 125 bytes less the code).
 const MAX_REASON: usize = 123;
@@ -292,7 +297,8 @@ impl Session {
                 next_seq: ring.first_retained().unwrap_or(ring.last_seq() + 1),
                 delivered: self.counters.passed,
                 explicit: self.ack == AckMode::Explicit,
-                spare_last: self.upstream.is_isolated(),
+                // Where the others stay away, sparing the last one would end sessions that killed nobody.
+                spare_last: self.upstream.is_isolated() && now < since + SPARE_FOR,
             }));
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How old a leg must be for its end to count. A handler that returns at once proves nothing.
-const LEAST_AGE: Duration = Duration::from_secs(1);
+const LEAST_AGE: Duration = Duration::from_millis(250);
 /// How long an end counts.
 const WINDOW: Duration = Duration::from_secs(1);
 /// How many ends are a proof.
@@ -127,7 +127,7 @@ mod tests {
     fn short_lived_legs_never_count() {
         let (mut evidence, legs) = with_legs(100);
         let now = Instant::now();
-        legs.iter().for_each(|leg| evidence.ended_badly(*leg, 999 * MS, now));
+        legs.iter().for_each(|leg| evidence.ended_badly(*leg, LEAST_AGE - MS, now));
         assert!(!evidence.proves_dying(now));
     }
 

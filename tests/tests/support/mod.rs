@@ -19,12 +19,17 @@ const TIMER_TICK: u64 = ms(1);
 
 /// Kills a random backend each second, see [`kill_one_every`].
 pub(crate) async fn kill_one_each_second(backends: &mut [Backend], times: u32) -> Vec<Kill> {
-    kill_one_every(Duration::from_secs(1), backends, times).await
+    kill_one_every(Duration::from_secs(1), Duration::ZERO, backends, times).await
 }
 
 /// Kills a random backend every so often (up to a tenth later, not to fall into step with the clients), so many times,
-/// and starts it again on its port each time.
-pub(crate) async fn kill_one_every(period: Duration, backends: &mut [Backend], times: u32) -> Vec<Kill> {
+/// and starts it again on its port each time, `away` later.
+pub(crate) async fn kill_one_every(
+    period: Duration,
+    away: Duration,
+    backends: &mut [Backend],
+    times: u32,
+) -> Vec<Kill> {
     let seed = now_ns();
     eprintln!("the kills' seed: {seed}");
     let mut random = seeded(seed);
@@ -37,6 +42,7 @@ pub(crate) async fn kill_one_every(period: Duration, backends: &mut [Backend], t
         tokio::time::sleep(Duration::from_millis(random(period.as_millis() as u64 / 10))).await;
         let chosen = random(backends.len() as u64) as usize;
         kills.push(backends[chosen].kill());
+        tokio::time::sleep(away).await;
         backends[chosen].restart();
     }
     kills

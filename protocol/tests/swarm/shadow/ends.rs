@@ -396,7 +396,8 @@ impl Shadow {
             next_seq: self.ledger.first().unwrap_or(self.ledger.last + 1),
             delivered: if self.deaf { request.delivered } else { self.tape.passed },
             explicit: self.mode == AckMode::Explicit,
-            spare_last: self.ledger.is_isolated(),
+            // How long is the story's to tell.
+            spare_last: request.spare_last && self.ledger.is_isolated(),
         };
         assert_eq!(*request, expected, "session protocol: what the handshake says");
         self.link = Link::Dialling;
