@@ -123,6 +123,7 @@ fn start_workers(shared: &Arc<Shared>, stages: &watch::Receiver<Stage>) -> io::R
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (shared, stages, alive) = (shared.clone(), stages.clone(), alive.clone());
         std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            session::become_worker(number);
             work(&runtime, &shared, stages);
             drop((runtime, alive));
         })?;
