@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::admin::{self, Operator};
 use crate::config::Config;
 use crate::edge::{EdgeContext, serve_connection};
 use crate::pool::Pool;
@@ -67,13 +68,20 @@ pub fn run(config: Config) -> ExitCode {
 fn serve(config: Config) -> io::Result<ExitCode> {
     raise_descriptor_limit();
     let shared = Arc::new(Shared::new(Arc::new(config))?);
+    let admin = shared.config.admin.as_ref().map(admin::Listener::bind).transpose()?;
     let (stage, stages) = watch::channel(Stage::Serving);
     let over = start_workers(&shared, &stages)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     for listener in &shared.listeners {
         tracing::info!(addr = %listener.local_addr()?, workers = shared.config.workers, "listening");
     }
-    let code = runtime.block_on(supervise(&shared, &stage))?;
+    let code = runtime.block_on(async {
+        if let Some(listener) = admin {
+            tracing::info!(addr = %listener.address()?, "operator's API");
+            tokio::spawn(serve_admin(listener, shared.clone()));
+        }
+        supervise(&shared, &stage).await
+    })?;
     // Workers end with their runtimes; a thread that is stuck must not keep the process.
     let _ = stage.send(Stage::Over);
     // Nothing is ever sent: the channel closes with the last worker.
@@ -187,6 +195,13 @@ async fn supervise(shared: &Shared, stage: &watch::Sender<Stage>) -> io::Result<
     let sums = shared.sessions.totals().get();
     tracing::info!(sessions = sums.ended, counters = ?sums.counters, "ended");
     Ok(code)
+}
+
+async fn serve_admin(listener: admin::Listener, shared: Arc<Shared>) {
+    let operator = Operator::new(shared.sessions.clone(), shared.edge.clone());
+    if let Err(error) = listener.serve(operator, shared.config.admin_token.clone()).await {
+        tracing::error!(%error, "the operator's API cannot be served");
+    }
 }
 
 struct Signals {
