@@ -126,7 +126,7 @@ fn messages(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 
 fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     page.counter("failovers", "Backend legs given up and looked for again", sums.counters.failovers)?;
-    let bounds = FAILOVER_BUCKETS.iter().map(|millis| *millis as f64 / 1000.0).chain([f64::MAX]);
+    let bounds = FAILOVER_BUCKETS.iter().map(|millis| *millis as f64 / 1000.0).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(sums.failover_times).collect();
     let count = sums.failover_times.iter().sum();
     let help = "Time from the loss of a backend leg to the next one";

@@ -29,9 +29,12 @@ use utoipa_axum::routes;
 
 use crate::edge::EdgeContext;
 use crate::session;
+pub(crate) use backends::Backends;
 use error::Failure;
 pub use guard::Access;
 pub use listener::Listener;
+pub(crate) use poisoned::{Payload, PoisonedList, PoisonedMessage};
+pub(crate) use sessions::{Detail, Page};
 
 /// The largest body of a request, in bytes.
 const BODY_BYTES: usize = 16 * 1024;

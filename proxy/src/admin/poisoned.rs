@@ -106,14 +106,14 @@ impl Payload {
 }
 
 /// The poisoned messages, without their payloads.
-#[utoipa::path(get, path = "/v1/poisoned", tag = "poisoned", responses((status = 200, body = PoisonedList)))]
+#[utoipa::path(get, path = "/v1/poisoned", operation_id = "list_poisoned", tag = "poisoned", responses((status = 200, body = PoisonedList)))]
 pub(super) async fn list(site: Site) -> Json<PoisonedList> {
     let poisoned = site.sessions.poisons().list();
     Json(PoisonedList { poisoned: poisoned.iter().map(|poison| Poisoned::from(&**poison)).collect() })
 }
 
 /// A poisoned message, with its payload if that is kept.
-#[utoipa::path(get, path = "/v1/poisoned/{session}/{seq}", tag = "poisoned",
+#[utoipa::path(get, path = "/v1/poisoned/{session}/{seq}", operation_id = "get_poisoned", tag = "poisoned",
     params(("session" = Uuid, Path), ("seq" = u64, Path)),
     responses((status = 200, body = PoisonedMessage),
         (status = 404, body = Failure, description = "No such message is kept")))]
@@ -124,7 +124,7 @@ pub(super) async fn get(site: Site, Path((session, seq)): Path<(Uuid, u64)>) -> 
 }
 
 /// Forget a poisoned message.
-#[utoipa::path(delete, path = "/v1/poisoned/{session}/{seq}", tag = "poisoned",
+#[utoipa::path(delete, path = "/v1/poisoned/{session}/{seq}", operation_id = "forget_poisoned", tag = "poisoned",
     params(("session" = Uuid, Path), ("seq" = u64, Path)),
     responses((status = 204, description = "It is forgotten"),
         (status = 404, body = Failure, description = "No such message is kept")))]

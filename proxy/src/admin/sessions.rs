@@ -168,7 +168,7 @@ pub(crate) struct Told {
 }
 
 /// The live sessions, page by page.
-#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(Wanted), responses((status = 200, body = Page)))]
+#[utoipa::path(get, path = "/v1/sessions", operation_id = "list_sessions", tag = "sessions", params(Wanted), responses((status = 200, body = Page)))]
 pub(super) async fn list(site: Site, Query(wanted): Query<Wanted>) -> Result<Json<Page>, Failure> {
     let limit = wanted.limit.unwrap_or(PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
@@ -189,7 +189,7 @@ pub(super) async fn list(site: Site, Query(wanted): Query<Wanted>) -> Result<Jso
 }
 
 /// How a session is.
-#[utoipa::path(get, path = "/v1/sessions/{id}", tag = "sessions", params(("id" = Uuid, Path)),
+#[utoipa::path(get, path = "/v1/sessions/{id}", operation_id = "inspect_session", tag = "sessions", params(("id" = Uuid, Path)),
     responses((status = 200, body = Detail), (status = 404, body = Failure, description = "No such live session"),
         (status = 504, body = Failure, description = "It did not answer within 2 s")))]
 pub(super) async fn inspect(site: Site, Path(id): Path<Uuid>) -> Result<Json<Detail>, Failure> {
@@ -206,7 +206,7 @@ pub(super) async fn inspect(site: Site, Path(id): Path<Uuid>) -> Result<Json<Det
 /// Give the session's backend leg up, as if it had died, and attach it to another backend.
 ///
 /// What no backend has acknowledged is replayed there. A session that has no leg goes on looking for one.
-#[utoipa::path(post, path = "/v1/sessions/{id}/failover", tag = "sessions", params(("id" = Uuid, Path)),
+#[utoipa::path(post, path = "/v1/sessions/{id}/failover", operation_id = "fail_over_session", tag = "sessions", params(("id" = Uuid, Path)),
     responses((status = 202, body = Told), (status = 404, body = Failure, description = "No such live session")))]
 pub(super) async fn fail_over(site: Site, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<Told>), Failure> {
     tell(&site, id, Command::FailOver)?;
@@ -215,7 +215,7 @@ pub(super) async fn fail_over(site: Site, Path(id): Path<Uuid>) -> Result<(Statu
 }
 
 /// Close the session with this code and reason towards both sides.
-#[utoipa::path(post, path = "/v1/sessions/{id}/close", tag = "sessions", params(("id" = Uuid, Path)),
+#[utoipa::path(post, path = "/v1/sessions/{id}/close", operation_id = "close_session", tag = "sessions", params(("id" = Uuid, Path)),
     request_body = Closing,
     responses((status = 202, body = Told), (status = 404, body = Failure, description = "No such live session"),
         (status = 413, body = Failure, description = "The body is over 16 KiB"),
