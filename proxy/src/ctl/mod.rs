@@ -149,7 +149,9 @@ fn fail(problem: &Problem) -> ExitCode {
 }
 
 async fn obey(options: &Options) -> Result<String, Problem> {
-    let token = options.token_file.as_deref().map(AdminToken::read).transpose();
+    // An empty path is none, as in `serve`.
+    let path = options.token_file.as_deref().filter(|path| !path.as_os_str().is_empty());
+    let token = path.map(AdminToken::read).transpose();
     let token = token.map_err(|error| Problem::Usage(format!("the token file {error}")))?;
     let client = Client::new(options.admin.clone(), token);
     let answer = match &options.order {

@@ -297,7 +297,7 @@ mod tests {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut last = Level::default();
-                for n in 0..100_000 {
+                for n in 0..20_000 {
                     let next = level(n, (n % 7).min(n) as usize);
                     totals.change(&last, &next);
                     last = next;
