@@ -68,7 +68,8 @@ impl Backend {
 }
 
 /// The backends and what is known of them.
-#[utoipa::path(get, path = "/v1/backends", operation_id = "list_backends", tag = "backends", responses((status = 200, body = Backends)))]
+#[utoipa::path(get, path = "/v1/backends", operation_id = "list_backends", tag = "backends",
+    responses((status = 200, body = Backends)))]
 pub(super) async fn list(site: Site) -> Json<Backends> {
     let pool = site.sessions.pool();
     let backends = pool.backends().iter();

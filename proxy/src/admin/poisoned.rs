@@ -106,7 +106,8 @@ impl Payload {
 }
 
 /// The poisoned messages, without their payloads.
-#[utoipa::path(get, path = "/v1/poisoned", operation_id = "list_poisoned", tag = "poisoned", responses((status = 200, body = PoisonedList)))]
+#[utoipa::path(get, path = "/v1/poisoned", operation_id = "list_poisoned", tag = "poisoned",
+    responses((status = 200, body = PoisonedList)))]
 pub(super) async fn list(site: Site) -> Json<PoisonedList> {
     let poisoned = site.sessions.poisons().list();
     Json(PoisonedList { poisoned: poisoned.iter().map(|poison| Poisoned::from(&**poison)).collect() })

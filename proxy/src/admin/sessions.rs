@@ -10,6 +10,7 @@ use tideover_protocol::close::CloseCode;
 use tideover_protocol::frame::MAX_CONTROL_PAYLOAD;
 use tideover_protocol::session::Counters;
 use tokio::sync::oneshot;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -152,12 +153,20 @@ impl From<Counters> for Counts {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Closing {
     /// A code that may be sent: 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 7.4).
-    #[schema(minimum = 1000, maximum = 4999, example = 1001)]
+    #[schema(schema_with = close_codes)]
     pub(crate) code: u16,
     /// The reason, at most 123 bytes of UTF-8.
     #[serde(default)]
     #[schema(max_length = 123)]
     pub(crate) reason: String,
+}
+
+/// The codes that [`CloseCode::new`] takes.
+fn close_codes() -> Schema {
+    let range = |from: u16, to: u16| {
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(from)).maximum(Some(to)).build()
+    };
+    OneOfBuilder::new().item(range(1000, 1003)).item(range(1007, 1014)).item(range(3000, 4999)).into()
 }
 
 /// The session was told.
@@ -168,7 +177,10 @@ pub(crate) struct Told {
 }
 
 /// The live sessions, page by page.
-#[utoipa::path(get, path = "/v1/sessions", operation_id = "list_sessions", tag = "sessions", params(Wanted), responses((status = 200, body = Page)))]
+#[utoipa::path(get, path = "/v1/sessions", operation_id = "list_sessions", tag = "sessions",
+    params(Wanted),
+    responses((status = 200, body = Page),
+        (status = 404, body = Failure, description = "No such backend")))]
 pub(super) async fn list(site: Site, Query(wanted): Query<Wanted>) -> Result<Json<Page>, Failure> {
     let limit = wanted.limit.unwrap_or(PAGE);
     if !(1..=LARGEST_PAGE).contains(&limit) {
@@ -189,7 +201,8 @@ pub(super) async fn list(site: Site, Query(wanted): Query<Wanted>) -> Result<Jso
 }
 
 /// How a session is.
-#[utoipa::path(get, path = "/v1/sessions/{id}", operation_id = "inspect_session", tag = "sessions", params(("id" = Uuid, Path)),
+#[utoipa::path(get, path = "/v1/sessions/{id}", operation_id = "inspect_session", tag = "sessions",
+    params(("id" = Uuid, Path)),
     responses((status = 200, body = Detail), (status = 404, body = Failure, description = "No such live session"),
         (status = 504, body = Failure, description = "It did not answer within 2 s")))]
 pub(super) async fn inspect(site: Site, Path(id): Path<Uuid>) -> Result<Json<Detail>, Failure> {
@@ -206,7 +219,8 @@ pub(super) async fn inspect(site: Site, Path(id): Path<Uuid>) -> Result<Json<Det
 /// Give the session's backend leg up, as if it had died, and attach it to another backend.
 ///
 /// What no backend has acknowledged is replayed there. A session that has no leg goes on looking for one.
-#[utoipa::path(post, path = "/v1/sessions/{id}/failover", operation_id = "fail_over_session", tag = "sessions", params(("id" = Uuid, Path)),
+#[utoipa::path(post, path = "/v1/sessions/{id}/failover", operation_id = "fail_over_session", tag = "sessions",
+    params(("id" = Uuid, Path)),
     responses((status = 202, body = Told), (status = 404, body = Failure, description = "No such live session")))]
 pub(super) async fn fail_over(site: Site, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<Told>), Failure> {
     tell(&site, id, Command::FailOver)?;
@@ -215,7 +229,8 @@ pub(super) async fn fail_over(site: Site, Path(id): Path<Uuid>) -> Result<(Statu
 }
 
 /// Close the session with this code and reason towards both sides.
-#[utoipa::path(post, path = "/v1/sessions/{id}/close", operation_id = "close_session", tag = "sessions", params(("id" = Uuid, Path)),
+#[utoipa::path(post, path = "/v1/sessions/{id}/close", operation_id = "close_session", tag = "sessions",
+    params(("id" = Uuid, Path)),
     request_body = Closing,
     responses((status = 202, body = Told), (status = 404, body = Failure, description = "No such live session"),
         (status = 413, body = Failure, description = "The body is over 16 KiB"),
@@ -251,7 +266,7 @@ fn find_backend(pool: &Pool, name: &str) -> Result<BackendId, Failure> {
     backends
         .find(|backend| Some(backend.id.number()) == number || backend.url.to_string() == name)
         .map(|backend| backend.id)
-        .ok_or_else(|| Failure::bad(format!("no backend {name:?}; see /v1/backends")))
+        .ok_or_else(|| Failure::not_found(format!("no backend {name:?}; see /v1/backends")))
 }
 
 fn is_peer(handle: &Handle, peer: &str) -> bool {

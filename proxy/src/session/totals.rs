@@ -145,7 +145,7 @@ impl Block {
             let before = self.version.load(Ordering::Acquire);
             let sums = self.peek();
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.version.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
                 return sums;
             }
             std::thread::yield_now();
