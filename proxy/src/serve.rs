@@ -48,7 +48,6 @@ struct Shared {
     config: Arc<Config>,
     edge: Arc<EdgeContext>,
     sessions: Arc<Context>,
-    listeners: Vec<StdListener>,
 }
 
 /// Serves until a signal ends it. SIGTERM and SIGINT drain: no new sessions, Close 1001 for who is left after
@@ -67,14 +66,17 @@ pub fn run(config: Config) -> ExitCode {
 
 fn serve(config: Config) -> io::Result<ExitCode> {
     raise_descriptor_limit();
-    let shared = Arc::new(Shared::new(Arc::new(config))?);
-    let admin = shared.config.admin.as_ref().map(admin::Listener::bind).transpose()?;
+    let listeners: Vec<_> = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
+    let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
+    let shared = Arc::new(Shared::new(Arc::new(config)));
     let (stage, stages) = watch::channel(Stage::Serving);
-    let over = start_workers(&shared, &stages)?;
+    let over = start_workers(&shared, &listeners, &stages)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    for listener in &shared.listeners {
+    for listener in &listeners {
         tracing::info!(addr = %listener.local_addr()?, workers = shared.config.workers, "listening");
     }
+    // The port closes with the workers' handles: else it would take connections in a drain that nobody accepts.
+    drop(listeners);
     let code = runtime.block_on(async {
         if let Some(listener) = admin {
             tracing::info!(addr = %listener.address()?, "operator's API");
@@ -90,14 +92,13 @@ fn serve(config: Config) -> io::Result<ExitCode> {
 }
 
 impl Shared {
-    fn new(config: Arc<Config>) -> io::Result<Self> {
-        let listeners = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
+    fn new(config: Arc<Config>) -> Self {
         let pool = Arc::new(Pool::new(&config));
         let sessions = Arc::new(Context::new(&config, pool.clone()));
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
         let edge = Arc::new(EdgeContext::new(config.clone(), pool, start));
-        Ok(Self { config, edge, sessions, listeners })
+        Self { config, edge, sessions }
     }
 }
 
@@ -125,24 +126,29 @@ fn raise_descriptor_limit() {
 }
 
 /// The returned channel closes when the last worker has ended.
-fn start_workers(shared: &Arc<Shared>, stages: &watch::Receiver<Stage>) -> io::Result<mpsc::Receiver<()>> {
+fn start_workers(
+    shared: &Arc<Shared>,
+    listeners: &[StdListener],
+    stages: &watch::Receiver<Stage>,
+) -> io::Result<mpsc::Receiver<()>> {
     let (alive, over) = mpsc::channel();
     for number in 0..shared.config.workers {
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let listeners = listeners.iter().map(StdListener::try_clone).collect::<io::Result<_>>()?;
         let (shared, stages, alive) = (shared.clone(), stages.clone(), alive.clone());
         std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             session::become_worker(number);
-            work(&runtime, &shared, stages);
+            work(&runtime, &shared, listeners, stages);
             drop((runtime, alive));
         })?;
     }
     Ok(over)
 }
 
-fn work(runtime: &Runtime, shared: &Shared, mut stages: watch::Receiver<Stage>) {
+fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<StdListener>, mut stages: watch::Receiver<Stage>) {
     runtime.block_on(async {
-        for listener in &shared.listeners {
-            match listener.try_clone().and_then(TcpListener::from_std) {
+        for listener in listeners {
+            match TcpListener::from_std(listener) {
                 Ok(listener) => drop(tokio::spawn(accept(listener, shared.edge.clone(), stages.clone()))),
                 Err(error) => tracing::error!(%error, "a worker cannot accept"),
             }
@@ -219,20 +225,23 @@ impl Signals {
 }
 
 async fn drain(shared: &Shared) {
-    let registry = shared.sessions.registry();
-    if wait_until_empty(registry, shared.config.drain_timeout).await {
+    if wait_until_idle(&shared.edge, shared.config.drain_timeout, || {}).await {
         return;
     }
+    let registry = shared.sessions.registry();
     tracing::info!(sessions = registry.len(), "closing the sessions that are left");
-    registry.shutdown_all();
-    wait_until_empty(registry, shared.config.session.close_timeout + LAST_WORDS).await;
+    let at_most = shared.config.session.close_timeout + LAST_WORDS;
+    // Over and over: a handshake that was under way becomes a session.
+    wait_until_idle(&shared.edge, at_most, || registry.shutdown_all()).await;
 }
 
-async fn wait_until_empty(registry: &session::Registry, at_most: Duration) -> bool {
-    let empty = async {
-        while !registry.is_empty() {
+/// Waits until neither a session nor a handshake is left, and calls `meanwhile` each time that it looks.
+async fn wait_until_idle(edge: &EdgeContext, at_most: Duration, meanwhile: impl Fn()) -> bool {
+    let idle = async {
+        while !edge.is_idle() {
+            meanwhile();
             tokio::time::sleep(DRAIN_POLL).await;
         }
     };
-    tokio::time::timeout(at_most, empty).await.is_ok()
+    tokio::time::timeout(at_most, idle).await.is_ok()
 }

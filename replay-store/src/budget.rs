@@ -8,7 +8,7 @@ use std::task::Waker;
 /// Reservations grow in steps of this many bytes, so that small messages rarely touch what all sessions share.
 const STEP: usize = 4096;
 /// A reservation may keep this much more than is needed before it gives some back.
-const SLACK: usize = 64 * 1024;
+const SLACK: usize = 4 * STEP;
 
 /// The least that a holder may use however little is left, so that everybody goes on, slowly.
 const LEAST_SHARE: usize = 16 * 1024;

@@ -21,7 +21,7 @@ struct Entry {
     end: u64,
     /// When it was whole, in milliseconds of the session.
     received: u32,
-    /// Backends that died while they had it, or part of it, unacknowledged.
+    /// Backends that died while they had it, or part of it, and no other message.
     deaths: u8,
 }
 
@@ -312,6 +312,7 @@ impl Ring {
             self.written += 1;
         }
         if self.cursor > self.tail {
+            // What is being received gets this seq.
             self.touched = self.next_seq;
         }
     }
@@ -441,15 +442,15 @@ impl Ring {
 
     // Between two legs.
 
-    /// A backend died of what it was doing: that counts against every message that it had, or had part of, when it
-    /// died. Call it before [`Self::rewind`].
+    /// A backend died of what it was doing: that counts against a message that it had, or had part of, alone. Among
+    /// several, none can be blamed. Call it before [`Self::rewind`].
     pub fn count_death(&mut self) -> Death {
         let partly = self.entries.get(self.written).is_some_and(|entry| entry.start < self.cursor);
         let touched = self.written + usize::from(partly);
-        for entry in self.entries.iter_mut().take(touched) {
+        let alone = self.entries.front_mut().filter(|_| touched == 1).map(|entry| {
             entry.deaths = entry.deaths.saturating_add(1);
-        }
-        let alone = self.entries.front().filter(|_| touched == 1).map(|entry| (entry.seq, entry.deaths));
+            (entry.seq, entry.deaths)
+        });
         let through = touched.checked_sub(1).map_or(0, |last| self.entries[last].seq);
         Death { alone, through }
     }
@@ -482,7 +483,7 @@ impl Ring {
 /// What a backend that died had of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// The message that was alone at it, and how many deaths it has seen, this one included.
+    /// The message that was alone at it, and at how many deaths it was, this one included.
     pub alone: Option<(u64, u8)>,
     /// The last message that it had, or had part of; 0 if none.
     pub through: u64,

@@ -22,7 +22,7 @@ async def handle(request):
     behaviour = Behaviour(request.path_qs)
     if behaviour.name == "push":
         for number in itertools.count(1):
-            await ws.send_str(f"push-{number}")
+            await ws.send_str(behaviour.push(number))
             await asyncio.sleep(behaviour.every)
     handled = 0
     while handled != behaviour.after:
@@ -43,7 +43,7 @@ async def echo_one(ws, behaviour, log):
         await asyncio.sleep(behaviour.pause)
     send = ws.send_str if message.type == WSMsgType.TEXT else ws.send_bytes
     try:
-        await send(message.data)
+        await send(behaviour.answer(message.data))
     except ConnectionError:
         pass  # not yet the end: what the client sent before may still be there to read
     log.done(message.data)

@@ -79,12 +79,24 @@ class Behaviour:
         url = urlsplit(target)
         query = dict(parse_qsl(url.query))
         name = url.path.strip("/")
-        self.name = name if name in ("slow", "push", *self.ENDS) else "echo"
-        self.pause = float(query.get("ms", 1000)) / 1000 if name == "slow" else 0
+        self.name = name if name in ("answer", "slow", "push", *self.ENDS) else "echo"
+        pauses = {"slow": 1000, "answer": 0}
+        self.pause = float(query.get("ms", pauses[name])) / 1000 if name in pauses else 0
         self.every = float(query.get("every_ms", 100)) / 1000
+        self.bytes = int(query.get("bytes", 0))
         self.code = int(query.get("code", 1000))
         self.reason = query.get("reason", "")
         self.after = int(query.get("after", 0)) if name in self.ENDS else None
+
+    def push(self, number):
+        """What `/push` sends: `push-1` and so on, padded with dots."""
+        return f"push-{number}".ljust(self.bytes, ".")
+
+    def answer(self, message):
+        """What comes back for a message."""
+        if self.name != "answer":
+            return message
+        return "re:" + message if isinstance(message, str) else b"re:" + message
 
 
 class Raised(Exception):

@@ -33,8 +33,10 @@ function behaviourOf(target) {
   const name = url.pathname.slice(1);
   return {
     name,
-    pause: name === "slow" ? Number(query("ms", 1000)) : 0,
+    pause: name === "slow" ? Number(query("ms", 1000)) : name === "answer" ? Number(query("ms", 0)) : 0,
+    answer: (data) => (name === "answer" ? Buffer.concat([Buffer.from("re:"), data]) : data),
     every: Number(query("every_ms", 100)),
+    bytes: Number(query("bytes", 0)),
     code: Number(query("code", 1000)),
     reason: query("reason", ""),
     after: ENDS.includes(name) ? Number(query("after", 0)) : Infinity,
@@ -65,7 +67,7 @@ function handle(ws, request) {
   let handled = 0;
 
   const finish = (data, binary) => {
-    ws.send(data, { binary });
+    ws.send(behaviour.answer(data), { binary });
     logMessage("done", name, data);
     if (++handled === behaviour.after) end(ws, behaviour);
   };
@@ -91,7 +93,7 @@ function handle(ws, request) {
   if (behaviour.name === "push") {
     ws.pause(); // never reads
     let number = 0;
-    const timer = setInterval(() => ws.send(`push-${++number}`), behaviour.every);
+    const timer = setInterval(() => ws.send(`push-${++number}`.padEnd(behaviour.bytes, ".")), behaviour.every);
     ws.on("close", () => clearInterval(timer));
   } else {
     ws.on("message", handlers[options.handler]);

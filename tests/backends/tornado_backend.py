@@ -29,7 +29,7 @@ class Handler(WebSocketHandler):
     async def push(self):
         """Nothing is read before open() has returned, so never."""
         for number in itertools.count(1):
-            await self.write_message(f"push-{number}")
+            await self.write_message(self.behaviour.push(number))
             await asyncio.sleep(self.behaviour.every)
 
     async def on_message(self, message):
@@ -37,7 +37,7 @@ class Handler(WebSocketHandler):
         if self.behaviour.pause:
             await asyncio.sleep(self.behaviour.pause)
         try:
-            await self.write_message(message, binary=isinstance(message, bytes))
+            await self.write_message(self.behaviour.answer(message), binary=isinstance(message, bytes))
         except WebSocketClosedError:
             pass  # not yet the end: what the client sent before may still be there to read
         self.log.done(message)

@@ -28,7 +28,7 @@ async def handle(connection):
 async def behave(connection, behaviour, log):
     if behaviour.name == "push":
         for number in itertools.count(1):
-            await connection.send(f"push-{number}")
+            await connection.send(behaviour.push(number))
             await asyncio.sleep(behaviour.every)
     handled = 0
     while handled != behaviour.after:
@@ -37,7 +37,7 @@ async def behave(connection, behaviour, log):
         if behaviour.pause:
             await asyncio.sleep(behaviour.pause)
         try:
-            await connection.send(message)
+            await connection.send(behaviour.answer(message))
         except ConnectionClosed:
             pass  # not yet the end: what the client sent before may still be there to read
         log.done(message)

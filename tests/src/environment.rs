@@ -1,4 +1,4 @@
-//! The Python and Node packages of the real servers and clients: pinned, installed under the target directory on first
+//! The Python, Node and Go packages of the real servers and clients: pinned, installed under the target directory on first
 //! use, once for all test processes.
 
 use std::{
@@ -13,6 +13,13 @@ use crate::{lock, program};
 const REQUIREMENTS: &str = include_str!("../backends/requirements.txt");
 const PACKAGE: &str = include_str!("../backends/package.json");
 const PACKAGE_LOCK: &str = include_str!("../backends/package-lock.json");
+const GORILLA_BACKEND: &str = include_str!("../backends/gorilla/main.go");
+
+/// Debian's packages for [`gorilla_backend`].
+const GO_PACKAGES: &str = "golang-go golang-github-gorilla-websocket-dev";
+
+/// Where the second of them puts its sources.
+const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
 
 /// The Python interpreter of a virtual environment with `tests/backends/requirements.txt` installed.
 ///
@@ -30,6 +37,34 @@ pub fn python() -> &'static Path {
 pub fn node_modules() -> &'static Path {
     static MODULES: OnceLock<PathBuf> = OnceLock::new();
     MODULES.get_or_init(|| installed("node", PACKAGE_LOCK, install_node).join("node_modules"))
+}
+
+/// The gorilla backend, built from Debian's packages, which are installed if they are missing and we are root.
+///
+/// # Errors
+/// Says what is missing and how to get it. Unlike the others this one is optional: not every system has Debian's Go.
+pub fn gorilla_backend() -> Result<&'static Path, &'static str> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = PROGRAM.get_or_init(|| {
+        if !Path::new(GORILLA).exists() || Command::new("go").arg("version").output().is_err() {
+            install_go()?;
+        }
+        Ok(installed("go", GORILLA_BACKEND, build_gorilla).join("gorilla-backend"))
+    });
+    built.as_deref().map_err(String::as_str)
+}
+
+fn install_go() -> Result<(), String> {
+    let needed = format!("needs Debian's Go packages: apt install {GO_PACKAGES}");
+    let apt_get = |arguments: &[&str]| {
+        let output = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let install: Vec<&str> =
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(GO_PACKAGES.split(' ')).collect();
+    let root = rustix::process::geteuid().is_root();
+    let done = root && (apt_get(&install) || apt_get(&["update"]) && apt_get(&install));
+    if done { Ok(()) } else { Err(needed) }
 }
 
 /// `target/test-env/NAME`, installed anew unless it was finished with just these `pins`.
@@ -69,6 +104,21 @@ fn install_node(directory: &Path) {
     run(
         "npm and the packages of tests/backends/package-lock.json, so access to a package registry",
         Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(directory),
+    );
+}
+
+fn build_gorilla(directory: &Path) {
+    let source = directory.join("main.go");
+    fs::write(&source, GORILLA_BACKEND).expect("target/test-env");
+    run(
+        "Debian's Go packages as they are installed by apt",
+        Command::new("go")
+            .args(["build", "-o", "gorilla-backend"])
+            .arg(source)
+            .current_dir(directory)
+            .env("GO111MODULE", "off")
+            .env("GOPATH", "/usr/share/gocode")
+            .env("GOCACHE", directory.join("cache")),
     );
 }
 

@@ -25,8 +25,8 @@ pub fn echo_backend() -> PathBuf {
     built("echo-backend")
 }
 
-/// Where the tests keep what they install and log: under the target directory.
-pub(crate) fn target_directory() -> &'static Path {
+/// The target directory, where the tests keep what they install, log and measure.
+pub fn target_directory() -> &'static Path {
     profile_directory().parent().expect("a profile directory is in the target directory")
 }
 

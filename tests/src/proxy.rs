@@ -74,9 +74,29 @@ impl Proxy {
     /// # Panics
     /// When the proxy has ended.
     pub fn rss_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    ///
+    /// # Panics
+    /// When the proxy has ended.
+    pub fn peak_rss_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the proxy runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a running process has VmRSS");
-        line.trim().trim_end_matches("kB").trim().parse().expect("VmRSS is a number")
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a running process has the field");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB")
+    }
+
+    /// How many file descriptors it has open.
+    ///
+    /// # Panics
+    /// When the proxy has ended.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the proxy runs").count()
     }
 
     /// Sends SIGTERM and does not wait: clients are closed after `--drain-timeout`.

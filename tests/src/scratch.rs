@@ -7,7 +7,11 @@ use std::{
 
 use crate::program;
 
-/// A fresh directory under `target/test-logs`; removed when dropped, unless the test is failing then.
+/// Keeps the directories of tests that pass, too.
+const KEEP_VARIABLE: &str = "TIDEOVER_TEST_KEEP_LOGS";
+
+/// A fresh directory under `target/test-logs`; removed when dropped, unless the test is failing then
+/// or [`KEEP_VARIABLE`] is set.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     directory: PathBuf,
@@ -36,7 +40,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os(KEEP_VARIABLE).is_some() {
             eprintln!("kept: {}", self.directory.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.directory);

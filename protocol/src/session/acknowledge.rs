@@ -36,8 +36,9 @@ impl Session {
         let first = !leg.pings.answered;
         let Some(barrier) = leg.pings.handle_pong(payload) else { return };
         leg.mute = false;
-        leg.proven = barrier.seq;
-        leg.answered = now;
+        if barrier.seq > leg.proven {
+            (leg.proven, leg.answered) = (barrier.seq, now);
+        }
         let late = leg.order.handle_barrier(barrier.messages);
         let stable = !leg.stable && now.since(leg.since) >= stable_after;
         leg.stable |= stable;
@@ -143,8 +144,10 @@ impl Session {
         let ring = &self.upstream.ring;
         let commit = self.config.commit == Commit::Barrier && self.ack == AckMode::Pong;
         let treatment = Treatment {
-            record: ring.retained() > 0,
-            hold: commit && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
+            // With `reply`, what was answered is forgotten; with commit, what was not is not passed: a new leg
+            // repeats nothing that the client was told.
+            record: self.ack == AckMode::Pong && !commit && ring.retained() > 0,
+            hold: commit && !self.is_mute() && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
             acks,
         };
         let mut tally = Tally::default();

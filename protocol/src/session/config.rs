@@ -135,7 +135,7 @@ pub struct Config {
     pub commit: Commit,
     /// `--commit-bytes`: output held back at most; more releases it.
     pub commit_bytes: usize,
-    /// `--max-replays`: deaths of backends after which a message that was alone at the last one is poison.
+    /// `--max-replays`: a message that was alone at so many deaths of backends is poison.
     pub max_replays: u8,
     /// `--on-poison`.
     pub on_poison: OnPoison,

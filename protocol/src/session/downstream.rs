@@ -64,6 +64,7 @@ pub(super) struct Tally {
 /// What becomes of one message.
 enum Fate {
     Pass,
+    Greet,
     Swallow,
     Ack(ControlPayload),
 }
@@ -89,8 +90,8 @@ pub(super) struct Downstream {
     seed: Option<u64>,
     /// Greetings still to come on this leg.
     greetings: u32,
-    /// They are for the client.
-    first_leg: bool,
+    /// Greetings of a leg that the client has not had from an earlier one.
+    ungreeted: u32,
     memory: Reservation,
     /// What `memory` was last asked to cover in vain.
     wanted: usize,
@@ -111,7 +112,7 @@ impl Downstream {
             // A backend that speaks the session protocol says again just what is missing.
             seed: (config.dedupe_replies && !explicit).then_some(seed),
             greetings: config.greeting,
-            first_leg: true,
+            ungreeted: config.greeting,
             memory: Reservation::new(budget),
             wanted: 0,
         }
@@ -176,7 +177,7 @@ impl Downstream {
                 self.keep_whole(true);
                 (consumed, None)
             }
-            Fate::Pass => (Passed { consumed: len, direct: 0..len }, None),
+            Fate::Pass | Fate::Greet => (Passed { consumed: len, direct: 0..len }, None),
             Fate::Swallow => (consumed, None),
             Fate::Ack(payload) => (consumed, Some(Incoming::Ack(payload))),
         }
@@ -193,8 +194,7 @@ impl Downstream {
     fn decide_digest(&mut self, digest: Option<Digest>, treatment: Treatment, tally: &mut Tally) -> Fate {
         if self.greetings > 0 {
             self.greetings -= 1;
-            tally.passed += u64::from(self.first_leg);
-            return if self.first_leg { Fate::Pass } else { Fate::Swallow };
+            return self.decide_greeting(tally);
         }
         tally.replies += 1;
         if let Some(digest) = digest {
@@ -209,6 +209,17 @@ impl Downstream {
         tally.passed += u64::from(!treatment.hold);
         self.held += u64::from(treatment.hold);
         Fate::Pass
+    }
+
+    /// The client is greeted once, if not by the first leg then by the next. A greeting answers nothing, so it is not
+    /// held, and nothing is held that could come before it.
+    fn decide_greeting(&mut self, tally: &mut Tally) -> Fate {
+        if self.greetings >= self.ungreeted {
+            return Fate::Swallow;
+        }
+        self.ungreeted -= 1;
+        tally.passed += 1;
+        Fate::Greet
     }
 
     /// Copies a message that is not all there yet, or that is in fragments, until it is whole.
@@ -255,8 +266,8 @@ impl Downstream {
             self.decide_digest(digest, treatment, tally)
         };
         match fate {
-            Fate::Pass => {
-                self.keep_whole(treatment.hold);
+            Fate::Pass | Fate::Greet => {
+                self.keep_whole(treatment.hold && matches!(fate, Fate::Pass));
                 None
             }
             Fate::Swallow => {
@@ -388,7 +399,6 @@ impl Downstream {
 
     /// A new leg: it may greet, and say again what the client was told.
     pub(super) fn begin_leg(&mut self, greetings: u32) {
-        self.first_leg = false;
         self.greetings = greetings;
         self.echoes.begin_leg();
     }

@@ -52,8 +52,8 @@ impl Digest {
 #[derive(Clone, Copy, Debug)]
 struct Echo {
     digest: Digest,
-    /// The barrier whose answer came first behind it: once everything up to this seq is forgotten, nothing can bring
-    /// this message again. `OPEN` until that barrier is answered.
+    /// The lowest barrier whose answer came behind it on any leg: once everything up to this seq is forgotten, nothing
+    /// can bring this message again. `OPEN` until a barrier is answered.
     interval: u64,
 }
 
@@ -111,9 +111,11 @@ impl Echoes {
         }
     }
 
-    /// The barrier behind `seq` was answered: what was said until now answers nothing behind it.
+    /// The barrier behind `seq` was answered: what this leg said until now, or said again, answers nothing behind it.
+    /// What it may still say again does.
     pub(super) fn handle_barrier(&mut self, seq: u64) {
-        for echo in self.entries.iter_mut().rev().take_while(|echo| echo.interval == OPEN) {
+        let said = self.cursor.unwrap_or(self.entries.len());
+        for echo in self.entries.range_mut(..said).rev().take_while(|echo| echo.interval > seq) {
             echo.interval = seq;
         }
     }
@@ -185,6 +187,20 @@ mod tests {
         assert!(echoes.swallows(digest("c")));
         echoes.forget(3, true);
         assert_eq!(echoes.allocated(), 0);
+    }
+
+    #[test]
+    fn a_barrier_inside_a_replay_says_nothing_of_what_is_still_to_be_said_again() {
+        let mut echoes = told(&["a", "b"]);
+        echoes.handle_barrier(2);
+        echoes.record(digest("c"));
+        echoes.begin_leg();
+        assert!(echoes.swallows(digest("a")));
+        echoes.handle_barrier(1);
+        echoes.forget(1, false);
+        assert!(echoes.swallows(digest("b")) && echoes.swallows(digest("c")));
+        echoes.begin_leg();
+        assert!(echoes.swallows(digest("b")), "input 2 is retained, input 1 is not");
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl Session {
         }
         match (self.meaning(&end), self.config.on_ambiguous) {
             (Meaning::GoesAway(code), _) => self.lose_leg(now, Loss::GoingAway(code)),
-            (Meaning::Ambiguous, OnAmbiguous::Failover) => self.handle_death(now, end),
+            (Meaning::Ambiguous, OnAmbiguous::Failover) => self.handle_death(now, end, self.is_mute()),
             (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
             (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
         }
@@ -194,8 +194,8 @@ impl Session {
 
     /// The leg is over, but it is not known yet what that means.
     fn ask(&mut self, end: LegEnd) {
-        self.downstream.end_leg();
         self.actions.push_back(Action::Ask { epoch: self.epoch, ended: true });
+        let mute = self.is_mute();
         if matches!(end, LegEnd::EndOfStream) {
             self.retire(None);
         }
@@ -203,16 +203,18 @@ impl Session {
             Attachment::Attached(leg) => Some(leg),
             _ => None,
         };
-        self.backend = Attachment::Asking { end, leg };
+        self.backend = Attachment::Asking { end, leg, mute };
     }
 
     pub(super) fn handle_asked(&mut self, now: Instant, verdict: Verdict) {
-        let Attachment::Asking { end, leg } = std::mem::replace(&mut self.backend, Attachment::None) else { return };
+        let Attachment::Asking { end, leg, mute } = std::mem::replace(&mut self.backend, Attachment::None) else {
+            return;
+        };
         if let Some(leg) = leg {
             self.backend = Attachment::Attached(leg);
         }
         match verdict {
-            Verdict::Dying => self.handle_death(now, end),
+            Verdict::Dying => self.handle_death(now, end, mute),
             Verdict::Healthy => self.forward(now, end),
         }
     }
@@ -248,7 +250,6 @@ impl Session {
             Loss::Died | Loss::Hung => None,
         };
         self.retire(farewell);
-        self.downstream.end_leg();
         let unacknowledged = self.upstream.ring.unacknowledged();
         match self.phase {
             Phase::Ending(_) | Phase::Ended => return self.check_done(now),
@@ -264,6 +265,8 @@ impl Session {
             Reattach::Whole | Reattach::Always => {}
         }
         self.counters.failovers += 1;
+        self.downstream.end_leg();
+        self.upstream.frozen = false;
         self.upstream.rewind();
         self.tell(Event::LegLost { epoch: self.epoch, loss, retained: self.upstream.ring.retained() });
         let delay = self.patience.next_delay();
@@ -294,14 +297,8 @@ impl Session {
         }
     }
 
-    /// The leg is given up without a word.
-    pub(super) fn retire_silently(&mut self) {
-        self.retire(None);
-        self.downstream.end_leg();
-    }
-
     /// Leaves the backend leg, if there is one, to the driver.
-    fn retire(&mut self, farewell: Option<ControlPayload>) {
+    pub(super) fn retire(&mut self, farewell: Option<ControlPayload>) {
         let Attachment::Attached(leg) = std::mem::replace(&mut self.backend, Attachment::None) else { return };
         let farewell = self.farewell_frame(&leg, farewell);
         self.actions.push_back(Action::Retire { farewell });

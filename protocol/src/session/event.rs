@@ -73,7 +73,7 @@ pub struct Poisoned {
     pub seq: u64,
     /// The epoch that died of it last.
     pub epoch: Epoch,
-    /// How many backends died while they had it.
+    /// How many backends died while they had it alone.
     pub deaths: u8,
     /// Bytes of it, headers included.
     pub len: usize,

@@ -33,7 +33,7 @@ pub(super) struct BackendLeg {
     pub(super) order: OrderWatch,
     /// The last message that a barrier proved read.
     pub(super) proven: u64,
-    /// When the last barrier was answered or the last reply came.
+    /// When a barrier last proved a message read, or the last reply came.
     pub(super) answered: Instant,
     /// How the backend acknowledges, if it speaks the session protocol.
     pub(super) carrier: Option<AckCarrier>,
@@ -113,6 +113,8 @@ pub(super) enum Attachment {
     Asking {
         end: LegEnd,
         leg: Option<Box<BackendLeg>>,
+        /// Its backend answered no pings.
+        mute: bool,
     },
     /// No leg until the back-off is over.
     Waiting {

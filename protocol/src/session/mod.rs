@@ -134,8 +134,11 @@ impl Session {
             (AckMode::Explicit, None) => AckMode::Pong,
             (ack, None) => ack,
         };
+        let mut upstream = Upstream::new(&config, budgets.upstream.clone());
+        upstream.gapless = ack == AckMode::Explicit;
+        upstream.frozen = upstream.gapless;
         Self {
-            upstream: Upstream::new(&config, budgets.upstream.clone()),
+            upstream,
             downstream: Downstream::new(&config, budgets.downstream.clone(), keys.next(), ack == AckMode::Explicit),
             config,
             keys,
@@ -378,10 +381,13 @@ impl Session {
         self.backend = Attachment::Attached(Box::new(BackendLeg::new(now, traits)));
         self.order = traits.order.or(self.order);
         self.upstream.rewind();
-        self.upstream.frozen = false;
+        self.upstream.frozen = self.upstream.gapless;
         self.downstream.begin_leg(self.config.greeting);
         if matches!(self.phase, Phase::Orphaned { .. }) {
             self.upstream.abandon_tail();
+        }
+        if traits.mute {
+            self.handle_muteness();
         }
         let replayed = self.upstream.ring.touched();
         self.counters.replayed += replayed as u64;
@@ -421,7 +427,14 @@ impl Session {
             && let Some(leg) = self.leg_mut().filter(|leg| !leg.pings.answered)
         {
             leg.mute = true;
+            self.handle_muteness();
         }
+    }
+
+    /// Nothing may wait for pongs that never come.
+    fn handle_muteness(&mut self) {
+        self.upstream.end_isolation();
+        self.release_output();
     }
 
     /// Memory may have come free. Returns whether the session got what it waits for.

@@ -10,10 +10,14 @@ use super::leg::LegEnd;
 impl Session {
     /// A backend is proven to have died while it had this session. A first death is followed by a replay at full
     /// speed; after a second one before anything new was acknowledged, messages go out one by one; one that was alone
-    /// at a death, `--max-replays` in all, is poison.
-    pub(super) fn handle_death(&mut self, now: Instant, end: LegEnd) {
+    /// at `--max-replays` deaths is poison. Deaths that it shared prove nothing against it. On a `mute` leg nothing is ever acknowledged, so that what is
+    /// retained at a death says nothing.
+    pub(super) fn handle_death(&mut self, now: Instant, end: LegEnd, mute: bool) {
+        if self.ack == AckMode::None || mute {
+            return self.lose_leg(now, Loss::Died);
+        }
         let death = self.upstream.ring.count_death();
-        if self.ack == AckMode::None || death.through == 0 {
+        if death.through == 0 {
             return self.lose_leg(now, Loss::Died);
         }
         if let Some((seq, deaths)) = death.alone.filter(|(_, deaths)| *deaths >= self.config.max_replays) {
@@ -28,7 +32,7 @@ impl Session {
     }
 
     fn set_aside(&mut self, now: Instant, seq: u64, deaths: u8, end: LegEnd) {
-        self.retire_silently();
+        self.retire(None);
         self.upstream.rewind();
         let frames = self.upstream.ring.take(seq);
         self.counters.poisoned += 1;

@@ -1,5 +1,7 @@
 //! All deadlines of a session. Each is computed from the state that it guards, so none can be forgotten or go stale.
 
+use std::time::Duration;
+
 use crate::time::Instant;
 
 use super::config::AckMode;
@@ -9,11 +11,16 @@ use super::leg::{Attachment, BackendLeg};
 use super::liveness::Liveness;
 use super::{LOOK_AGAIN, Session, Side};
 
+/// How long the messages of a vanished client wait for the first pong of a leg that never answered a ping.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a deadline is for, in the order in which expired ones are handled.
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     /// Lingering messages are forgotten. Not while there is no leg: they are kept for the next one.
     Linger,
+    /// Messages that were read are not answered. Ahead of what pongs, which acknowledge from then on, make due.
+    Unanswered,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
     /// Nothing moved on the backend leg: ping it.
@@ -38,8 +45,6 @@ enum Timer {
     Expiry,
     /// The session waited too long for a backend.
     Failover,
-    /// Messages that were read are not answered.
-    Unanswered,
     /// The process may have memory again.
     Pressure,
     /// The closing handshake or the delivery for a vanished client takes too long.
@@ -48,6 +53,7 @@ enum Timer {
 
 const TIMERS: [Timer; 16] = [
     Timer::Linger,
+    Timer::Unanswered,
     Timer::Barrier,
     Timer::BackendKeepalive,
     Timer::BackendOverdue,
@@ -60,7 +66,6 @@ const TIMERS: [Timer; 16] = [
     Timer::Expiry,
     Timer::Backoff,
     Timer::Failover,
-    Timer::Unanswered,
     Timer::Pressure,
     Timer::Phase,
 ];
@@ -100,8 +105,8 @@ impl Session {
             Timer::BackendHang => self.open_leg().and_then(|leg| leg.live.hang_at(config.hang_timeout)),
             Timer::Mute => self
                 .open_leg()
-                .filter(|leg| !leg.mute && !leg.mute_asked)
-                .and_then(|leg| Liveness::mute_at(&leg.pings, config.ack_timeout)),
+                .filter(|leg| !leg.mute && (!leg.mute_asked || matches!(self.phase, Phase::Orphaned { .. })))
+                .and_then(|leg| Liveness::mute_at(&leg.pings, self.patience_with_mute())),
             Timer::Stable => self
                 .open_leg()
                 .filter(|leg| !leg.stable && (leg.pings.answered || leg.mute || config.ack == AckMode::None))
@@ -164,7 +169,10 @@ impl Session {
 
     fn expire(&mut self, timer: Timer, now: Instant) {
         match timer {
-            Timer::Linger => self.upstream.expire_lingering(now, &mut self.counters),
+            Timer::Linger => {
+                self.upstream.expire_lingering(now, &mut self.counters);
+                self.settle_forgotten();
+            }
             Timer::Barrier | Timer::BackendKeepalive => {
                 if let Some(leg) = self.leg_mut() {
                     leg.pings.due = true;
@@ -172,12 +180,7 @@ impl Session {
             }
             Timer::BackendOverdue => self.suspect_backend(now),
             Timer::BackendHang => self.lose_leg(now, Loss::Hung),
-            Timer::Mute => {
-                self.actions.push_back(Action::Mute(self.epoch));
-                if let Some(leg) = self.leg_mut() {
-                    leg.mute_asked = true;
-                }
-            }
+            Timer::Mute => self.suspect_mute(now),
             Timer::Stable => {
                 self.patience.reset();
                 if let Some(leg) = self.leg_mut() {
@@ -197,6 +200,28 @@ impl Session {
                 Phase::Orphaned { .. } | Phase::Ending(_) => self.finish(EndReason::ClientVanished),
                 Phase::Relaying | Phase::Ended => {}
             },
+        }
+    }
+
+    /// How long a leg that never answered a ping is waited for. For a vanished client there is little to wait for:
+    /// without a proxy the backend would have seen it vanish at once.
+    fn patience_with_mute(&self) -> Duration {
+        match self.phase {
+            Phase::Orphaned { .. } => self.config.ack_timeout.min(ORPHAN_PATIENCE),
+            Phase::Relaying | Phase::Closing(_) | Phase::Ending(_) | Phase::Ended => self.config.ack_timeout,
+        }
+    }
+
+    fn suspect_mute(&mut self, now: Instant) {
+        let orphaned = matches!(self.phase, Phase::Orphaned { .. });
+        let epoch = self.epoch;
+        let Some(leg) = self.leg_mut() else { return };
+        if orphaned {
+            leg.mute = true;
+            self.check_done(now);
+        } else {
+            leg.mute_asked = true;
+            self.actions.push_back(Action::Mute(epoch));
         }
     }
 

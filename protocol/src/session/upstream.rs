@@ -60,8 +60,10 @@ pub(super) struct Upstream {
     on_full: OnFull,
     /// What `memory` was last asked to cover in vain.
     wanted: usize,
-    /// A handshake has told a backend with which message its leg begins: none may be dropped.
+    /// A handshake tells a backend with which message its leg begins: none may be dropped.
     pub(super) frozen: bool,
+    /// Backends count the messages of a leg from the first (session protocol): there may be no gap behind it.
+    pub(super) gapless: bool,
     /// In isolation after deaths of backends: up to which seq messages go out one by one.
     isolated: Option<u64>,
     /// A frame larger than half the ring has begun behind unacknowledged messages.
@@ -79,6 +81,7 @@ impl Upstream {
             on_full: config.on_full,
             wanted: 0,
             frozen: false,
+            gapless: false,
             isolated: None,
             before_large: false,
         }
@@ -167,7 +170,10 @@ impl Upstream {
         if self.ring.is_crowded() {
             self.evict_lingering(counters);
         }
-        if self.ring.is_full() && !self.make_room(taking.mute, counters) {
+        if taking.mute {
+            self.slide(counters);
+        }
+        if self.ring.is_full() && !self.make_room(counters) {
             return if self.on_full == OnFull::Close { Admission::Refused } else { Admission::Wait };
         }
         if self.is_pressed() {
@@ -179,8 +185,9 @@ impl Upstream {
 
     /// Near the end of the process's memory, those who hold the most are slowed first.
     pub(super) fn is_pressed(&self) -> bool {
-        let bytes = self.ring.unacknowledged_bytes();
-        bytes > 0 && bytes >= self.memory.share(self.ring.limits().bytes)
+        let bound = self.ring.limits().bytes;
+        let share = self.memory.share(bound);
+        share < bound && self.ring.unacknowledged_bytes() >= share
     }
 
     /// What lingers goes a barrier interval at a time, as what was answered to it does.
@@ -194,12 +201,16 @@ impl Upstream {
         }
     }
 
-    fn make_room(&mut self, mute: bool, counters: &mut Counters) -> bool {
-        while mute && self.ring.is_full() && self.ring.evict_written().is_some() {
+    /// What a backend that answers no pings was written is never acknowledged: it must not hold up what follows.
+    fn slide(&mut self, counters: &mut Counters) {
+        while (self.ring.is_full() || self.is_pressed()) && self.ring.evict_written().is_some() {
             counters.slid += 1;
+            self.memory.shrink(self.ring.allocated());
         }
-        let drops = self.on_full == OnFull::DropOldest && !self.frozen;
-        while drops && self.ring.is_full() && self.ring.drop_oldest_unwritten().is_some() {
+    }
+
+    fn make_room(&mut self, counters: &mut Counters) -> bool {
+        while self.ring.is_full() && self.may_drop() && self.ring.drop_oldest_unwritten().is_some() {
             counters.dropped += 1;
         }
         !self.ring.is_full()
@@ -222,17 +233,24 @@ impl Upstream {
 
     /// Whether a byte of the client could be taken now. A message that has begun may always go on.
     pub(super) fn wants_read(&self, mute: bool) -> bool {
-        self.scanner.is_in_message() || (self.could_have_room(mute) && !self.memory.is_waiting() && !self.is_pressed())
+        let slides = mute && self.ring.has_written();
+        let room = slides || (self.could_have_room() && !self.is_pressed());
+        self.scanner.is_in_message() || (room && !self.memory.is_waiting())
     }
 
-    fn could_have_room(&self, mute: bool) -> bool {
+    fn could_have_room(&self) -> bool {
         !self.ring.is_full()
-            || (mute && self.ring.has_written())
             || match self.on_full {
                 OnFull::Block => false,
                 OnFull::Close => true,
-                OnFull::DropOldest => !self.frozen && self.ring.has_unwritten(),
+                OnFull::DropOldest => self.may_drop(),
             }
+    }
+
+    /// Whether there is a message that no backend has had any of, and that no backend will miss.
+    fn may_drop(&self) -> bool {
+        let seen = self.gapless && self.ring.touched() > 0;
+        self.on_full == OnFull::DropOldest && !self.frozen && !seen && self.ring.has_unwritten()
     }
 
     /// The share of the process's memory that the ring holds.
@@ -366,6 +384,11 @@ impl Upstream {
     /// From now on, messages up to `through` go out one by one.
     pub(super) fn isolate(&mut self, through: u64) {
         self.isolated = self.isolated.max(Some(through));
+    }
+
+    /// Messages go out as they come.
+    pub(super) fn end_isolation(&mut self) {
+        self.isolated = None;
     }
 
     /// Whether messages go out one by one. Ends by itself when all of them are forgotten.

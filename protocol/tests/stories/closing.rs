@@ -192,7 +192,9 @@ fn half_a_message_of_a_vanished_client_reaches_no_later_leg() {
 #[test]
 fn a_vanished_client_is_given_up_after_the_orphan_timeout() {
     let mut world = World::new();
+    world.say("answered");
     world.backend().pongs = false;
+    world.pass(millis(100));
     world.client.say("one");
     world.client.vanish();
     world.pass(millis(29_999));
@@ -200,6 +202,18 @@ fn a_vanished_client_is_given_up_after_the_orphan_timeout() {
     world.pass(millis(1));
     assert_eq!((world.over, world.session.counters().abandoned), (true, 1));
     assert_eq!(world.reason(), Some(EndReason::ClientVanished));
+}
+
+#[test]
+fn a_handler_that_never_reads_soon_sees_that_its_client_vanished() {
+    let mut world = World::new();
+    world.backend().pongs = false;
+    world.client.say("one");
+    world.client.vanish();
+    world.pass(millis(999));
+    assert!(!world.over);
+    world.pass(millis(1));
+    assert!(world.over, "directly it would have seen the end of the stream at once");
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl EdgeContext {
     /// An edge that attaches sessions through `pool` and begins them with `start`.
     #[must_use]
     pub fn new(config: Arc<Config>, pool: Arc<Pool>, start: StartSession) -> Self {
-        let slots = Arc::new(Semaphore::new(config.max_sessions.min(Semaphore::MAX_PERMITS)));
+        let slots = Arc::new(Semaphore::new(config.max_sessions));
         Self { config, pool, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
     }
 
@@ -88,6 +88,12 @@ impl EdgeContext {
     #[must_use]
     pub fn refused(&self) -> &Refused {
         &self.refused
+    }
+
+    /// Whether there is no session, from its handshake on until its client leg is closed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.slots.available_permits() == self.config.max_sessions
     }
 
     fn take_slot(&self) -> Result<SessionSlot, Refusal> {

@@ -31,6 +31,7 @@ use crate::pool::{self, Attached, BackendId, Denials, KeptHandshake, Lease, Reat
 
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
+const SIDES: [Side; 2] = [Side::Backend, Side::Client];
 /// How far ahead a timer without a deadline is set.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
@@ -52,8 +53,10 @@ pub(super) struct Driver {
     denials: Denials,
     id: Uuid,
     handshake: Arc<KeptHandshake>,
-    /// What the handshake takes of the process's memory.
-    _handshake_memory: Reservation,
+    /// What the handshake, and what is held of the legs, take of the process's memory.
+    kept_memory: Reservation,
+    /// Bytes held of both legs.
+    held: usize,
     handle: Arc<Handle>,
     context: Arc<Context>,
     slot: SessionSlot,
@@ -75,8 +78,8 @@ impl Driver {
         let now = context.now();
         let handle = Arc::new(Handle::new(peer, lease.backend().id));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
-        let mut handshake_memory = Reservation::new(context.budgets.upstream.clone());
-        handshake_memory.cover(handshake.memory());
+        let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
+        kept_memory.cover(handshake.memory());
         Self {
             engine: Session::new(context.engine.clone(), &context.budgets, seed(), now, traits),
             client: Wire::new(client, client_leftover),
@@ -87,7 +90,8 @@ impl Driver {
             probe: None,
             id,
             handshake: Arc::new(handshake),
-            _handshake_memory: handshake_memory,
+            kept_memory,
+            held: 0,
             registered: Registered::new(&context, id, &handle),
             handle,
             slot,
@@ -174,11 +178,19 @@ impl Driver {
             self.engine.handle_timeout(now);
         }
         busy |= self.wait_for_memory(cx, now);
+        let wanted = SIDES.map(|side| self.engine.wants_read(side));
         busy |= self.read(cx, now, Side::Backend);
         busy |= self.read(cx, now, Side::Client);
         self.flush(cx, now, Side::Backend);
         self.flush(cx, now, Side::Client);
-        busy | self.act()
+        busy |= self.act();
+        busy | self.wants_more_than(wanted)
+    }
+
+    /// Whether a leg is to be read that was not at the reading: nothing that comes on it would wake the task. A write
+    /// that made room is the usual reason.
+    fn wants_more_than(&self, wanted: [bool; 2]) -> bool {
+        SIDES.iter().zip(wanted).any(|(side, before)| !before && self.engine.wants_read(*side))
     }
 
     /// Sets the timer to the engine's deadline. It is only ever moved closer: one that fires early costs less than
@@ -223,7 +235,10 @@ impl Driver {
         let held = wire.take_held();
         if !held.is_empty() {
             let used = self.feed(cx, now, side, &held);
-            self.hold(side, held.slice(used..));
+            // A rest that is much smaller than what it is cut from must not pin it.
+            let rest = held.slice(used..);
+            let pins = rest.len() < held.len() / 2;
+            self.hold(side, if pins { Bytes::copy_from_slice(&rest) } else { rest });
             return used > 0;
         }
         with_buffer(|buffer| {
@@ -243,12 +258,21 @@ impl Driver {
         })
     }
 
+    /// Keeps what a leg brought and the session cannot take yet.
     fn hold(&mut self, side: Side, rest: Bytes) {
+        if rest.is_empty() && self.held == 0 {
+            return;
+        }
         if !rest.is_empty()
             && let Some(wire) = self.wire(side)
         {
             wire.hold(rest);
         }
+        let backend = self.backend.as_ref().map_or(0, |(wire, _)| wire.held_bytes());
+        self.held = self.client.held_bytes() + backend;
+        let need = self.handshake.memory() + self.held;
+        self.kept_memory.cover(need);
+        self.kept_memory.shrink(need);
     }
 
     /// Gives bytes of a leg to the engine; returns how many it used.

@@ -55,6 +55,10 @@ impl Wire {
         self.held = rest;
     }
 
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.len()
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }

@@ -19,9 +19,25 @@ pub enum Kind {
     Tornado,
     /// Python `websockets`: the pong comes before the handler.
     Websockets,
+    /// uvicorn with Starlette: the pong comes before the handler. `/eof`, `/reset` and `/close_codeless` echo.
+    Uvicorn,
+    /// Go gorilla/websocket: the pong comes after the handler. Only `/echo`, `/slow` and `/answer`.
+    Gorilla,
 }
 
 impl Kind {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::Rust,
+        Self::NodeSync,
+        Self::NodeAsync,
+        Self::Aiohttp,
+        Self::Tornado,
+        Self::Websockets,
+        Self::Uvicorn,
+        Self::Gorilla,
+    ];
+
     /// A name for log files and panics.
     pub fn name(self) -> &'static str {
         match self {
@@ -31,6 +47,22 @@ impl Kind {
             Self::Aiohttp => "aiohttp",
             Self::Tornado => "tornado",
             Self::Websockets => "websockets",
+            Self::Uvicorn => "uvicorn",
+            Self::Gorilla => "gorilla",
+        }
+    }
+
+    /// The name in the guarantee matrix.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Rust => "tokio-tungstenite",
+            Self::NodeSync => "Node `ws`, sync handler",
+            Self::NodeAsync => "Node `ws`, async handler",
+            Self::Aiohttp => "aiohttp",
+            Self::Tornado => "Tornado",
+            Self::Websockets => "Python `websockets`",
+            Self::Uvicorn => "uvicorn, Starlette",
+            Self::Gorilla => "Go gorilla",
         }
     }
 
@@ -43,6 +75,10 @@ impl Kind {
             Self::Aiohttp => python("backends/aiohttp_backend.py"),
             Self::Tornado => python("backends/tornado_backend.py"),
             Self::Websockets => python("backends/websockets_backend.py"),
+            Self::Uvicorn => python("backends/uvicorn_backend.py"),
+            Self::Gorilla => {
+                Command::new(environment::gorilla_backend().unwrap_or_else(|reason| panic!("no gorilla: {reason}")))
+            }
         }
     }
 }

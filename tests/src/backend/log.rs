@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     sync::{
         Arc,
@@ -128,9 +128,37 @@ pub enum What {
 /// # Panics
 /// When the file cannot be read or a line is not of the log's form.
 pub fn read_log(path: &Path) -> Vec<Event> {
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().map(|line| parse(line).unwrap_or_else(|| panic!("{}: bad line {line:?}", path.display()))).collect()
+    read_log_from(path, 0).0
+}
+
+/// As [`read_log`], from so many bytes on, which a line must begin at; also where the last whole line ended.
+///
+/// # Panics
+/// As [`read_log`].
+pub fn read_log_from(path: &Path, offset: u64) -> (Vec<Event>, u64) {
+    let text = read_text_from(path, offset).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    let event = |line| parse(line).unwrap_or_else(|| panic!("{}: bad line {line:?}", path.display()));
+    (whole.lines().map(event).collect(), offset + whole.len() as u64)
+}
+
+/// Whether a connection opened among the first lines behind so many bytes: before it nothing can be read.
+pub(crate) fn log_has_open(path: &Path, offset: u64) -> bool {
+    const FIRST_LINES: u64 = 16 << 10;
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(FIRST_LINES).read_to_end(&mut text)
+    });
+    read.is_ok() && text.windows(6).any(|window| window == b" open ")
+}
+
+fn read_text_from(path: &Path, offset: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn parse(line: &str) -> Option<Event> {

@@ -6,5 +6,5 @@ mod process;
 
 pub use kind::Kind;
 pub(crate) use kind::{node, python};
-pub use log::{ConnectionLog, Event, EventLog, What, read_log};
+pub use log::{ConnectionLog, Event, EventLog, What, read_log, read_log_from};
 pub use process::{Backend, Kill};

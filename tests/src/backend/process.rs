@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     Event, Kind,
-    log::{What, read_log},
+    log::{What, log_has_open, read_log, read_log_from},
 };
 use crate::{
     clock::now_ns,
@@ -31,6 +31,8 @@ pub struct Backend {
     port: ReservedPort,
     scratch: Scratch,
     child: Option<Child>,
+    /// The log's length when the process was started: its own lines are behind this.
+    log_start: u64,
 }
 
 /// When a backend was killed, and which process it was.
@@ -48,7 +50,8 @@ impl Backend {
     /// # Panics
     /// When it does not start; the text has what it wrote to standard error.
     pub fn start(kind: Kind) -> Self {
-        let mut backend = Self { kind, port: ports::reserve(), scratch: Scratch::new(kind.name()), child: None };
+        let mut backend =
+            Self { kind, port: ports::reserve(), scratch: Scratch::new(kind.name()), child: None, log_start: 0 };
         backend.restart();
         backend
     }
@@ -76,6 +79,11 @@ impl Backend {
     /// What it has logged up to now.
     pub fn events(&self) -> Vec<Event> {
         read_log(&self.log_path())
+    }
+
+    /// Whether the running process has taken a connection.
+    pub fn has_served(&self) -> bool {
+        log_has_open(&self.log_path(), self.log_start)
     }
 
     /// The running process.
@@ -140,6 +148,7 @@ impl Backend {
         if self.child.is_some() {
             self.kill();
         }
+        self.log_start = std::fs::metadata(self.log_path()).map_or(0, |log| log.len());
         let stderr = File::options().create(true).append(true).open(self.stderr_path()).expect("a log file");
         let mut command = self.kind.command();
         command.arg("--port").arg(self.port.number.to_string()).arg("--log").arg(self.log_path());
@@ -165,7 +174,8 @@ impl Backend {
 
     fn is_ready(&self, pid: u32) -> bool {
         let logged = |event: &Event| matches!(event.what, What::Ready(_)) && event.pid() == pid;
-        self.log_path().exists() && self.events().iter().any(logged) && TcpStream::connect(self.address()).is_ok()
+        let written = || read_log_from(&self.log_path(), self.log_start).0;
+        self.log_path().exists() && written().iter().any(logged) && TcpStream::connect(self.address()).is_ok()
     }
 
     fn stderr_path(&self) -> PathBuf {

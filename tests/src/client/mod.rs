@@ -8,4 +8,5 @@ mod transcript;
 pub use foreign::{ForeignClients, ForeignKind};
 pub use load::{Load, run, run_many};
 pub use single::Client;
+pub(crate) use single::{Received, Socket, connect, received};
 pub use transcript::{End, Message, Transcript};

@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 use super::{End, Message, Transcript};
 use crate::{clock::now_ns, deadline::within};
 
-pub(super) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A connected client that records what it sends and gets.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Client {
     }
 }
 
-pub(super) enum Received {
+pub(crate) enum Received {
     Message(Message),
     /// A ping or pong, which the library has seen to.
     Control,
@@ -124,7 +124,7 @@ pub(super) enum Received {
 }
 
 /// Sorts what the library gave.
-pub(super) fn received(next: Option<Result<tungstenite::Message, Error>>) -> Received {
+pub(crate) fn received(next: Option<Result<tungstenite::Message, Error>>) -> Received {
     use tungstenite::Message as Ws;
     match next {
         Some(Ok(Ws::Close(Some(CloseFrame { code, reason })))) => {
@@ -141,7 +141,7 @@ pub(super) fn received(next: Option<Result<tungstenite::Message, Error>>) -> Rec
     }
 }
 
-pub(super) async fn connect(request: impl IntoClientRequest + Unpin) -> Result<(Socket, Response), Box<Error>> {
+pub(crate) async fn connect(request: impl IntoClientRequest + Unpin) -> Result<(Socket, Response), Box<Error>> {
     // The default read buffer of 128 KiB costs more than all the rest of a small message's way.
     let limits = WebSocketConfig::default().max_frame_size(None).max_message_size(None).read_buffer_size(8 << 10);
     connect_async_with_config(request, Some(limits), true).await.map_err(Box::new)

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::Connection;
 use crate::{
-    deadline::within,
+    deadline::{wait_for, within},
     ports::{self, ReservedPort},
 };
 
@@ -56,6 +56,11 @@ impl RawBackend {
         connection
     }
 
+    /// Whether connections are accepted.
+    pub fn listens(&self) -> bool {
+        self.listener.is_some()
+    }
+
     /// From now on connections are refused; those that were taken stay.
     pub fn refuse(&mut self) {
         self.listener = None;
@@ -66,9 +71,12 @@ impl RawBackend {
     /// # Panics
     /// When it cannot.
     pub fn listen(&mut self) {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("SO_REUSEADDR");
-        socket.bind(self.address()).expect("the reserved port is free");
-        self.listener = Some(socket.listen(1024).expect("listen"));
+        // A child process that another thread starts has the sockets of this one, until its exec(2) closes them.
+        let bound = wait_for(Duration::from_secs(5), "the reserved port is free", || {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.set_reuseaddr(true).expect("SO_REUSEADDR");
+            socket.bind(self.address()).is_ok().then_some(socket)
+        });
+        self.listener = Some(bound.listen(1024).expect("listen"));
     }
 }

@@ -165,12 +165,31 @@ impl Connection {
         (self.unread, ended)
     }
 
+    /// Another handle to the same connection, for writing while this one reads. The connection is closed when both are
+    /// dropped.
+    ///
+    /// # Panics
+    /// When the process has no descriptor left.
+    pub fn writer(&self) -> Self {
+        let twin = SockRef::from(&self.stream).try_clone().expect("a descriptor");
+        let stream = TcpStream::from_std(twin.into()).expect("a socket of the runtime");
+        Self { stream, unread: Vec::new(), key: self.key }
+    }
+
     /// Half close: the other side sees the end of our stream, and can still send.
     ///
     /// # Panics
     /// When the connection has ended.
     pub async fn shutdown(&mut self) {
-        self.stream.shutdown().await.expect("an open connection can be half closed");
+        self.try_shutdown().await.expect("an open connection can be half closed");
+    }
+
+    /// As [`Connection::shutdown`], for a connection that the other side may have ended.
+    ///
+    /// # Errors
+    /// When it has.
+    pub async fn try_shutdown(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
     }
 
     /// Ends the connection with RST: close(2) with a linger time of zero.
@@ -187,6 +206,14 @@ impl Connection {
     /// When the socket option cannot be set.
     pub fn set_receive_buffer(&self, bytes: usize) {
         SockRef::from(&self.stream).set_recv_buffer_size(bytes).expect("SO_RCVBUF");
+    }
+
+    /// Makes the kernel's send buffer small (it takes twice this), so that little is on its way that nobody has read.
+    ///
+    /// # Panics
+    /// When the socket option cannot be set.
+    pub fn set_send_buffer(&self, bytes: usize) {
+        SockRef::from(&self.stream).set_send_buffer_size(bytes).expect("SO_SNDBUF");
     }
 
     async fn frame(&mut self) -> Result<Frame, Ended> {

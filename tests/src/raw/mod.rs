@@ -5,8 +5,10 @@ mod backend;
 mod connection;
 mod frame;
 mod handshake;
+mod stage;
 
 pub use backend::RawBackend;
 pub use connection::{Connection, Ended};
 pub use frame::{Frame, opcode};
 pub use handshake::{Head, SAMPLE_KEY, accept_response, upgrade_request};
+pub use stage::{Death, Leg, SESSION_PATH, Stage};

@@ -17,19 +17,24 @@ const ACK_INTERVAL: u64 = ms(20);
 /// How much later than due a timer of a millisecond's resolution may fire.
 const TIMER_TICK: u64 = ms(1);
 
-/// Kills a random backend each second (up to 100 ms later, not to fall into step with the clients), so many times, and
-/// starts it again on its port each time.
+/// Kills a random backend each second, see [`kill_one_every`].
 pub(crate) async fn kill_one_each_second(backends: &mut [Backend], times: u32) -> Vec<Kill> {
+    kill_one_every(Duration::from_secs(1), backends, times).await
+}
+
+/// Kills a random backend every so often (up to a tenth later, not to fall into step with the clients), so many times,
+/// and starts it again on its port each time.
+pub(crate) async fn kill_one_every(period: Duration, backends: &mut [Backend], times: u32) -> Vec<Kill> {
     let seed = now_ns();
     eprintln!("the kills' seed: {seed}");
     let mut random = seeded(seed);
-    let mut second = interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    second.tick().await; // the first is at once
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await; // the first is at once
     let mut kills = Vec::new();
     for _ in 0..times {
-        second.tick().await;
-        tokio::time::sleep(Duration::from_millis(random(100))).await;
+        ticks.tick().await;
+        tokio::time::sleep(Duration::from_millis(random(period.as_millis() as u64 / 10))).await;
         let chosen = random(backends.len() as u64) as usize;
         kills.push(backends[chosen].kill());
         backends[chosen].restart();

@@ -113,10 +113,10 @@ pub(super) const REPLAY: Theme = Theme {
             name: "max-replays",
             kind: Kind::Count { min: 1, max: 100 },
             default: Fallback::Value("3"),
-            summary: "Proven deaths of backends after which a message that was alone at the last one is poison",
+            summary: "A message that was alone at so many proven deaths of backends is poison",
             details: "After the second death, a session's messages are replayed one by one, and never to the last \
                       healthy backend of several.",
-            worst_case: "Worst case: one message ends so many backends.",
+            worst_case: "Worst case: one message ends so many backends, and two more while it is among others.",
         },
         Flag {
             name: "on-poison",

@@ -8,8 +8,12 @@ pub(crate) enum Behaviour {
     Echo,
     /// `/slow?ms=1000`: echoes each message after so long; nothing is read meanwhile.
     Slow(Duration),
-    /// `/push?every_ms=100`: sends `push-1`, `push-2`, …; never reads.
-    Push(Duration),
+    /// `/answer?ms=0`: as `Slow`, but what comes back is `re:` and the message.
+    Answer(Duration),
+    /// `/poison?on=TEXT`: echoes, until a message holds the text; reading that kills the process.
+    Poison(String),
+    /// `/push?every_ms=100&bytes=0`: sends `push-1`, `push-2`, …, padded with dots to so many bytes; never reads.
+    Push(Duration, usize),
     /// One of the ends below.
     EndAfter(u64, End),
 }
@@ -37,7 +41,9 @@ impl Behaviour {
         let end = |end| Self::EndAfter(number("after", 0), end);
         match path {
             "/slow" => Self::Slow(Duration::from_millis(number("ms", 1000))),
-            "/push" => Self::Push(Duration::from_millis(number("every_ms", 100))),
+            "/answer" => Self::Answer(Duration::from_millis(number("ms", 0))),
+            "/poison" => Self::Poison(text("on")),
+            "/push" => Self::Push(Duration::from_millis(number("every_ms", 100)), number("bytes", 0) as usize),
             "/return" | "/eof" => end(End::Drop),
             "/raise" => end(End::Panic),
             "/reset" => end(End::Reset),

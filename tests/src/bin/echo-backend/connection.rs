@@ -41,12 +41,14 @@ pub(crate) async fn handle(stream: TcpStream, log: Arc<EventLog>, mut stop: watc
 
 async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) {
     match behaviour {
-        Behaviour::Echo => while echo_one(socket, log, Duration::ZERO).await.is_continue() {},
-        Behaviour::Slow(pause) => while echo_one(socket, log, pause).await.is_continue() {},
-        Behaviour::Push(every) => push(socket, every).await,
+        Behaviour::Echo => echo(socket, log, Handling::default()).await,
+        Behaviour::Slow(pause) => echo(socket, log, Handling { pause, ..Handling::default() }).await,
+        Behaviour::Answer(pause) => echo(socket, log, Handling { pause, prefix: "re:", poison: None }).await,
+        Behaviour::Poison(text) => echo(socket, log, Handling { poison: Some(&text), ..Handling::default() }).await,
+        Behaviour::Push(every, bytes) => push(socket, every, bytes).await,
         Behaviour::EndAfter(messages, end) => {
             for _ in 0..messages {
-                if echo_one(socket, log, Duration::ZERO).await.is_break() {
+                if echo_one(socket, log, Handling::default()).await.is_break() {
                     return;
                 }
             }
@@ -55,18 +57,36 @@ async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) 
     }
 }
 
+/// What is done with a message.
+#[derive(Clone, Copy, Default)]
+struct Handling<'a> {
+    /// How long it takes.
+    pause: Duration,
+    /// What stands before the message in its answer.
+    prefix: &'a str,
+    /// A message that holds this ends the process.
+    poison: Option<&'a str>,
+}
+
+async fn echo(socket: &mut Socket, log: &ConnectionLog, handling: Handling<'_>) {
+    while echo_one(socket, log, handling).await.is_continue() {}
+}
+
 /// Reads up to the next message and echoes it; breaks at the connection's end.
-async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> ControlFlow<()> {
+async fn echo_one(socket: &mut Socket, log: &ConnectionLog, handling: Handling<'_>) -> ControlFlow<()> {
     loop {
         match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                 let payload = message.clone().into_data();
                 log.read(&payload);
-                if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
+                if handling.poison.is_some_and(|text| String::from_utf8_lossy(&payload).contains(text)) {
+                    std::process::exit(1);
+                }
+                if !handling.pause.is_zero() {
+                    tokio::time::sleep(handling.pause).await;
                 }
                 // A write error is not yet the end: what the client sent before may still be there to read.
-                let _ = socket.send(message).await;
+                let _ = socket.send(prefixed(handling.prefix, message)).await;
                 log.done(&payload);
                 return ControlFlow::Continue(());
             }
@@ -85,11 +105,20 @@ async fn echo_one(socket: &mut Socket, log: &ConnectionLog, pause: Duration) -> 
     }
 }
 
-async fn push(socket: &mut Socket, every: Duration) {
+fn prefixed(prefix: &str, message: Message) -> Message {
+    match message {
+        Message::Text(text) if !prefix.is_empty() => Message::text(format!("{prefix}{text}")),
+        Message::Binary(bytes) if !prefix.is_empty() => Message::binary([prefix.as_bytes(), &bytes].concat()),
+        other => other,
+    }
+}
+
+async fn push(socket: &mut Socket, every: Duration, bytes: usize) {
     let mut number = 0_u64;
     loop {
         number += 1;
-        if socket.send(Message::text(format!("push-{number}"))).await.is_err() {
+        let text = format!("push-{number}");
+        if socket.send(Message::text(format!("{text:.<bytes$}"))).await.is_err() {
             return;
         }
         tokio::time::sleep(every).await;

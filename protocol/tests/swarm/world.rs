@@ -1,0 +1,420 @@
+//! One session with its client, its backends and its shadow, and a driver that does on a virtual clock what the
+//! proxy's driver does on sockets. Whatever passes between the engine and the world, the shadow is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tideover_protocol::session::{
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Epoch, Event, Gather, Loss, PongOrder, Session, Side,
+    Verdict,
+};
+use tideover_protocol::time::Instant;
+use tideover_replay_store::Reservation;
+
+use crate::backend::{Backend, Shared};
+use crate::client::Client;
+use crate::coverage::Met;
+use crate::dice::Dice;
+use crate::plan::{Plan, Pongs};
+use crate::shadow::{Link, Shadow};
+
+/// Most bytes that one call is offered.
+pub(crate) const BUFFER: usize = 8 * 1024;
+
+/// Most turns at one point in time.
+const MOST_TURNS: usize = 40;
+
+pub(crate) struct World {
+    pub(crate) dice: Dice,
+    pub(crate) plan: Plan,
+    pub(crate) session: Session,
+    pub(crate) shadow: Shadow,
+    pub(crate) now: Instant,
+    pub(crate) client: Client,
+    /// One a leg.
+    pub(crate) legs: Vec<Backend>,
+    pub(crate) shared: Shared,
+    pub(crate) asked: Option<(Epoch, bool)>,
+    pub(crate) mute_asked: Option<Epoch>,
+    pub(crate) dialling: Option<AttachRequest>,
+    /// What is known of the order of pongs.
+    order: PongOrder,
+    /// It is known that backends answer no pings.
+    known_mute: bool,
+    /// The bytes of the current leg from here on break the protocol: so many more may be taken.
+    pub(crate) breach: Option<usize>,
+    pub(crate) over: bool,
+    /// Tell what happens on standard error.
+    pub(crate) trace: bool,
+    hogs: [Reservation; 2],
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let plan = Plan::draw(&mut dice);
+        if trace() {
+            eprintln!("{plan:#?}");
+        }
+        let now = Instant::from_origin(Duration::from_secs(1));
+        let traits = BackendTraits { carrier: plan.carrier, ..BackendTraits::default() };
+        let config = Arc::new(plan.config.clone());
+        let budgets = Budgets::new(2 * plan.budget);
+        let mut engine_seed = [0; 16];
+        engine_seed[..8].copy_from_slice(&dice.next().to_be_bytes());
+        Self {
+            session: Session::new(config.clone(), &budgets, engine_seed, now, traits),
+            shadow: Shadow::new(config, now, traits),
+            legs: vec![Backend::new(&plan, now)],
+            dice,
+            plan,
+            now,
+            client: Client::new(),
+            shared: Shared::default(),
+            asked: None,
+            mute_asked: None,
+            dialling: None,
+            order: PongOrder::Unknown,
+            known_mute: false,
+            breach: None,
+            over: false,
+            trace: trace(),
+            hogs: [Reservation::new(budgets.upstream.clone()), Reservation::new(budgets.downstream.clone())],
+        }
+    }
+
+    pub(crate) fn leg(&mut self) -> &mut Backend {
+        self.legs.last_mut().expect("a first leg")
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        self.shadow.link == Link::Attached
+    }
+
+    // The driver.
+
+    /// One turn of the driver and of the peers; returns whether anything happened.
+    pub(crate) fn turn(&mut self) -> bool {
+        let mut moved = self.look_at_clock();
+        moved |= self.read_backend();
+        moved |= self.read_client();
+        moved |= self.write_backend();
+        moved |= self.write_client(&[]);
+        self.work();
+        moved
+    }
+
+    /// Turns until nothing moves, or long enough.
+    fn settle(&mut self) {
+        for _ in 0..MOST_TURNS {
+            if !self.turn() {
+                break;
+            }
+        }
+    }
+
+    pub(crate) fn work(&mut self) {
+        let Self { legs, shared, now, .. } = self;
+        let leg = legs.last_mut().expect("a first leg");
+        leg.work(*now, shared);
+    }
+
+    fn look_at_clock(&mut self) -> bool {
+        if self.over || self.session.poll_timeout().is_none_or(|at| at > self.now) {
+            return false;
+        }
+        self.session.handle_timeout(self.now);
+        self.shadow.time_passed(self.now);
+        self.act();
+        assert!(self.session.poll_timeout().is_none_or(|at| at > self.now), "law 6: a deadline that does not move");
+        true
+    }
+
+    fn read_backend(&mut self) -> bool {
+        if self.over || !self.session.wants_read(Side::Backend) {
+            return false;
+        }
+        let epoch = self.session.epoch();
+        let leg = self.leg();
+        if leg.outbox.is_empty() {
+            if !leg.gone || std::mem::replace(&mut leg.gone_told, true) {
+                return false;
+            }
+            self.session.handle_end_of_stream(self.now, Side::Backend, epoch);
+            self.shadow.end_of_stream(self.now);
+            self.act();
+            return true;
+        }
+        let grain = leg.grain.min(BUFFER);
+        let data = &leg.outbox.make_contiguous()[..];
+        let data = data[..data.len().min(grain)].to_vec();
+        let passed = self.session.handle_backend_data(self.now, epoch, &data);
+        assert!(passed.consumed <= data.len() && passed.direct.end <= passed.consumed);
+        self.trace(|| format!("client   < backend {}", data[..passed.consumed].escape_ascii()));
+        self.leg().outbox.drain(..passed.consumed);
+        self.tell_leg_took(&data[..passed.consumed]);
+        if !passed.direct.is_empty() {
+            self.write_client(&data[passed.direct]);
+        }
+        self.act();
+        passed.consumed > 0
+    }
+
+    /// The shadow reads only what is well-formed.
+    fn tell_leg_took(&mut self, data: &[u8]) {
+        let valid = self.breach.unwrap_or(usize::MAX).min(data.len());
+        self.shadow.leg_took(self.now, &data[..valid]);
+        if let Some(left) = &mut self.breach {
+            *left -= valid;
+        }
+    }
+
+    /// The engine has come to where the backend broke the protocol, and says so.
+    fn tell_breach(&mut self, event: &Event) {
+        let says = matches!(event, Event::LegLost { loss: Loss::Protocol(_), .. } | Event::Ending(_));
+        if says && self.breach == Some(0) {
+            self.breach = None;
+            self.shadow.breached(self.now);
+        }
+    }
+
+    fn read_client(&mut self) -> bool {
+        if self.over || !self.session.wants_read(Side::Client) {
+            return false;
+        }
+        if self.client.outbox.is_empty() {
+            if !self.client.gone || std::mem::replace(&mut self.client.gone_told, true) {
+                return false;
+            }
+            self.session.handle_end_of_stream(self.now, Side::Client, 0);
+            self.shadow.client_ended(self.now);
+            self.act();
+            return true;
+        }
+        let grain = self.client.grain.min(BUFFER);
+        let data = &self.client.outbox.make_contiguous()[..];
+        let data = data[..data.len().min(grain)].to_vec();
+        let consumed = self.session.handle_client_data(self.now, &data);
+        self.trace(|| format!("client   > {}", data[..consumed].escape_ascii()));
+        self.client.outbox.drain(..consumed);
+        let counters = *self.session.counters();
+        self.shadow.client_took(self.now, &data[..consumed], &counters);
+        self.act();
+        consumed > 0
+    }
+
+    /// Writes what there is, and behind it what came `direct` from the backend.
+    fn write_client(&mut self, direct: &[u8]) -> bool {
+        if self.over {
+            return false;
+        }
+        if self.client.broken && !std::mem::replace(&mut self.client.broken_told, true) {
+            self.session.handle_write_error(self.now, Side::Client);
+            self.shadow.deaf = true;
+        }
+        let mut out = Gather::new();
+        self.session.poll_transmit(self.now, Side::Client, &mut out);
+        out.push(direct);
+        let most = if self.client.broken { 0 } else { out.len().min(self.client.room).min(self.client.grain) };
+        let bytes = first_bytes(&out, most);
+        let gathered = out.len();
+        self.session.handle_written(self.now, Side::Client, most, direct);
+        if most < gathered {
+            self.session.handle_blocked(self.now, Side::Client);
+        }
+        self.client.room -= most.min(self.client.room);
+        if most > 0 {
+            self.trace(|| format!("client   < {}", bytes.escape_ascii()));
+            let Self { client, shadow, dice, .. } = self;
+            client.listen(&bytes, |raw| shadow.tape.read_off(raw), dice);
+        }
+        if direct.is_empty() {
+            self.act();
+        }
+        most > 0
+    }
+
+    fn write_backend(&mut self) -> bool {
+        if self.over || !self.is_attached() {
+            return false;
+        }
+        let now = self.now;
+        if self.leg().broken && !std::mem::replace(&mut self.leg().broken_told, true) {
+            self.session.handle_write_error(now, Side::Backend);
+        }
+        let mut out = Gather::new();
+        self.session.poll_transmit(now, Side::Backend, &mut out);
+        let leg = self.legs.last_mut().expect("a first leg");
+        let room = if leg.broken { 0 } else { leg.room.saturating_sub(leg.inbox.len()) };
+        let most = out.len().min(room).min(leg.grain);
+        let bytes = first_bytes(&out, most);
+        let gathered = out.len();
+        self.session.handle_written(now, Side::Backend, most, &[]);
+        if most < gathered {
+            self.session.handle_blocked(now, Side::Backend);
+        }
+        if most > 0 {
+            self.trace(|| format!("         > backend {}", bytes.escape_ascii()));
+            let whole = self.shadow.leg_written(now, &bytes);
+            let leg = self.leg();
+            leg.coming.extend(whole);
+            leg.inbox.extend(&bytes);
+        }
+        self.act();
+        most > 0
+    }
+
+    /// Does what the engine wants done, and compares the books.
+    fn act(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            assert!(!self.over, "law 3: {action:?} behind the end");
+            self.trace(|| format!("{action:?}"));
+            match action {
+                Action::Attach(request) => {
+                    self.shadow.dials(&request);
+                    self.dialling = Some(request);
+                }
+                Action::Ask { epoch, ended } => {
+                    self.shadow.asked(ended);
+                    self.asked = Some((epoch, ended));
+                }
+                Action::Mute(epoch) => self.mute_asked = Some(epoch),
+                Action::AnswersPings(_) => {}
+                Action::Order(_, order) => {
+                    self.order = order;
+                    self.shadow.learned(order);
+                }
+                Action::Poisoned(poisoned) => self.shadow.poisoned(&poisoned),
+                Action::Retire { farewell } => {
+                    // A farewell stands at a frame border, or it would not be one.
+                    if let Some(frame) = farewell {
+                        assert!(frame.as_bytes()[0] == 0x88, "law 3: a farewell is a Close");
+                    }
+                }
+                Action::Event(event) => {
+                    self.tell_breach(&event);
+                    self.shadow.told(event);
+                }
+                Action::End { .. } => {
+                    self.shadow.over();
+                    self.client.end_of_stream = true;
+                    self.over = true;
+                }
+            }
+        }
+        self.trace(|| format!("retained {} unacknowledged {}", self.session.retained(), self.session.unacknowledged()));
+        self.shadow.compare(&self.session);
+    }
+
+    // What the world answers.
+
+    pub(crate) fn answer(&mut self, verdict: Verdict) {
+        let Some((epoch, _)) = self.asked.take() else { return };
+        self.session.handle_verdict(self.now, epoch, verdict);
+        if epoch == self.shadow.epoch {
+            self.shadow.answered(self.now, verdict);
+        }
+        self.act();
+    }
+
+    pub(crate) fn answer_mute(&mut self) {
+        let Some(epoch) = self.mute_asked.take() else { return };
+        if self.plan.pongs == Pongs::Never {
+            self.known_mute = true;
+            self.session.handle_mute(epoch);
+            self.shadow.mute(epoch);
+            self.act();
+        }
+    }
+
+    pub(crate) fn fail_to_attach(&mut self, failure: AttachFailure) {
+        if self.dialling.take().is_none() {
+            return;
+        }
+        self.session.handle_attach_failed(self.now, failure);
+        // The session may have ended while its backend was dialled.
+        if self.shadow.link == Link::Dialling && !self.shadow.is_over() {
+            match failure {
+                AttachFailure::Denied => self.shadow.denied(),
+                AttachFailure::Failed => self.shadow.dial_failed(self.now),
+            }
+        }
+        self.act();
+    }
+
+    pub(crate) fn attach(&mut self) {
+        let Some(request) = self.dialling.take() else { return };
+        let order = if self.dice.one_in(2) { self.order } else { PongOrder::Unknown };
+        let traits = BackendTraits { mute: self.known_mute, order, carrier: self.plan.carrier };
+        let attached = self.session.handle_attached(self.now, traits);
+        if attached.is_none() {
+            assert!(self.shadow.is_over() || self.shadow.link != Link::Dialling, "law 6: a leg is refused");
+            return;
+        }
+        self.shadow.attached(self.now, traits);
+        self.breach = None;
+        let mut backend = Backend::new(&self.plan, self.now);
+        if self.plan.carrier.is_some() {
+            backend.begin_session(&self.shared, request.next_seq, request.delivered, self.plan.greeting);
+        }
+        self.legs.push(backend);
+        self.act();
+    }
+
+    /// Lets `time` pass, stopping at every deadline of the engine and of the backend on the way.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        for _ in 0..10_000 {
+            let due = [self.session.poll_timeout(), self.leg().due()];
+            let next = due.into_iter().flatten().filter(|at| *at <= until && *at > self.now).min();
+            let Some(next) = next else { break };
+            self.now = next;
+            self.settle();
+        }
+        self.now = until;
+        self.settle();
+    }
+
+    /// Somebody else takes the process's memory, or gives it back.
+    pub(crate) fn press(&mut self, short: bool) {
+        for hog in &mut self.hogs {
+            if short { hog.cover(self.plan.budget) } else { hog.shrink(0) }
+        }
+        if !self.over && self.session.wants_memory() {
+            let _ = self.session.handle_memory(self.now);
+        }
+    }
+
+    /// The engine gets bytes of a leg that has ended: nothing may come of it.
+    pub(crate) fn haunt(&mut self, bytes: &[u8]) {
+        let epoch = self.session.epoch();
+        if epoch < 2 || self.over {
+            return;
+        }
+        self.shadow.coverage.meet(Met::GhostBytes);
+        let passed = self.session.handle_backend_data(self.now, epoch - 1, bytes);
+        assert_eq!((passed.consumed, passed.direct), (bytes.len(), 0..0), "law 7: a dead leg's bytes are passed on");
+        self.session.handle_end_of_stream(self.now, Side::Backend, epoch - 1);
+        self.session.handle_verdict(self.now, epoch - 1, Verdict::Dying);
+        self.act();
+    }
+
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>10?} epoch {}: {}", self.now.since_origin(), self.session.epoch(), what());
+        }
+    }
+}
+
+/// `TIDEOVER_SWARM_TRACE=1`: for who looks into a run that fails.
+fn trace() -> bool {
+    std::env::var_os("TIDEOVER_SWARM_TRACE").is_some()
+}
+
+fn first_bytes(out: &Gather<'_>, most: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(most);
+    for piece in out.as_slices() {
+        bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+    }
+    bytes
+}

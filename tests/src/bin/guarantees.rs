@@ -1,0 +1,110 @@
+//! Measures the guarantee matrix and writes `docs/guarantees.md`; the counts also go to `target/guarantees.jsonl`, a
+//! line a cell as it comes, so that an interrupted run keeps what it has. The whole matrix takes about an hour and a
+//! half on two cores, on which nothing else should run.
+//!
+//! `guarantees [--server NAME,…] [--mode NAME,…] [--handler MS,…] [--kills N] [--parallel N] [--again]`
+//!
+//! Without a selection: every server and mode, handlers of 0, 5 and 400 ms. A cell that has been measured and is not
+//! void is not run again without `--again`. `--kills` scales the other demands on a cell too; with fewer than 100 it
+//! is a trial that does not wait until no test runs. `--parallel` is how many
+//! cells with handlers of 100 ms or more run at once (6): they only wait.
+
+use std::{
+    error::Error,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tideover_tests::{
+    Kind, environment,
+    lock::{machine_alone, machine_shared},
+    matrix::{Cell, Mode, Plan, Report, Row},
+    program,
+};
+
+struct Options {
+    cells: Vec<Cell>,
+    plan: Plan,
+    parallel: usize,
+    again: bool,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Options { mut cells, plan, parallel, again } = Options::from_arguments(std::env::args().skip(1))?;
+    let published = plan.kills >= Plan::FULL.kills;
+    let _machine = if published { machine_alone() } else { machine_shared() };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    std::fs::create_dir_all(root.join("docs"))?;
+    let lines = program::target_directory().join("guarantees.jsonl");
+    let mut report = Report::open(&lines, &root.join("docs/guarantees.md"))?;
+    cells.retain(|cell| again || !report.has(*cell));
+    let (slow, quick): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|cell| cell.is_slow());
+    let report = Mutex::new(&mut report);
+    run_all(&quick, plan, 1, &report);
+    run_all(&slow, plan, parallel, &report);
+    Ok(())
+}
+
+/// Runs the cells in their order, so many at a time.
+fn run_all(cells: &[Cell], plan: Plan, parallel: usize, report: &Mutex<&mut Report>) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..parallel {
+            scope.spawn(|| {
+                while let Some(&cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let row = measure(cell, plan);
+                    eprintln!("{}", serde_json::to_string(&row).expect("a row is JSON"));
+                    report.lock().expect("no thread panicked").add(row).expect("the report can be written");
+                }
+            });
+        }
+    });
+}
+
+fn measure(cell: Cell, plan: Plan) -> Row {
+    if cell.kind == Kind::Gorilla
+        && let Err(reason) = environment::gorilla_backend()
+    {
+        return Row::missing(cell, reason);
+    }
+    Row::measured(cell, &plan, cell.run(plan))
+}
+
+impl Options {
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+        let (mut kinds, mut modes, mut handlers) = (Kind::ALL.to_vec(), Mode::ALL.to_vec(), vec![0, 5, 400]);
+        let (mut plan, mut parallel, mut again) = (Plan::FULL, 6, false);
+        while let Some(flag) = arguments.next() {
+            if flag == "--again" {
+                again = true;
+                continue;
+            }
+            let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
+            match flag.as_str() {
+                "--server" => kinds = select(&value, &Kind::ALL, Kind::name)?,
+                "--mode" => modes = select(&value, &Mode::ALL, Mode::name)?,
+                "--handler" => handlers = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
+                "--kills" => plan = plan.with_kills(value.parse()?),
+                "--parallel" => parallel = value.parse()?,
+                _ => return Err(format!("unknown flag {flag}").into()),
+            }
+        }
+        let mut cells = Vec::new();
+        for &kind in &kinds {
+            for &handler_ms in &handlers {
+                cells.extend(modes.iter().map(|&mode| Cell { kind, mode, handler_ms }));
+            }
+        }
+        Ok(Self { cells, plan, parallel, again })
+    }
+}
+
+/// Those of `all` whose names are in the comma-separated list.
+fn select<T: Copy>(list: &str, all: &[T], name: fn(T) -> &'static str) -> Result<Vec<T>, String> {
+    let named = |wanted| all.iter().copied().find(|one| name(*one) == wanted);
+    let known = || all.iter().map(|one| name(*one)).collect::<Vec<_>>().join(", ");
+    list.split(',').map(|wanted| named(wanted).ok_or_else(|| format!("{wanted} is none of {}", known()))).collect()
+}
