@@ -5,7 +5,9 @@ mod admin_support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use admin_support::{Echo, Program, Scratch, chat, nobody_listens, soon, wait_for};
+use futures_util::SinkExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
 
 const DOCS: &str = include_str!("../../docs/metrics.md");
 
@@ -56,6 +58,41 @@ async fn the_accounts_balance_while_sessions_live_and_when_they_have_ended() {
     .await;
     assert_eq!((metrics.sum("sessions_live"), metrics.sum("messages_retained")), (0, 0));
     assert_eq!((metrics.sum("sessions_detached"), metrics.sum("buffer_used_bytes")), (0, 0));
+}
+
+#[tokio::test]
+async fn what_a_session_still_held_at_its_end_is_abandoned() {
+    let scratch = Scratch::new("abandoned");
+    let echo = Echo::new().await;
+    let program = Program::with_token(&scratch, &[echo.address], &[]);
+    let mut client = program.client().await;
+    chat(&mut client, "hello").await;
+    echo.kill();
+    wait_for("the loss of the leg", async || (program.metrics().await.sum("sessions_detached") == 1).then_some(()))
+        .await;
+    for n in 0..5 {
+        client.send(Message::text(format!("{n}"))).await.unwrap();
+    }
+    let metrics = wait_for("five messages in the ring", async || {
+        let metrics = program.metrics().await;
+        metrics.assert_balance();
+        (metrics.sum("messages_received_total") == 6).then_some(metrics)
+    })
+    .await;
+    let retained = metrics.sum("messages_retained");
+    assert!(retained >= 5, "{metrics:?}");
+    let id = program.get("/v1/sessions").await.json()["sessions"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(program.get(&format!("/v1/sessions/{id}")).await.json()["retained"], retained);
+    program.call("POST", &format!("/v1/sessions/{id}/close"), Some("{\"code\":1001}")).await;
+    drop(client);
+    let metrics = wait_for("the end of the session", async || {
+        let metrics = program.metrics().await;
+        metrics.assert_balance();
+        (metrics.sum("sessions_ended_total") == 1).then_some(metrics)
+    })
+    .await;
+    assert_eq!((metrics.sum("messages_retained"), metrics.sum("sessions_detached")), (0, 0));
+    assert!(metrics.sum("messages_abandoned_total") >= 5, "{metrics:?}");
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ impl Driver {
 
     /// Adds to the process's totals what has changed since the last call.
     fn publish(&mut self) {
-        let retained = if self.ended { 0 } else { self.engine.retained() };
+        let retained = self.engine.retained();
         let detached = self.backend.is_none() && !self.ended;
         if (retained, detached) != (self.published.retained, self.published.detached)
             || *self.engine.counters() != self.published.counters

@@ -44,7 +44,7 @@ pub struct Sums {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Level {
     pub(super) counters: Counters,
-    /// Messages retained now; none once it ended.
+    /// Messages retained now.
     pub(super) retained: usize,
     /// Whether it waits for a backend leg.
     pub(super) detached: bool,
