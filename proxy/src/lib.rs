@@ -1,6 +1,8 @@
 //! Tideover: a WebSocket reverse proxy that keeps the client's connection open while backends come and go.
 
+pub mod admin;
 pub mod config;
+pub mod ctl;
 pub mod demo;
 pub mod edge;
 mod fields;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tideover::config::{self, Problems};
-use tideover::{demo, logging, serve};
+use tideover::{ctl, demo, logging, serve};
 
 /// A WebSocket reverse proxy that keeps the client's connection open while backends come and go.
 #[derive(Debug, Parser)]
@@ -22,6 +22,10 @@ enum Command {
     /// that before the file. Sizes are written 64KiB (binary), 64KB (decimal) or 65536; durations 250ms or 1m 30s.
     /// SIGTERM or SIGINT drains and ends with exit code 0; a bad configuration ends with exit code 2.
     Serve(config::Args),
+    /// Look at a running proxy and its sessions, by its operator's API.
+    ///
+    /// Exit codes: 0 done, 1 refused or failed, 2 called wrongly, 3 the API cannot be reached.
+    Ctl(ctl::Options),
     /// Show it: a proxy, echo backends that are killed, and clients that do not notice.
     Demo(demo::Options),
     #[command(flatten)]
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
             }
             Err(problems) => refuse(&problems),
         },
+        Command::Ctl(options) => ctl::run(options),
         Command::Demo(options) => demo::run(options),
         Command::DemoPart(part) => demo::run_part(part),
     }

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::admin::{self, Operator};
 use crate::config::Config;
 use crate::edge::{EdgeContext, serve_connection};
 use crate::pool::Pool;
@@ -66,6 +67,7 @@ pub fn run(config: Config) -> ExitCode {
 fn serve(config: Config) -> io::Result<ExitCode> {
     raise_descriptor_limit();
     let listeners: Vec<_> = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
+    let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
     let shared = Arc::new(Shared::new(Arc::new(config)));
     let (stage, stages) = watch::channel(Stage::Serving);
     let over = start_workers(&shared, &listeners, &stages)?;
@@ -75,7 +77,13 @@ fn serve(config: Config) -> io::Result<ExitCode> {
     }
     // The port closes with the workers' handles: else it would take connections in a drain that nobody accepts.
     drop(listeners);
-    let code = runtime.block_on(supervise(&shared, &stage))?;
+    let code = runtime.block_on(async {
+        if let Some(listener) = admin {
+            tracing::info!(addr = %listener.address()?, "operator's API");
+            tokio::spawn(serve_admin(listener, shared.clone()));
+        }
+        supervise(&shared, &stage).await
+    })?;
     // Workers end with their runtimes; a thread that is stuck must not keep the process.
     let _ = stage.send(Stage::Over);
     // Nothing is ever sent: the channel closes with the last worker.
@@ -129,6 +137,7 @@ fn start_workers(
         let listeners = listeners.iter().map(StdListener::try_clone).collect::<io::Result<_>>()?;
         let (shared, stages, alive) = (shared.clone(), stages.clone(), alive.clone());
         std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            session::become_worker(number);
             work(&runtime, &shared, listeners, stages);
             drop((runtime, alive));
         })?;
@@ -192,6 +201,13 @@ async fn supervise(shared: &Shared, stage: &watch::Sender<Stage>) -> io::Result<
     let sums = shared.sessions.totals().get();
     tracing::info!(sessions = sums.ended, counters = ?sums.counters, "ended");
     Ok(code)
+}
+
+async fn serve_admin(listener: admin::Listener, shared: Arc<Shared>) {
+    let operator = Operator::new(shared.sessions.clone(), shared.edge.clone());
+    if let Err(error) = listener.serve(operator, shared.config.admin_token.clone()).await {
+        tracing::error!(%error, "the operator's API cannot be served");
+    }
 }
 
 struct Signals {

@@ -6,6 +6,7 @@
 //! Unknown keys of the file are wrong. Unknown `TIDEOVER_*` variables are not: Kubernetes sets `TIDEOVER_SERVICE_HOST`
 //! and its like for a service of that name.
 
+mod admin;
 mod args;
 mod backend;
 mod choice;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 
+pub use admin::{AdminAddress, AdminToken};
 pub use args::Args;
 pub use backend::{BackendUrl, InvalidBackendUrl};
 pub use flags::{Fallback, Flag, Kind, THEMES, Theme, flags};
@@ -65,6 +67,10 @@ pub struct Config {
     pub handshakes_per_backend: usize,
     /// `--trust-forwarded`: peers whose forwarding headers are kept. May be empty.
     pub trust_forwarded: Vec<ipnet::IpNet>,
+    /// `--admin`: where the operator's API listens. `None`: nowhere.
+    pub admin: Option<AdminAddress>,
+    /// `--admin-token-file`: what its callers must show on TCP. `None`: on TCP only health and metrics are answered.
+    pub admin_token: Option<AdminToken>,
     /// `--workers`: threads that relay, from 1 to 1024.
     pub workers: usize,
     /// `--log`: directives that `tracing_subscriber::EnvFilter` takes.

@@ -8,7 +8,7 @@ use tideover_protocol::close::CloseCode;
 
 use super::choice::{self, Choice};
 use super::units::{parse_duration, parse_size};
-use super::{BackendUrl, Flag, InvalidBackendUrl, Kind, SessionKey};
+use super::{AdminAddress, AdminToken, BackendUrl, Flag, InvalidBackendUrl, Kind, SessionKey};
 use crate::fields;
 
 fn is_not(flag: &Flag) -> String {
@@ -67,6 +67,16 @@ pub(super) fn header(flag: &Flag, text: &str) -> Result<Option<HeaderName>, Stri
 /// The key in the file of that path, read now; empty is none.
 pub(super) fn key_file(_: &Flag, text: &str) -> Result<Option<SessionKey>, String> {
     if text.is_empty() { Ok(None) } else { SessionKey::read(text.as_ref()).map(Some) }
+}
+
+/// Where the operator's API listens; empty is nowhere.
+pub(super) fn admin(flag: &Flag, text: &str) -> Result<Option<AdminAddress>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|()| is_not(flag)) }
+}
+
+/// The token in the file of that path, read now; empty is none.
+pub(super) fn token_file(_: &Flag, text: &str) -> Result<Option<AdminToken>, String> {
+    if text.is_empty() { Ok(None) } else { AdminToken::read(text.as_ref()).map(Some) }
 }
 
 pub(super) fn filter(flag: &Flag, text: &str) -> Result<String, String> {

@@ -24,11 +24,7 @@ impl SessionKey {
     /// # Errors
     /// The file cannot be read, or has fewer than 16 bytes or more than 4096. The text has nothing of what is in it.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let bytes = read_bounded(path).map_err(|error| format!("cannot be read: {error}"))?;
-        if bytes.len() > MOST {
-            return Err(format!("has more than {MOST} bytes: it is no key"));
-        }
-        Self::new(&bytes)
+        Self::new(&read_secret(path)?)
     }
 
     /// The key in these bytes, without a line end behind it.
@@ -36,8 +32,7 @@ impl SessionKey {
     /// # Errors
     /// It has fewer than 16 bytes.
     pub fn new(bytes: &[u8]) -> Result<Self, String> {
-        let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let key = line.unwrap_or(bytes);
+        let key = without_line_end(bytes);
         if key.len() < LEAST {
             return Err(format!("has a key of {} bytes; at least {LEAST} are needed", key.len()));
         }
@@ -51,6 +46,21 @@ impl SessionKey {
         mac.update(text);
         mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// What is in a file with a secret: at most 4096 bytes.
+pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    let bytes = read_bounded(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() > MOST {
+        return Err(format!("has more than {MOST} bytes: it is no key"));
+    }
+    Ok(bytes)
+}
+
+/// The bytes of a file without a line end (LF or CRLF) behind them.
+pub(super) fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    line.unwrap_or(bytes)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -29,6 +29,8 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         drain_timeout: reader.duration("drain-timeout"),
         handshakes_per_backend: reader.number("handshakes-per-backend"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
+        admin: reader.one("admin", parse::admin),
+        admin_token: reader.one("admin-token-file", parse::token_file),
         workers: reader.number("workers"),
         log: reader.one("log", parse::filter),
         log_format: reader.choice("log-format"),

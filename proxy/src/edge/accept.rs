@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::headers::{self, Peer};
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
-use super::{EdgeContext, SessionSlot, upgrade};
+use super::{EdgeContext, Reason, SessionSlot, upgrade};
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
@@ -34,9 +34,13 @@ pub(super) async fn answer(
         Ok(accepted) => accepted,
         Err(Refused::ByUs(refusal)) => {
             refusal.log(peer);
+            context.refused.count(refusal.reason());
             return (refusal.response(), None);
         }
-        Err(Refused::ByBackend(response)) => return (pass_on(*response, peer), None),
+        Err(Refused::ByBackend(response)) => {
+            context.refused.count(Reason::Backend);
+            return (pass_on(*response, peer), None);
+        }
     };
     let (accept, mut accepted) = accepted;
     (switching(&accept, &mut accepted.attached), Some(accepted))

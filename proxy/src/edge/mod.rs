@@ -5,6 +5,7 @@
 mod accept;
 mod headers;
 mod refusal;
+mod refused;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ use crate::pool::Pool;
 use crate::session::Start;
 use accept::Accepted;
 use refusal::Refusal;
+pub use refused::{Reason, Refused};
 
 /// How long a client may take for a request head, and may keep an idle connection open.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +47,7 @@ pub struct EdgeContext {
     start: StartSession,
     slots: Arc<Semaphore>,
     draining: AtomicBool,
+    refused: Refused,
 }
 
 impl fmt::Debug for EdgeContext {
@@ -67,12 +70,24 @@ impl EdgeContext {
     #[must_use]
     pub fn new(config: Arc<Config>, pool: Arc<Pool>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, pool, start, slots, draining: AtomicBool::new(false) }
+        Self { config, pool, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no new session is taken any more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// How many handshakes led to no session.
+    #[must_use]
+    pub fn refused(&self) -> &Refused {
+        &self.refused
     }
 
     /// Whether there is no session, from its handshake on until its client leg is closed.
@@ -82,7 +97,7 @@ impl EdgeContext {
     }
 
     fn take_slot(&self) -> Result<SessionSlot, Refusal> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Err(Refusal::Draining);
         }
         let permit = self.slots.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
@@ -118,7 +133,7 @@ pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Arc<
         }
         (Ok(()), None) => linger(stream).await,
         (Err(error), _) => {
-            log_failure(peer, &error);
+            log_failure(&context, peer, &error);
             linger(stream).await;
         }
     }
@@ -134,13 +149,16 @@ fn http(config: &Config) -> http1::Builder {
 }
 
 /// hyper has answered what it could not parse; the log line is ours.
-fn log_failure(peer: SocketAddr, error: &hyper::Error) {
+fn log_failure(context: &EdgeContext, peer: SocketAddr, error: &hyper::Error) {
     if error.is_parse_too_large() {
+        context.refused.count(Reason::TooLarge);
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16();
         tracing::info!(%peer, status, reason = %error, "handshake refused");
     } else if error.is_parse() {
+        context.refused.count(Reason::Bad);
         tracing::info!(%peer, status = StatusCode::BAD_REQUEST.as_u16(), reason = %error, "handshake refused");
     } else if error.is_timeout() {
+        context.refused.count(Reason::Timeout);
         tracing::info!(%peer, reason = "no handshake in time", "connection closed");
     } else {
         tracing::debug!(%peer, reason = %error, "the client went away before its session began");

@@ -9,6 +9,8 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::Reason;
+
 /// Body of an answer to a client: our own text, or a backend's body as it comes.
 pub(super) type ReplyBody = Either<Full<Bytes>, Incoming>;
 
@@ -38,6 +40,19 @@ impl Refusal {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Full | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Under what it is counted.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::NotWebSocket => Reason::NotWebSocket,
+            Self::Bad(_) => Reason::Bad,
+            Self::Version => Reason::Version,
+            Self::TooLarge => Reason::TooLarge,
+            Self::Full => Reason::Full,
+            Self::Draining => Reason::Draining,
+            Self::NoBackend(_) => Reason::NoBackend,
         }
     }
 

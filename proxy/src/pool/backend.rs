@@ -19,6 +19,18 @@ const LATE: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendId(pub(super) usize);
 
+impl BackendId {
+    pub(crate) fn new(number: usize) -> Self {
+        Self(number)
+    }
+
+    /// Its number, from 0.
+    #[must_use]
+    pub fn number(self) -> usize {
+        self.0
+    }
+}
+
 /// One backend: where it is, and what is known about it.
 #[derive(Debug)]
 pub struct Backend {

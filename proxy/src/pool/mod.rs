@@ -30,6 +30,7 @@ use hyper::header::HeaderName;
 use tideover_protocol::session::AckMode;
 
 use crate::config::{Config, ReattachOrder, SessionKey};
+pub use order::Standing;
 use order::Table;
 
 /// The backends that sessions are spread over. Shared by all workers.
@@ -67,6 +68,21 @@ impl Pool {
     #[must_use]
     pub fn backends(&self) -> &[Arc<Backend>] {
         &self.backends
+    }
+
+    /// A backend by its id.
+    #[must_use]
+    pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
+        self.backends.get(id.0)
+    }
+
+    /// What dials have shown of a backend. All zero for one that is not of this pool.
+    #[must_use]
+    pub fn standing(&self, id: BackendId) -> Standing {
+        match self.backend(id) {
+            Some(_) => locked(&self.table).standing(id, Instant::now()),
+            None => Standing::default(),
+        }
     }
 
     fn ids(&self) -> impl Iterator<Item = BackendId> + '_ {

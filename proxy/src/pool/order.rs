@@ -22,6 +22,19 @@ struct Row {
     demoted_until: Option<Instant>,
     /// Failed dials so far.
     failures: u64,
+    /// When the latest dial failed, unless one was answered since.
+    failed_at: Option<Instant>,
+}
+
+/// What dials have shown of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It stands at the end of the order for now.
+    pub demoted: bool,
+    /// Failed dials so far.
+    pub failures: u64,
+    /// When the latest dial failed; `None` if none did, or one was answered since.
+    pub failed_at: Option<Instant>,
 }
 
 impl Row {
@@ -59,6 +72,13 @@ impl Table {
         let row = &mut self.rows[id.0];
         row.demoted_until = Some(now + took.max(LEAST_DEMOTION));
         row.failures += 1;
+        row.failed_at = Some(now);
+    }
+
+    /// What dials have shown of the backend.
+    pub(super) fn standing(&self, id: BackendId, now: Instant) -> Standing {
+        let row = &self.rows[id.0];
+        Standing { demoted: row.demoted(now), failures: row.failures, failed_at: row.failed_at }
     }
 
     /// The backend is proven to be dying: it goes to the end of the order for a second, if it is not there for longer.
@@ -70,6 +90,7 @@ impl Table {
     /// A dial or a probe was answered.
     pub(super) fn restore(&mut self, id: BackendId) {
         self.rows[id.0].demoted_until = None;
+        self.rows[id.0].failed_at = None;
     }
 
     /// How many dials failed so far: a mark for [`Table::failed_since`].

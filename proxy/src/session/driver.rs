@@ -23,6 +23,7 @@ use super::buffer::with_buffer;
 use super::farewell;
 use super::poisons::Poison;
 use super::registry::{Command, Handle, Snapshot};
+use super::totals::Level;
 use super::wire::{Read, Wire, Write};
 use super::{Context, Start};
 use crate::edge::SessionSlot;
@@ -60,6 +61,10 @@ pub(super) struct Driver {
     context: Arc<Context>,
     slot: SessionSlot,
     registered: Registered,
+    /// What the process's totals have of this session.
+    published: Level,
+    /// When the leg was lost in whose place one is looked for.
+    lost: Option<Instant>,
     /// What the sleeping timer is set to.
     armed: Instant,
     ended: bool,
@@ -71,7 +76,7 @@ impl Driver {
         let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
         let now = context.now();
-        let handle = Arc::new(Handle::new(peer));
+        let handle = Arc::new(Handle::new(peer, lease.backend().id));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
         let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
         kept_memory.cover(handshake.memory());
@@ -90,6 +95,8 @@ impl Driver {
             registered: Registered::new(&context, id, &handle),
             handle,
             slot,
+            published: Level::default(),
+            lost: None,
             armed: now + IDLE,
             context,
             ended: false,
@@ -105,7 +112,13 @@ impl Driver {
         }
     }
 
-    fn poll(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Cx<'_>, timer: Pin<&mut Sleep>) -> Poll<()> {
+        let polled = self.poll_turns(cx, timer);
+        self.publish();
+        polled
+    }
+
+    fn poll_turns(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
         for command in self.handle.poll_commands(cx) {
             self.obey(command);
         }
@@ -134,10 +147,23 @@ impl Driver {
         }
     }
 
+    /// Adds to the process's totals what has changed since the last call.
+    fn publish(&mut self) {
+        let retained = self.engine.retained();
+        let detached = self.backend.is_none() && !self.ended;
+        if (retained, detached) != (self.published.retained, self.published.detached)
+            || *self.engine.counters() != self.published.counters
+        {
+            let level = Level { counters: *self.engine.counters(), retained, detached };
+            self.context.totals.change(&self.published, &level);
+            self.published = level;
+        }
+    }
+
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             epoch: self.engine.epoch(),
-            backend: self.backend.as_ref().map(|(_, lease)| lease.backend().url.to_string()),
+            backend: self.backend.as_ref().map(|(_, lease)| lease.backend().id),
             retained: self.engine.retained(),
             unacknowledged: self.engine.unacknowledged(),
             buffered: self.engine.buffered(),
@@ -349,6 +375,10 @@ impl Driver {
             Some(_) => {
                 self.denials = Denials::default();
                 self.last = lease.backend().id;
+                self.handle.attach(self.engine.epoch(), self.last);
+                if let Some(lost) = self.lost.take() {
+                    self.context.totals.failed_over(now.since(lost));
+                }
                 self.backend = Some((Wire::new(stream, leftover), lease));
             }
             None => farewell::close(stream, None, lease),
@@ -391,10 +421,16 @@ impl Driver {
                 }
                 Action::Retire { farewell } => {
                     if let Some((wire, lease)) = self.backend.take() {
+                        self.handle.detach();
                         retire(wire, farewell, lease);
                     }
                 }
-                Action::Event(event) => self.log(event),
+                Action::Event(event) => {
+                    if matches!(event, Event::LegLost { .. }) {
+                        self.lost.get_or_insert(self.context.now());
+                    }
+                    self.log(event);
+                }
                 Action::End { farewell } => {
                     self.end(farewell);
                     return false;
@@ -428,6 +464,7 @@ impl Driver {
         let Some((_, lease)) = &self.backend else { return };
         if ended {
             lease.ended_badly();
+            self.lost = Some(self.context.now());
         }
         let (context, handshake, backend) = (self.context.clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
@@ -451,11 +488,11 @@ impl Driver {
 
     fn end(&mut self, farewell: Option<tideover_protocol::frame::ControlFrame>) {
         self.ended = true;
+        self.handle.end();
         if let Some((wire, lease)) = self.backend.take() {
             retire(wire, farewell, lease);
         }
         let counters = self.engine.counters();
-        self.context.totals.add(counters);
         tracing::debug!(session = %self.id, ?counters, "session ended");
     }
 
@@ -498,6 +535,7 @@ struct Registered {
 impl Registered {
     fn new(context: &Arc<Context>, id: Uuid, handle: &Arc<Handle>) -> Self {
         context.registry.insert(id, handle.clone());
+        context.totals.open();
         Self { context: context.clone(), id }
     }
 }
@@ -505,6 +543,7 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.context.registry.remove(&self.id);
+        self.context.totals.end();
     }
 }
 

@@ -24,8 +24,8 @@ use crate::pool::{Attached, KeptHandshake, Pool};
 
 use driver::Driver;
 pub use poisons::{Poison, Poisons};
-pub use registry::{Command, Handle, Registry, Snapshot};
-pub use totals::{Sums, Totals};
+pub use registry::{Command, Handle, Leg, Registry, Snapshot};
+pub use totals::{FAILOVER_BUCKETS, Sums, Totals, become_worker};
 
 /// What a session starts with: both legs, upgraded.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Context {
             pool,
             registry: Registry::default(),
             poisons: Poisons::new(config.poison_entries),
-            totals: Totals::default(),
+            totals: Totals::new(config.workers),
             origin: std::time::Instant::now(),
         }
     }
@@ -85,10 +85,22 @@ impl Context {
         &self.poisons
     }
 
-    /// What the ended sessions counted.
+    /// What the sessions counted, live ones included.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// The bounds on the memory of all sessions together.
+    #[must_use]
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// The backends that sessions are attached to.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     fn now(&self) -> Instant {

@@ -1,8 +1,8 @@
 //! The live sessions, for the operator. Never touched on the data path.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
@@ -10,6 +10,8 @@ use tideover_protocol::close::CloseCode;
 use tideover_protocol::session::{Counters, Epoch};
 use tokio::sync::oneshot;
 use uuid::Uuid;
+
+use crate::pool::BackendId;
 
 /// What an operator may tell a session.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub struct Snapshot {
     /// Number of the latest backend leg.
     pub epoch: Epoch,
     /// The backend that it is attached to, if it is.
-    pub backend: Option<String>,
+    pub backend: Option<BackendId>,
     /// Retained messages.
     pub retained: usize,
     /// Of those, messages that no backend has acknowledged.
@@ -41,6 +43,26 @@ pub struct Snapshot {
     pub counters: Counters,
 }
 
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// Number of its latest backend leg.
+    pub epoch: Epoch,
+    /// The backend of that leg; `None` while the session is looking for another one.
+    pub backend: Option<BackendId>,
+}
+
+#[derive(Debug, Default)]
+struct Commands {
+    waiting: Vec<Command>,
+    ended: bool,
+}
+
+fn pack(epoch: Epoch, backend: Option<BackendId>) -> u64 {
+    let number = backend.map_or(0, |backend| backend.number() as u64 + 1);
+    u64::from(epoch) << 32 | number
+}
+
 /// A live session, from outside.
 #[derive(Debug)]
 pub struct Handle {
@@ -48,28 +70,68 @@ pub struct Handle {
     pub peer: SocketAddr,
     /// When it began.
     pub since: std::time::SystemTime,
-    commands: Mutex<Vec<Command>>,
+    /// The latest leg: its epoch above, and below 1 + the number of its backend, or 0 when it is gone.
+    leg: AtomicU64,
+    commands: Mutex<Commands>,
     /// There are commands: read without their lock.
     pending: AtomicBool,
     waker: AtomicWaker,
 }
 
 impl Handle {
-    pub(super) fn new(peer: SocketAddr) -> Self {
+    /// The handle of a session whose first leg is on `backend`.
+    pub(super) fn new(peer: SocketAddr, backend: BackendId) -> Self {
         Self {
             peer,
             since: std::time::SystemTime::now(),
+            leg: AtomicU64::new(pack(1, Some(backend))),
             commands: Mutex::default(),
             pending: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
 
-    /// Tells the session something. It may have ended already.
-    pub fn tell(&self, command: Command) {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner).push(command);
+    /// Tells the session something. `false`: it has ended, only its client leg is being closed yet.
+    pub fn tell(&self, command: Command) -> bool {
+        {
+            let mut commands = self.commands();
+            if commands.ended {
+                return false;
+            }
+            commands.waiting.push(command);
+        }
         self.pending.store(true, Ordering::Release);
         self.waker.wake();
+        true
+    }
+
+    /// Where the session is, as of its latest change.
+    #[must_use]
+    pub fn leg(&self) -> Leg {
+        let leg = self.leg.load(Ordering::Relaxed);
+        let backend = usize::try_from(leg & u64::from(u32::MAX)).ok().and_then(|number| number.checked_sub(1));
+        Leg { epoch: (leg >> 32) as Epoch, backend: backend.map(BackendId::new) }
+    }
+
+    pub(super) fn attach(&self, epoch: Epoch, backend: BackendId) {
+        self.leg.store(pack(epoch, Some(backend)), Ordering::Relaxed);
+    }
+
+    pub(super) fn detach(&self) {
+        self.leg.store(pack(self.leg().epoch, None), Ordering::Relaxed);
+    }
+
+    /// The session takes no more commands; those that wait are dropped, and with them who waits for their answers is
+    /// told.
+    pub(super) fn end(&self) {
+        self.detach();
+        let mut commands = self.commands();
+        commands.ended = true;
+        commands.waiting = Vec::new();
+    }
+
+    fn commands(&self) -> MutexGuard<'_, Commands> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the session was told since the last call; its task is woken when there is more.
@@ -78,7 +140,7 @@ impl Handle {
         if !self.pending.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
-        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.commands().waiting)
     }
 }
 

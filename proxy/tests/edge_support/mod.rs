@@ -40,6 +40,8 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         drain_timeout: Duration::from_secs(10),
         handshakes_per_backend: 64,
         trust_forwarded: Vec::new(),
+        admin: None,
+        admin_token: None,
         workers: 1,
         log: "info".into(),
         log_format: LogFormat::Text,

@@ -83,6 +83,8 @@ pub enum Kind {
     Header,
     /// The path of a file with a secret, or nothing.
     KeyFile,
+    /// Where the operator's API listens, or nothing.
+    Admin,
     /// The path of the configuration file: no key of that file.
     File,
 }
@@ -97,7 +99,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 10] = [
+pub static THEMES: [Theme; 11] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
@@ -107,6 +109,7 @@ pub static THEMES: [Theme; 10] = [
     guarantees::REPLAY,
     relay::CLOSING,
     server::LIMITS,
+    server::OPERATOR,
     server::PROCESS,
 ];
 
@@ -177,6 +180,7 @@ impl Kind {
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
             Self::KeyFile => "PATH".into(),
+            Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
         }
     }
@@ -204,6 +208,9 @@ impl fmt::Display for Kind {
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
+            Self::Admin => f.write_str(
+                "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",
+            ),
             Self::File => f.write_str("the path of a TOML file"),
         }
     }

@@ -91,6 +91,32 @@ pub(super) const LIMITS: Theme = Theme {
     ],
 };
 
+pub(super) const OPERATOR: Theme = Theme {
+    heading: "Operator's API",
+    flags: &[
+        Flag {
+            name: "admin",
+            kind: Kind::Admin,
+            default: Fallback::Value(""),
+            summary: "Where the operator's API listens, which `tideover ctl` speaks; off unless given",
+            details: "On a unix socket its file mode, 0600, decides who may use it. On TCP, admin-token-file does. Port 0 \
+                      takes a free port; the line `operator's API` of the log says which. Not for the public: it \
+                      speaks plain HTTP.",
+            worst_case: "Worst case: 64 connections, and a list of all sessions while one is answered.",
+        },
+        Flag {
+            name: "admin-token-file",
+            kind: Kind::KeyFile,
+            default: Fallback::Value(""),
+            summary: "A file with the token that the operator's API asks for on TCP (Authorization: Bearer)",
+            details: "Read once, at start. A line end behind the token is not part of it. 16 to 4096 visible ASCII \
+                      characters: `head -c 32 /dev/urandom | base64` gives good ones. Never logged. Without it, TCP \
+                      callers get health and metrics, on a loopback address, and nothing else.",
+            worst_case: "",
+        },
+    ],
+};
+
 pub(super) const PROCESS: Theme = Theme {
     heading: "Process",
     flags: &[

@@ -1,0 +1,77 @@
+//! The backends.
+
+use axum::Json;
+use serde::{Deserialize, Serialize};
+use tideover_protocol::session::PongOrder;
+use utoipa::ToSchema;
+
+use super::Site;
+use crate::pool;
+
+/// All backends, in the order of the configuration.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Backends {
+    pub(crate) backends: Vec<Backend>,
+}
+
+/// A backend.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Backend {
+    /// Its number, from 0.
+    pub(crate) id: usize,
+    /// Where it is.
+    #[schema(example = "ws://127.0.0.1:9001")]
+    pub(crate) url: String,
+    /// Live legs, those that are being attached included.
+    pub(crate) legs: usize,
+    /// Whether it ever answered a ping.
+    pub(crate) answers_pings: bool,
+    /// Whether it was found to answer none: its sessions keep a sliding window.
+    pub(crate) mute: bool,
+    /// Whether its pongs come before its answers (`early`) or after them (`late`), as far as that is known.
+    pub(crate) pongs: Pongs,
+    /// Whether it is tried last for now, because a dial failed or it is proven to be dying.
+    pub(crate) demoted: bool,
+    /// Failed dials so far.
+    pub(crate) failed_dials: u64,
+    /// Whether the latest dial failed.
+    pub(crate) failing: bool,
+}
+
+/// When pongs come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Pongs {
+    Unknown,
+    Early,
+    Late,
+}
+
+impl Backend {
+    fn new(backend: &pool::Backend, standing: pool::Standing) -> Self {
+        Self {
+            id: backend.id.number(),
+            url: backend.url.to_string(),
+            legs: backend.live(),
+            answers_pings: backend.answers_pings(),
+            mute: backend.mute(),
+            pongs: match backend.order() {
+                PongOrder::Unknown => Pongs::Unknown,
+                PongOrder::Early => Pongs::Early,
+                PongOrder::Late => Pongs::Late,
+            },
+            demoted: standing.demoted,
+            failed_dials: standing.failures,
+            failing: standing.failed_at.is_some(),
+        }
+    }
+}
+
+/// The backends and what is known of them.
+#[utoipa::path(get, path = "/v1/backends", operation_id = "list_backends", tag = "backends",
+    responses((status = 200, body = Backends)))]
+pub(super) async fn list(site: Site) -> Json<Backends> {
+    let pool = site.sessions.pool();
+    let backends = pool.backends().iter();
+    Json(Backends { backends: backends.map(|backend| Backend::new(backend, pool.standing(backend.id))).collect() })
+}

@@ -1,0 +1,46 @@
+//! Whether the process is up, and whether it should get clients.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Site;
+use super::error::Failure;
+
+/// How long failed dials speak against being ready. Dials come with sessions, so that a proxy which is sent none
+/// would otherwise never be found ready again.
+const LATELY: Duration = Duration::from_secs(10);
+
+/// The process is up.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// Always `ok`: who is not up does not answer.
+    status: &'static str,
+    /// The program's version.
+    version: &'static str,
+}
+
+/// Is the process up?
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Should it get clients?
+///
+/// No, while it drains, and when of every backend the latest dial failed and that is less than 10 s ago.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, body = Health), (status = 503, body = Failure, description = "It should get no clients")))]
+pub(super) async fn readyz(site: Site) -> Result<Json<Health>, Failure> {
+    if site.edge.is_draining() {
+        return Err(Failure::unavailable("draining"));
+    }
+    let (pool, now) = (site.sessions.pool(), Instant::now());
+    let failed = |at: Instant| now.saturating_duration_since(at) < LATELY;
+    if pool.backends().iter().all(|backend| pool.standing(backend.id).failed_at.is_some_and(failed)) {
+        return Err(Failure::unavailable("no backend could be dialled lately"));
+    }
+    Ok(healthz().await)
+}

@@ -1,0 +1,184 @@
+//! What `/metrics` says. Read from where it is counted when it is asked for; nothing is kept here.
+//!
+//! docs/metrics.md lists the same names, and a test compares the two. No label has a value a session.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::edge::{EdgeContext, Reason};
+use crate::session::{Context, FAILOVER_BUCKETS, Sums};
+
+/// What is read at each scrape.
+struct Source {
+    sessions: Arc<Context>,
+    edge: Arc<EdgeContext>,
+    started: f64,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").finish_non_exhaustive()
+    }
+}
+
+/// A registry that reads from these.
+pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>) -> Registry {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let mut registry = Registry::with_prefix("tideover");
+    registry.register_collector(Box::new(Source { sessions, edge, started }));
+    registry
+}
+
+/// The metrics now, in the text format of OpenMetrics.
+pub(super) fn text(registry: &Registry) -> Result<String, fmt::Error> {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, registry)?;
+    Ok(text)
+}
+
+impl Collector for Source {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        page.info("build", "The program", &[("version", env!("CARGO_PKG_VERSION"))])?;
+        page.gauge("start_time", "When the process began, in Unix time", Some(&Unit::Seconds), &self.started)?;
+        page.gauge("draining", "Whether no new session is taken any more", None, &i64::from(self.edge.is_draining()))?;
+        let sums = self.sessions.totals().get();
+        self.sessions(&mut page, &sums)?;
+        messages(&mut page, &sums)?;
+        failovers(&mut page, &sums)?;
+        self.memory(&mut page)?;
+        self.backends(&mut page)?;
+        let refused = Reason::ALL.map(|reason| ([("reason", reason.word())], self.edge.refused().get(reason)));
+        page.counters("handshakes_refused", "Handshakes that led to no session", refused)
+    }
+}
+
+impl Source {
+    fn sessions(&self, page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
+        page.counter("sessions_opened", "Sessions that began", sums.opened)?;
+        page.counter("sessions_ended", "Sessions that ended", sums.ended)?;
+        let live = self.sessions.registry().len();
+        page.gauge("sessions_live", "Live sessions", None, &(live as i64))?;
+        let help = "Live sessions without a backend leg";
+        page.gauge("sessions_detached", help, None, &sums.detached.cast_signed())
+    }
+
+    fn memory(&self, page: &mut Page<'_>) -> fmt::Result {
+        let budgets = self.sessions.budgets();
+        let both = [("upstream", &budgets.upstream), ("downstream", &budgets.downstream)];
+        let rows = |value: fn(&tideover_replay_store::Budget) -> usize| {
+            both.map(|(direction, budget)| ([("direction", direction)], value(budget) as i64))
+        };
+        let bytes = Some(&Unit::Bytes);
+        page.gauges("buffer_used", "Buffer memory that sessions hold", bytes, rows(|budget| budget.used()))?;
+        page.gauges("buffer_limit", "Buffer memory that they may hold", bytes, rows(|budget| budget.limit()))?;
+        page.gauges("buffer_waiting", "Sessions that wait for memory", None, rows(|budget| budget.waiting()))?;
+        let kept = self.sessions.poisons().len();
+        page.gauge("poisoned_kept", "Poisoned messages kept for the operator", None, &(kept as i64))
+    }
+
+    fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
+        let pool = self.sessions.pool();
+        let backends: Vec<_> = pool
+            .backends()
+            .iter()
+            .map(|backend| (backend.url.to_string(), backend.live(), pool.standing(backend.id)))
+            .collect();
+        let legs = backends.iter().map(|(url, live, _)| ([("backend", url.as_str())], *live as i64));
+        page.gauges("backend_legs", "Live backend legs, those being attached included", None, legs)?;
+        let demoted = backends.iter().map(|(url, _, at)| ([("backend", url.as_str())], i64::from(at.demoted)));
+        page.gauges("backend_demoted", "Whether the backend is tried last for now", None, demoted)?;
+        let failures = backends.iter().map(|(url, _, at)| ([("backend", url.as_str())], at.failures));
+        page.counters("backend_dials_failed", "Dials that failed", failures)
+    }
+}
+
+fn messages(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
+    let help = "Client messages that live sessions retain";
+    page.gauge("messages_retained", help, None, &sums.retained.cast_signed())?;
+    let counted = &sums.counters;
+    let all = [
+        ("messages_received", "Client messages received whole", counted.received),
+        ("messages_forgotten", "Client messages forgotten after acknowledgement", counted.forgotten),
+        ("messages_evicted", "Of those, forgotten before their linger time was over", counted.evicted),
+        ("messages_slid", "Client messages forgotten unacknowledged for a mute backend", counted.slid),
+        ("messages_dropped", "Client messages dropped by --on-full drop-oldest", counted.dropped),
+        ("messages_abandoned", "Client messages retained when their session ended", counted.abandoned),
+        ("messages_expired", "Client messages older than --replay-max-age", counted.expired),
+        ("messages_poisoned", "Client messages set aside: backends died of them", counted.poisoned),
+        ("messages_replayed", "Client messages written again to a later leg", counted.replayed),
+        ("messages_passed", "Backend messages passed to clients", counted.passed),
+        ("messages_swallowed", "Backend messages not passed: the client had them", counted.swallowed),
+        ("holds_released", "Times that held output was released without a barrier", counted.released),
+        ("barriers", "Barriers answered", counted.barriers),
+        ("reply_fallbacks", "Times that --ack reply fell back to pongs", counted.fallbacks),
+        ("isolations", "Times that messages were replayed one by one", counted.isolations),
+    ];
+    all.into_iter().try_for_each(|(name, help, value)| page.counter(name, help, value))?;
+    page.counter_of("dead", "Bytes of legs that had already ended", &Unit::Bytes, counted.dead_bytes)
+}
+
+fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
+    page.counter("failovers", "Backend legs given up and looked for again", sums.counters.failovers)?;
+    let bounds = FAILOVER_BUCKETS.iter().map(|millis| *millis as f64 / 1000.0).chain([f64::INFINITY]);
+    let buckets: Vec<_> = bounds.zip(sums.failover_times).collect();
+    let count = sums.failover_times.iter().sum();
+    let help = "Time from the loss of a backend leg to the next one";
+    let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
+    let mut encoder = page.0.encode_descriptor("failover_duration", help, unit, kind)?;
+    encoder.encode_histogram::<NoLabelSet>(sums.failover_micros as f64 / 1e6, count, &buckets, None)
+}
+
+/// One label.
+type Label<'a> = [(&'static str, &'a str); 1];
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn info(&mut self, name: &str, help: &str, labels: &Label<'_>) -> fmt::Result {
+        self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
+        self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
+    }
+
+    fn gauges<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        rows: impl IntoIterator<Item = (Label<'l>, i64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        rows.into_iter().try_for_each(|(label, value)| family.encode_family(&label)?.encode_gauge(&value))
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
+    fn counter_of(&mut self, name: &str, help: &str, unit: &Unit, value: u64) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, Some(unit), MetricType::Counter)?;
+        encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
+    fn counters<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (Label<'l>, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        rows.into_iter().try_for_each(|(label, value)| {
+            family.encode_family(&label)?.encode_counter::<NoLabelSet, _, f64>(&value, None)
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! The API's answers as tables.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::client::Answer;
+use super::table::{pairs, table as columns};
+use super::{Order, Problem};
+use crate::admin::{Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage};
+
+/// What the answer to an order looks like to people.
+pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
+    Ok(match order {
+        Order::Backends => backends(&read(answer)?),
+        Order::Sessions { .. } => sessions(&read(answer)?),
+        Order::Session { .. } => session(&read(answer)?),
+        Order::Poisoned { forget: true, .. } => "forgotten\n".to_owned(),
+        Order::Poisoned { seq: Some(_), .. } => message(&read(answer)?),
+        Order::Poisoned { .. } => poisoned(&read(answer)?),
+        Order::Close { id, .. } => format!("session {id} is told to close\n"),
+        Order::Failover { id } => format!("session {id} is told to fail over\n"),
+        Order::Health => "up and ready\n".to_owned(),
+        Order::Metrics => answer.to_string(),
+    })
+}
+
+fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Problem> {
+    serde_json::from_value(answer).map_err(|_| Answer::unexpected())
+}
+
+fn backends(answer: &Backends) -> String {
+    let rows = answer.backends.iter().map(|backend| {
+        let state = match (backend.failing, backend.demoted) {
+            (true, _) => "failing",
+            (false, true) => "demoted",
+            (false, false) => "ok",
+        };
+        let pongs = match (backend.mute, backend.answers_pings) {
+            (true, _) => "none".to_owned(),
+            (false, true) => format!("{:?}", backend.pongs).to_lowercase(),
+            (false, false) => "unknown".to_owned(),
+        };
+        let (legs, failed) = (backend.legs.to_string(), backend.failed_dials.to_string());
+        [backend.id.to_string(), backend.url.clone(), legs, state.to_owned(), failed, pongs]
+    });
+    columns(["ID", "BACKEND", "LEGS", "STATE", "FAILED DIALS", "PONGS"], rows)
+}
+
+fn sessions(answer: &Page) -> String {
+    let rows = answer.sessions.iter().map(|session| {
+        let backend = session.backend.clone().unwrap_or_else(|| "-".to_owned());
+        let (age, epoch) = (age(session.age_seconds), session.epoch.to_string());
+        [session.id.to_string(), session.peer.clone(), age, epoch, backend]
+    });
+    columns(["SESSION", "PEER", "AGE", "EPOCH", "BACKEND"], rows)
+}
+
+fn session(answer: &Detail) -> String {
+    let session = &answer.session;
+    let about = [
+        ("session", session.id.to_string()),
+        ("peer", session.peer.clone()),
+        ("since", session.since.clone()),
+        ("age", age(session.age_seconds)),
+        ("epoch", session.epoch.to_string()),
+        ("backend", session.backend.clone().unwrap_or_else(|| "-".to_owned())),
+        ("retained", answer.retained.to_string()),
+        ("unacknowledged", answer.unacknowledged.to_string()),
+        ("buffered bytes", answer.buffered_bytes.to_string()),
+    ];
+    let counters = serde_json::to_value(&answer.counters).unwrap_or_default();
+    let counters = counters.as_object().into_iter().flatten();
+    let counters = counters.map(|(name, value)| (name.replace('_', " "), value.to_string()));
+    pairs(about.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(counters))
+}
+
+fn poisoned(answer: &PoisonedList) -> String {
+    let rows = answer.poisoned.iter().map(|poisoned| {
+        let (seq, deaths) = (poisoned.seq.to_string(), poisoned.deaths.to_string());
+        let kept = if poisoned.payload_kept { "kept" } else { "-" };
+        let (bytes, backend) = (poisoned.wire_bytes.to_string(), poisoned.backend.clone());
+        [poisoned.session.to_string(), seq, poisoned.at.clone(), deaths, bytes, backend, kept.to_owned()]
+    });
+    columns(["SESSION", "SEQ", "AT", "DEATHS", "BYTES", "BACKEND", "PAYLOAD"], rows)
+}
+
+fn message(answer: &PoisonedMessage) -> String {
+    let about = &answer.about;
+    let payload = match &answer.payload {
+        None => "not kept; see --keep-poison-payload".to_owned(),
+        Some(Payload::Text(text)) => format!("text: {text}"),
+        Some(Payload::Base64(base64)) => format!("base64: {base64}"),
+    };
+    pairs([
+        ("session", about.session.to_string()),
+        ("seq", about.seq.to_string()),
+        ("at", about.at.clone()),
+        ("deaths", about.deaths.to_string()),
+        ("last epoch", about.epoch.to_string()),
+        ("last backend", about.backend.clone()),
+        ("bytes on the wire", about.wire_bytes.to_string()),
+        ("payload", payload),
+    ])
+}
+
+fn age(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds).map_or(0, |age| age.as_secs());
+    humantime::format_duration(Duration::from_secs(whole)).to_string()
+}
