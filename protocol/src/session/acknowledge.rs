@@ -146,14 +146,19 @@ impl Session {
         let treatment = Treatment {
             // With `reply`, what was answered is forgotten; with commit, what was not is not passed: a new leg
             // repeats nothing that the client was told.
-            record: self.ack == AckMode::Pong && !commit && ring.retained() > 0,
-            hold: commit && !self.is_mute() && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
+            record: self.ack == AckMode::Pong && !commit && !self.is_deaf() && ring.retained() > 0,
+            hold: commit && !self.is_mute() && !self.is_deaf() && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
             acks,
         };
         let mut tally = Tally::default();
-        let outcome = self.downstream.receive(data, treatment, &mut tally);
-        self.counters.passed += tally.passed;
-        self.counters.swallowed += tally.swallowed;
+        let mut outcome = self.downstream.receive(data, treatment, &mut tally);
+        if self.is_deaf() {
+            outcome.0.direct = 0..0;
+            self.downstream.discard();
+        } else {
+            self.counters.passed += tally.passed;
+            self.counters.swallowed += tally.swallowed;
+        }
         if self.downstream.held_bytes() > self.config.commit_bytes as u64 {
             self.release_output();
         }

@@ -411,8 +411,9 @@ impl Downstream {
         self.settle();
     }
 
-    /// Nothing more can reach the client.
+    /// Nothing can reach the client. What is not whole yet may still be an acknowledgement.
     pub(super) fn discard(&mut self) {
+        self.release();
         self.cursor = self.ready;
         self.border = self.ready;
         self.settle();

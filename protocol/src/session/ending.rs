@@ -116,7 +116,6 @@ impl Session {
     pub(super) fn handle_client_end(&mut self, now: Instant) {
         self.client.ended = true;
         self.client.outlet.kill();
-        self.downstream.stop();
         self.downstream.discard();
         if matches!(self.phase, Phase::Relaying) {
             self.upstream.stop();

@@ -214,12 +214,17 @@ impl Session {
         self.upstream.memory().is_waiting() || self.downstream.memory().is_waiting()
     }
 
-    /// Whether what the backend says no longer reaches the client.
+    /// Whether what the backend says no longer counts for anything.
     fn is_muffled(&self) -> bool {
         match self.phase {
-            Phase::Relaying | Phase::Closing(_) => self.client.outlet.is_dead(),
-            Phase::Orphaned { .. } | Phase::Ending(_) | Phase::Ended => true,
+            Phase::Relaying | Phase::Closing(_) | Phase::Orphaned { .. } => false,
+            Phase::Ending(_) | Phase::Ended => true,
         }
+    }
+
+    /// Whether what the backend says cannot reach the client. It may acknowledge all the same.
+    fn is_deaf(&self) -> bool {
+        self.client.outlet.is_dead()
     }
 
     /// The time in milliseconds of the session: 49 days of them.
@@ -355,7 +360,6 @@ impl Session {
         match side {
             Side::Client => {
                 self.client.outlet.kill();
-                self.downstream.stop();
                 self.downstream.discard();
                 self.check_done(now);
             }

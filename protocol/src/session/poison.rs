@@ -35,6 +35,7 @@ impl Session {
         self.retire(None);
         self.upstream.rewind();
         let frames = self.upstream.ring.take(seq);
+        self.settle_forgotten();
         self.counters.poisoned += 1;
         self.deaths = 0;
         self.actions.push_back(Action::Poisoned(Poisoned {

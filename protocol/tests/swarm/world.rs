@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Epoch, Event, Gather, Loss, PongOrder, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Loss, PongOrder, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -197,7 +197,11 @@ impl World {
         self.trace(|| format!("client   > {}", data[..consumed].escape_ascii()));
         self.client.outbox.drain(..consumed);
         let counters = *self.session.counters();
-        self.shadow.client_took(self.now, &data[..consumed], &counters);
+        let actions: Vec<Action> = std::iter::from_fn(|| self.session.poll_action()).collect();
+        let is_full = |action: &Action| matches!(action, Action::Event(Event::Ending(EndReason::RingFull)));
+        let full = actions.iter().any(is_full);
+        self.shadow.client_took(self.now, &data[..consumed], &counters, full);
+        actions.into_iter().for_each(|action| self.do_action(action));
         self.act();
         consumed > 0
     }
@@ -266,6 +270,14 @@ impl World {
     /// Does what the engine wants done, and compares the books.
     fn act(&mut self) {
         while let Some(action) = self.session.poll_action() {
+            self.do_action(action);
+        }
+        self.trace(|| format!("retained {} unacknowledged {}", self.session.retained(), self.session.unacknowledged()));
+        self.shadow.compare(&self.session);
+    }
+
+    fn do_action(&mut self, action: Action) {
+        {
             assert!(!self.over, "law 3: {action:?} behind the end");
             self.trace(|| format!("{action:?}"));
             match action {
@@ -301,8 +313,6 @@ impl World {
                 }
             }
         }
-        self.trace(|| format!("retained {} unacknowledged {}", self.session.retained(), self.session.unacknowledged()));
-        self.shadow.compare(&self.session);
     }
 
     // What the world answers.
