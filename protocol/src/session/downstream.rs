@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tideover_replay_store::{Budget, ByteLog, Reservation};
 
 use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use crate::sabotage::{self, Sabotage};
 use crate::scan::{Scanner, Sender, Step};
 
 use super::ack::ACK_PREFIX;
@@ -214,10 +215,10 @@ impl Downstream {
     /// The client is greeted once, if not by the first leg then by the next. A greeting answers nothing, so it is not
     /// held, and nothing is held that could come before it.
     fn decide_greeting(&mut self, tally: &mut Tally) -> Fate {
-        if self.greetings >= self.ungreeted {
+        if self.greetings >= self.ungreeted && !sabotage::is(Sabotage::GreetedAgain) {
             return Fate::Swallow;
         }
-        self.ungreeted -= 1;
+        self.ungreeted = self.ungreeted.saturating_sub(1);
         tally.passed += 1;
         Fate::Greet
     }
@@ -390,6 +391,12 @@ impl Downstream {
     /// starts between two messages.
     pub(super) fn end_leg(&mut self) {
         self.scanner = Scanner::new(Sender::Server, self.max_message);
+        if sabotage::is(Sabotage::HeldNotDropped) {
+            self.ready = self.whole;
+        }
+        if sabotage::is(Sabotage::HalfMessageForwarded) {
+            self.ready = self.log.end();
+        }
         self.log.truncate(self.ready);
         self.whole = self.ready;
         self.held = 0;

@@ -2,6 +2,7 @@
 
 use crate::close::{CloseCode, ClosePayload};
 use crate::frame::{ControlFrame, ControlPayload, FrameError, Opcode};
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::{AckMode, OnAmbiguous, Reattach};
@@ -173,6 +174,9 @@ impl Session {
         match (self.meaning(&end), self.config.on_ambiguous) {
             (Meaning::GoesAway(code), _) => self.lose_leg(now, Loss::GoingAway(code)),
             (Meaning::Ambiguous, OnAmbiguous::Failover) => self.handle_death(now, end, self.is_mute()),
+            (Meaning::Ambiguous, OnAmbiguous::Probe) if sabotage::is(Sabotage::NoProof) => {
+                self.handle_death(now, end, false);
+            }
             (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
             (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
         }

@@ -1,5 +1,6 @@
 //! All deadlines of a session. Each is computed from the state that it guards, so none can be forgotten or go stale.
 
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::AckMode;
@@ -212,6 +213,9 @@ impl Session {
         }
         if leg.live.suspect(now) {
             self.tell(Event::Suspect(epoch));
+        }
+        if sabotage::is(Sabotage::SlowTakenForDead) {
+            return self.lose_leg(now, Loss::Hung);
         }
         self.actions.push_back(Action::Ask { epoch, ended: false });
     }

@@ -10,7 +10,7 @@ use crate::coverage::{Coverage, Met};
 use crate::dice::Dice;
 use crate::plan::Answers;
 use crate::shadow::{Fate, Goodbye, Link};
-use crate::world::{BUFFER, World};
+use crate::world::World;
 
 /// Most bytes of the client that wait for the proxy.
 const MOST_WAITING: usize = 4000;
@@ -19,11 +19,11 @@ const SLACK: usize = 8 * 64 * 1024 + 3 * 20_000;
 
 pub(crate) struct Run {
     world: World,
-    steps: usize,
+    steps: u64,
 }
 
 impl Run {
-    pub(crate) fn new(seed: u64, steps: usize) -> Self {
+    pub(crate) fn new(seed: u64, steps: u64) -> Self {
         Self { world: World::new(seed), steps }
     }
 
@@ -379,16 +379,20 @@ impl Run {
         for seq in 1..=shadow.ledger.last {
             let read = readings.contains_key(&seq);
             let fate = shadow.ledger.fates.get(&seq);
-            assert!(read || fate.is_some() || unproven, "law 1: message {seq} was read by nobody and is accounted for by nothing");
+            assert!(
+                read || fate.is_some() || unproven,
+                "law 1: message {seq} was read by nobody and is accounted for by nothing"
+            );
             assert!(fate != Some(&Fate::Dropped) || !read, "law 1: message {seq} counts as dropped and was read");
         }
     }
 
     /// Law 3: the last that the client hears is what the end of the session means.
     fn judge_goodbye(&self) {
-        let World { shadow, client, .. } = &self.world;
+        let World { shadow, client, plan, .. } = &self.world;
         // Who does not read is not waited for longer than `--close-timeout`.
-        let reads = client.room > BUFFER && client.grain > BUFFER;
+        let timeout = plan.config.close_timeout;
+        let reads = client.blocked.is_none_or(|at| self.world.now.since(at) >= 2 * timeout);
         if shadow.deaf || client.broken || !reads {
             return;
         }
@@ -409,8 +413,8 @@ impl Run {
         let healed = self.world.is_healed();
         let World { shadow, plan, client, session, .. } = &mut self.world;
         let counters = session.counters();
-        let pong = plan.config.ack == AckMode::Pong
-            && (plan.config.commit == Commit::Barrier || plan.config.dedupe_replies);
+        let pong =
+            plan.config.ack == AckMode::Pong && (plan.config.commit == Commit::Barrier || plan.config.dedupe_replies);
         let reply = plan.config.ack == AckMode::Reply && plan.answers == Answers::Echo;
         let kept = counters.slid + counters.dropped + counters.expired + counters.poisoned == 0;
         if !plan.is_pure() || !(pong || reply) || !kept || shadow.blurred || shadow.deaf {
@@ -451,7 +455,9 @@ impl World {
     /// Whether the session came to its end by the client's wish, on a healthy leg.
     fn is_healed(&self) -> bool {
         let leg = self.legs.last().expect("a first leg");
-        self.shadow.link != Link::None && !leg.died && self.plan.config.reattach != Reattach::Never
+        self.shadow.link != Link::None
+            && !leg.died
+            && self.plan.config.reattach != Reattach::Never
             && self.plan.config.on_full != OnFull::Close
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Loss, PongOrder, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Loss, PongOrder,
+    Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -225,6 +226,9 @@ impl World {
         if most < gathered {
             self.session.handle_blocked(self.now, Side::Client);
         }
+        if most < gathered {
+            self.client.blocked = Some(self.now);
+        }
         self.client.room -= most.min(self.client.room);
         if most > 0 {
             self.trace(|| format!("client   < {}", bytes.escape_ascii()));
@@ -386,6 +390,7 @@ impl World {
 
     /// Somebody else takes the process's memory, or gives it back.
     pub(crate) fn press(&mut self, short: bool) {
+        self.shadow.short = short;
         for hog in &mut self.hogs {
             if short { hog.cover(self.plan.budget) } else { hog.shrink(0) }
         }
@@ -416,7 +421,7 @@ impl World {
 }
 
 /// `TIDEOVER_SWARM_TRACE=1`: for who looks into a run that fails.
-fn trace() -> bool {
+pub(crate) fn trace() -> bool {
     std::env::var_os("TIDEOVER_SWARM_TRACE").is_some()
 }
 

@@ -75,6 +75,8 @@ impl Shadow {
                 self.forward(end);
             }
             Phase::Closing(close, _) if self.leg.close_written && self.ledger.unacked() == 0 => {
+                // The stream's end is told as the Close that it answers, and the leg is left as it is.
+                self.leg.closed = end != LegEnd::Eof;
                 let end = if end == LegEnd::Eof { LegEnd::Close(close) } else { end };
                 self.forward(end);
             }
@@ -270,7 +272,9 @@ impl Shadow {
         if self.ledger.is_inside() {
             self.meet(Met::HalfFrameReplayed);
         }
-        if self.epoch > 1 && self.ledger.kept.iter().any(|kept| kept.seq > self.ledger.whole && kept.seq <= self.ledger.touched) {
+        if self.epoch > 1
+            && self.ledger.kept.iter().any(|kept| kept.seq > self.ledger.whole && kept.seq <= self.ledger.touched)
+        {
             self.meet(Met::DeathInsideReplay);
         }
         if !self.leg.collector.splitter.is_between_messages() {

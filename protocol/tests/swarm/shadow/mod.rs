@@ -16,7 +16,7 @@ mod told;
 use std::sync::Arc;
 
 use tideover_protocol::session::{
-    AckCarrier, AckMode, BackendTraits, Commit, Config, Counters, Linger, OnFull, PongOrder, Session,
+    AckCarrier, AckMode, BackendTraits, Commit, Config, Counters, Linger, OnFull, PongOrder, Session, Side,
 };
 use tideover_protocol::time::Instant;
 
@@ -114,6 +114,8 @@ pub(crate) struct Shadow {
     pub(crate) swallowed: u64,
     /// What was held went out before a barrier, or a memory overflowed: repeats are allowed from here on.
     pub(crate) blurred: bool,
+    /// The process's memory is short.
+    pub(crate) short: bool,
     /// A backend answered a ping that it may not have read.
     pub(crate) lied: bool,
     pub(crate) coverage: Coverage,
@@ -169,6 +171,7 @@ impl Shadow {
             swallowed: 0,
             blurred: false,
             lied: false,
+            short: false,
             coverage: Coverage::new(),
             config,
         }
@@ -328,7 +331,9 @@ impl Shadow {
         match opcode {
             codec::PING => self.leg_ping(payload),
             codec::CLOSE if !self.is_over() => {
-                let Phase::Closing(ref close, _) = self.phase else { panic!("law 10: a Close the client did not send") };
+                let Phase::Closing(ref close, _) = self.phase else {
+                    panic!("law 10: a Close the client did not send")
+                };
                 assert_eq!(payload, close, "law 10: the Close that the client sent");
                 assert!(self.ledger.is_written(), "law 1: the client's Close overtakes its messages");
                 self.leg.close_written = true;
@@ -345,7 +350,8 @@ impl Shadow {
         assert!(number > self.leg.number, "barrier: numbers rise");
         let before = self.ledger.whole;
         // A message that is dropped behind a placed barrier is still named by it.
-        let exact = seq == before || (seq > before && (before + 1..=seq).all(|seq| self.ledger.fates.contains_key(&seq)));
+        let exact =
+            seq == before || (seq > before && (before + 1..=seq).all(|seq| self.ledger.fates.contains_key(&seq)));
         assert!(exact, "barrier: it names message {seq} and stands behind {before}");
         if self.ledger.is_inside() {
             self.meet(Met::BarrierInsideMessage);
@@ -435,6 +441,9 @@ impl Shadow {
         assert_eq!(session.unacknowledged(), ledger.unacked(), "law 1: unacknowledged");
         assert_eq!(c.forgotten, ledger.forgotten, "law 8: forgotten");
         assert!(ledger.unacked() <= self.config.buffer_messages as usize, "law 5: messages");
+        if self.phase == Phase::Relaying && !self.is_full() && !self.short {
+            assert!(session.wants_read(Side::Client), "law 10: the client is held back while there is room");
+        }
         if !self.deaf {
             assert_eq!(c.passed, self.tape.passed, "law 4: passed");
             assert_eq!(c.swallowed, self.swallowed, "law 4: swallowed");

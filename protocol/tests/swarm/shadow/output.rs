@@ -28,11 +28,7 @@ impl Shadow {
         self.now = now;
         self.leg.moved = now;
         self.leg.suspect = false;
-        let mut call = Call {
-            replies: 0,
-            retained: !self.ledger.kept.is_empty(),
-            unacked: self.ledger.unacked(),
-        };
+        let mut call = Call { replies: 0, retained: !self.ledger.kept.is_empty(), unacked: self.ledger.unacked() };
         let mut collector = std::mem::replace(&mut self.leg.collector, Collector::new());
         let mut said = Vec::new();
         let Collector { splitter, said: partial } = &mut collector;
