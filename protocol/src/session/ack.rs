@@ -95,7 +95,7 @@ pub enum AckCarrier {
 }
 
 /// An acknowledgement of the session protocol starts with this; the seq follows in decimal.
-pub(super) const ACK_PREFIX: &[u8] = b"tideover:ack:";
+const ACK_PREFIX: &[u8] = b"tideover:ack:";
 
 /// The seq of an acknowledgement of the session protocol; `None` if it is something else.
 pub(super) fn parse_ack(payload: &[u8]) -> Option<u64> {

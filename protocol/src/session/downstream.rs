@@ -9,7 +9,7 @@ use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD,
 use crate::sabotage::{self, Sabotage};
 use crate::scan::{Scanner, Sender, Step};
 
-use super::ack::ACK_PREFIX;
+use super::ack::parse_ack;
 use super::config::Config;
 use super::echoes::{Digest, Digester, Echoes};
 use super::outlet::{Gather, Outlet, frame_border};
@@ -185,7 +185,7 @@ impl Downstream {
     }
 
     fn decide(&mut self, opcode: Opcode, payload: &[u8], treatment: Treatment, tally: &mut Tally) -> Fate {
-        let ack = treatment.acks && opcode == Opcode::Text && payload.starts_with(ACK_PREFIX);
+        let ack = treatment.acks && opcode == Opcode::Text && parse_ack(payload).is_some();
         if ack && payload.len() <= MAX_CONTROL_PAYLOAD {
             return Fate::Ack(ControlPayload::new(payload, None));
         }

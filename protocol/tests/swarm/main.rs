@@ -17,6 +17,7 @@ mod sabotage;
 mod shadow;
 mod world;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
@@ -46,20 +47,27 @@ fn swarm(seed: u64, steps: u64) -> Result<Coverage, String> {
         }
         sum
     };
-    report_quietly();
-    catch_unwind(AssertUnwindSafe(sessions)).map_err(|panic| {
+    report_once();
+    RUNNING.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(sessions));
+    RUNNING.set(false);
+    outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
     })
 }
 
-/// A run that fails is reported once, by who ran it; a broken engine's is none of anybody's business.
-fn report_quietly() {
+thread_local! {
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A run that fails is reported by who ran it; that of an engine which is broken on purpose need not be.
+fn report_once() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let loud = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if world::trace() || !panic.location().is_some_and(|at| at.file().contains("swarm")) {
+            if world::trace() || !RUNNING.get() {
                 loud(panic);
             }
         }));
