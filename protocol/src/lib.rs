@@ -5,6 +5,10 @@
 
 pub mod close;
 pub mod frame;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 pub mod scan;
 pub mod session;
 pub mod time;

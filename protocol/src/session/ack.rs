@@ -1,6 +1,7 @@
 //! Barriers: pings whose answer proves that the messages before them were read.
 
 use crate::frame::{ControlFrame, Opcode};
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 /// Every ping of ours starts with this, so that a pong is known as an answer to one.
@@ -71,6 +72,10 @@ impl Pings {
         let (magic, rest) = payload.split_first_chunk()?;
         let (number, seq) = rest.split_first_chunk()?;
         let (number, seq) = (u64::from_be_bytes(*number), u64::from_be_bytes(seq.try_into().ok()?));
+        if sabotage::is(Sabotage::AnyPongAccepted) {
+            self.answered = true;
+            return self.in_flight.take();
+        }
         let answered = self
             .in_flight
             .filter(|ping| *magic == MAGIC && number == ping.number && seq == ping.seq && ping.written.is_some())?;
@@ -90,7 +95,7 @@ pub enum AckCarrier {
 }
 
 /// An acknowledgement of the session protocol starts with this; the seq follows in decimal.
-pub(super) const ACK_PREFIX: &[u8] = b"tideover:ack:";
+const ACK_PREFIX: &[u8] = b"tideover:ack:";
 
 /// The seq of an acknowledgement of the session protocol; `None` if it is something else.
 pub(super) fn parse_ack(payload: &[u8]) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::ack::{PongOrder, parse_ack};
@@ -55,7 +56,8 @@ impl Session {
             self.counters.barriers += 1;
             self.counters.passed += self.downstream.release();
             self.downstream.handle_barrier(barrier.seq);
-            self.acknowledge(now, barrier.seq);
+            let one_more = u64::from(sabotage::is(Sabotage::AckOffByOne));
+            self.acknowledge(now, barrier.seq + one_more);
         }
         self.check_done(now);
     }
@@ -63,7 +65,7 @@ impl Session {
     /// An acknowledgement of the session protocol, cumulative.
     pub(super) fn handle_explicit_ack(&mut self, now: Instant, payload: &[u8]) {
         let Some(seq) = parse_ack(payload) else { return };
-        if seq > self.upstream.ring.written_seq() {
+        if seq > self.upstream.ring.written_seq() && !sabotage::is(Sabotage::AckAheadAccepted) {
             return self.lose_leg(now, Loss::AckAhead(seq));
         }
         self.acknowledge(now, seq);
@@ -88,6 +90,9 @@ impl Session {
 
     /// What the client was told need not be remembered longer than what led to it.
     pub(super) fn settle_forgotten(&mut self) {
+        if sabotage::is(Sabotage::MemoryOutlivesInputs) {
+            return;
+        }
         let ring = &self.upstream.ring;
         let gone = ring.first_retained().map_or(ring.last_seq(), |first| first - 1);
         self.downstream.forget(gone, ring.retained() == 0);
@@ -143,17 +148,26 @@ impl Session {
     ) -> (Passed, Option<downstream::Incoming>) {
         let ring = &self.upstream.ring;
         let commit = self.config.commit == Commit::Barrier && self.ack == AckMode::Pong;
+        let commit = commit && !sabotage::is(Sabotage::NothingHeld);
         let treatment = Treatment {
             // With `reply`, what was answered is forgotten; with commit, what was not is not passed: a new leg
             // repeats nothing that the client was told.
-            record: self.ack == AckMode::Pong && !commit && ring.retained() > 0,
-            hold: commit && !self.is_mute() && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
+            record: self.ack == AckMode::Pong && !commit && !self.is_deaf() && ring.retained() > 0,
+            hold: commit
+                && !self.is_mute()
+                && !self.is_deaf()
+                && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
             acks,
         };
         let mut tally = Tally::default();
-        let outcome = self.downstream.receive(data, treatment, &mut tally);
-        self.counters.passed += tally.passed;
-        self.counters.swallowed += tally.swallowed;
+        let mut outcome = self.downstream.receive(data, treatment, &mut tally);
+        if self.is_deaf() {
+            outcome.0.direct = 0..0;
+            self.downstream.discard();
+        } else {
+            self.counters.passed += tally.passed;
+            self.counters.swallowed += tally.swallowed;
+        }
         if self.downstream.held_bytes() > self.config.commit_bytes as u64 {
             self.release_output();
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tideover_replay_store::{Budget, ByteLog, Reservation};
 
 use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use crate::sabotage::{self, Sabotage};
 use crate::scan::{Scanner, Sender, Step};
 
-use super::ack::ACK_PREFIX;
+use super::ack::parse_ack;
 use super::config::Config;
 use super::echoes::{Digest, Digester, Echoes};
 use super::outlet::{Gather, Outlet, frame_border};
@@ -184,7 +185,7 @@ impl Downstream {
     }
 
     fn decide(&mut self, opcode: Opcode, payload: &[u8], treatment: Treatment, tally: &mut Tally) -> Fate {
-        let ack = treatment.acks && opcode == Opcode::Text && payload.starts_with(ACK_PREFIX);
+        let ack = treatment.acks && opcode == Opcode::Text && parse_ack(payload).is_some();
         if ack && payload.len() <= MAX_CONTROL_PAYLOAD {
             return Fate::Ack(ControlPayload::new(payload, None));
         }
@@ -214,10 +215,10 @@ impl Downstream {
     /// The client is greeted once, if not by the first leg then by the next. A greeting answers nothing, so it is not
     /// held, and nothing is held that could come before it.
     fn decide_greeting(&mut self, tally: &mut Tally) -> Fate {
-        if self.greetings >= self.ungreeted {
+        if self.greetings >= self.ungreeted && !sabotage::is(Sabotage::GreetedAgain) {
             return Fate::Swallow;
         }
-        self.ungreeted -= 1;
+        self.ungreeted = self.ungreeted.saturating_sub(1);
         tally.passed += 1;
         Fate::Greet
     }
@@ -390,6 +391,12 @@ impl Downstream {
     /// starts between two messages.
     pub(super) fn end_leg(&mut self) {
         self.scanner = Scanner::new(Sender::Server, self.max_message);
+        if sabotage::is(Sabotage::HeldNotDropped) {
+            self.ready = self.whole;
+        }
+        if sabotage::is(Sabotage::HalfMessageForwarded) {
+            self.ready = self.log.end();
+        }
         self.log.truncate(self.ready);
         self.whole = self.ready;
         self.held = 0;
@@ -411,8 +418,9 @@ impl Downstream {
         self.settle();
     }
 
-    /// Nothing more can reach the client.
+    /// Nothing can reach the client. What is not whole yet may still be an acknowledgement.
     pub(super) fn discard(&mut self) {
+        self.release();
         self.cursor = self.ready;
         self.border = self.ready;
         self.settle();

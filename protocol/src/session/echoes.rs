@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use twox_hash::xxhash3_64;
 
 use crate::frame::Opcode;
+use crate::sabotage::{self, Sabotage};
 
 /// A message of the backend, as far as it is remembered. Equal contents have equal digests; different ones have not,
 /// but for a chance of 2^-64 and for who knows the seed.
@@ -90,6 +91,9 @@ impl Echoes {
 
     /// A new leg: it may say everything again from the first entry on.
     pub(super) fn begin_leg(&mut self) {
+        if sabotage::is(Sabotage::CursorNotReset) && self.cursor.is_some() {
+            return;
+        }
         self.cursor = (!self.entries.is_empty()).then_some(0);
     }
 
@@ -97,6 +101,9 @@ impl Echoes {
     pub(super) fn swallows(&mut self, digest: Digest) -> bool {
         let Some(cursor) = self.cursor else { return false };
         let same = self.entries.get(cursor).is_some_and(|echo| echo.digest == digest);
+        if !same && sabotage::is(Sabotage::WindowNeverClosed) {
+            return false;
+        }
         self.cursor = (same && cursor + 1 < self.entries.len()).then_some(cursor + 1);
         same
     }

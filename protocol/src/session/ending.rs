@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::close::{CloseCode, ClosePayload};
 use crate::frame::{ControlFrame, ControlPayload, FrameError, Opcode};
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::{AckMode, OnAmbiguous, Reattach};
@@ -121,7 +122,6 @@ impl Session {
     pub(super) fn handle_client_end(&mut self, now: Instant) {
         self.client.ended = true;
         self.client.outlet.kill();
-        self.downstream.stop();
         self.downstream.discard();
         if matches!(self.phase, Phase::Relaying) {
             self.upstream.stop();
@@ -179,6 +179,9 @@ impl Session {
         match (self.meaning(&end), self.config.on_ambiguous) {
             (Meaning::GoesAway(code), _) => self.lose_leg(now, Loss::GoingAway(code)),
             (Meaning::Ambiguous, OnAmbiguous::Failover) => self.handle_death(now, end, self.is_mute()),
+            (Meaning::Ambiguous, OnAmbiguous::Probe) if sabotage::is(Sabotage::NoProof) => {
+                self.handle_death(now, end, false);
+            }
             (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
             (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
         }

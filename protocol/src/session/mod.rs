@@ -41,6 +41,7 @@ use std::time::Duration;
 use tideover_replay_store::Budget;
 
 use crate::frame::FrameError;
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 pub use ack::{AckCarrier, PongOrder};
@@ -214,12 +215,17 @@ impl Session {
         self.upstream.memory().is_waiting() || self.downstream.memory().is_waiting()
     }
 
-    /// Whether what the backend says no longer reaches the client.
+    /// Whether what the backend says no longer counts for anything.
     fn is_muffled(&self) -> bool {
         match self.phase {
-            Phase::Relaying | Phase::Closing(_) => self.client.outlet.is_dead(),
-            Phase::Orphaned { .. } | Phase::Ending(_) | Phase::Ended => true,
+            Phase::Relaying | Phase::Closing(_) | Phase::Orphaned { .. } => false,
+            Phase::Ending(_) | Phase::Ended => true,
         }
+    }
+
+    /// Whether what the backend says cannot reach the client. It may acknowledge all the same.
+    fn is_deaf(&self) -> bool {
+        self.client.outlet.is_dead()
     }
 
     /// The time in milliseconds of the session: 49 days of them.
@@ -303,7 +309,7 @@ impl Session {
     #[must_use]
     pub fn handle_backend_data(&mut self, now: Instant, epoch: Epoch, data: &[u8]) -> Passed {
         let muffled = self.is_muffled();
-        let current = epoch == self.epoch;
+        let current = epoch == self.epoch || sabotage::is(Sabotage::DeadEpochAccepted);
         let Some(leg) = self.leg_mut().filter(|leg| current && !leg.closed) else {
             self.counters.dead_bytes += data.len() as u64;
             return Passed { consumed: data.len(), direct: 0..0 };
@@ -359,7 +365,6 @@ impl Session {
         match side {
             Side::Client => {
                 self.client.outlet.kill();
-                self.downstream.stop();
                 self.downstream.discard();
                 self.check_done(now);
             }

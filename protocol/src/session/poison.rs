@@ -1,5 +1,6 @@
 //! Messages that backends die of, and messages that have become too old.
 
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::Session;
@@ -34,7 +35,9 @@ impl Session {
     fn set_aside(&mut self, now: Instant, seq: u64, deaths: u8, end: LegEnd) {
         self.retire(None);
         self.upstream.rewind();
+        let seq = seq + u64::from(sabotage::is(Sabotage::NeighbourPoisoned));
         let frames = self.upstream.ring.take(seq);
+        self.settle_forgotten();
         self.counters.poisoned += 1;
         self.deaths = 0;
         self.actions.push_back(Action::Poisoned(Poisoned {

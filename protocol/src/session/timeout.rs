@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::AckMode;
@@ -234,6 +235,9 @@ impl Session {
         }
         if leg.live.suspect(now) {
             self.tell(Event::Suspect(epoch));
+        }
+        if sabotage::is(Sabotage::SlowTakenForDead) {
+            return self.lose_leg(now, Loss::Hung);
         }
         self.actions.push_back(Action::Ask { epoch, ended: false });
     }

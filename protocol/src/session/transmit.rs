@@ -1,6 +1,7 @@
 //! What is written to the legs, and what follows from its being written.
 
 use crate::frame::{ControlFrame, Opcode};
+use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::AckMode;
@@ -127,7 +128,8 @@ impl Session {
             && !self.upstream.is_isolated()
         {
             let frame = ControlFrame::new(Opcode::Close, closing.payload.as_bytes(), Some(self.keys.mask()));
-            leg.outlet.place(Control::Close, frame, ring.end());
+            let early = sabotage::is(Sabotage::CloseBeforeMessages);
+            leg.outlet.place(Control::Close, frame, if early { ring.message_start() } else { ring.end() });
             leg.close_placed = true;
         }
     }

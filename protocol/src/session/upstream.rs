@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tideover_replay_store::{Budget, Limits, Reservation, Ring};
 
 use crate::frame::{ControlPayload, FrameError};
+use crate::sabotage::{self, Sabotage};
 use crate::scan::{DataHeader, Scanner, Sender, Step};
 use crate::time::Instant;
 
@@ -239,6 +240,9 @@ impl Upstream {
     }
 
     fn could_have_room(&self) -> bool {
+        if sabotage::is(Sabotage::LingeringCounted) && self.ring.retained() >= self.ring.limits().messages {
+            return false;
+        }
         !self.ring.is_full()
             || match self.on_full {
                 OnFull::Block => false,
@@ -275,6 +279,7 @@ impl Upstream {
     pub(super) fn acknowledge(&mut self, seq: u64, until: Option<Instant>, counters: &mut Counters) {
         self.ring.acknowledge(seq);
         match until {
+            None if sabotage::is(Sabotage::NeverForgets) => {}
             None => self.forget(seq, counters),
             Some(until) => self.lingering.push_back((seq, until)),
         }
@@ -332,6 +337,9 @@ impl Upstream {
 
     /// A new leg: write everything retained again.
     pub(super) fn rewind(&mut self) {
+        if sabotage::is(Sabotage::NoRewind) {
+            return;
+        }
         self.ring.rewind();
         self.lingering = VecDeque::new();
     }
@@ -377,12 +385,18 @@ impl Upstream {
             return (self.ring.cursor() <= stop.at).then_some(stop);
         }
         let ring = &self.ring;
+        if sabotage::is(Sabotage::BarrierInsideFrame) {
+            return Some(Stop { at: ring.cursor(), seq: ring.written_seq(), messages: ring.leg_messages() });
+        }
         let at = if ring.cursor() <= ring.complete_end() { Some(ring.complete_end()) } else { self.border() };
         Some(Stop { at: at?, seq: ring.last_seq(), messages: ring.leg_messages() })
     }
 
     /// From now on, messages up to `through` go out one by one.
     pub(super) fn isolate(&mut self, through: u64) {
+        if sabotage::is(Sabotage::NoIsolation) {
+            return;
+        }
         self.isolated = self.isolated.max(Some(through));
     }
 

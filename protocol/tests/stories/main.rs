@@ -4,10 +4,15 @@
 mod barriers;
 mod bounds;
 mod closing;
+mod commit;
+mod dedupe;
 mod ends;
+mod explicit;
 mod failover;
 mod frames;
+mod guarantees;
 mod liveness;
+mod poison;
 mod relay;
 mod walk;
 mod world;

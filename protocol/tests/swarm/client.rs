@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use tideover_protocol::time::Instant;
+
 use crate::codec::{self, Piece, Splitter};
 use crate::dice::Dice;
 
@@ -25,6 +27,8 @@ pub(crate) struct Client {
     /// The proxy ended the stream.
     pub(crate) end_of_stream: bool,
     pub(crate) said: Vec<Vec<u8>>,
+    /// When it last did not take all there was.
+    pub(crate) blocked: Option<Instant>,
 }
 
 impl Client {
@@ -42,6 +46,7 @@ impl Client {
             closed: false,
             end_of_stream: false,
             said: Vec::new(),
+            blocked: None,
         }
     }
 

@@ -54,13 +54,63 @@ pub(crate) enum Met {
 }
 
 impl Met {
-    pub(crate) const COUNT: usize = Self::Peaceful as usize + 1;
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; Self::Peaceful as usize + 1] = [
+        Self::Failover,
+        Self::DeathInsideReplay,
+        Self::PushBetweenReplies,
+        Self::CloseWhileWaiting,
+        Self::Eviction,
+        Self::Overshoot,
+        Self::Isolation,
+        Self::Swallowed,
+        Self::WindowClosed,
+        Self::HeldDropped,
+        Self::HeldReleased,
+        Self::HoldFull,
+        Self::Fallback,
+        Self::Unanswered,
+        Self::Poison,
+        Self::Expired,
+        Self::Dropped,
+        Self::Slid,
+        Self::Denied,
+        Self::LostDial,
+        Self::Stillborn,
+        Self::Hung,
+        Self::HangTimeout,
+        Self::HealthyEnd,
+        Self::ProtocolError,
+        Self::AckAhead,
+        Self::EarlyPong,
+        Self::LatePongs,
+        Self::Lingered,
+        Self::GreetingSwallowed,
+        Self::HalfMessageCut,
+        Self::HalfFrameReplayed,
+        Self::BarrierInsideMessage,
+        Self::Orphaned,
+        Self::FullRing,
+        Self::ShortMemory,
+        Self::NoBackend,
+        Self::NotWhole,
+        Self::GhostBytes,
+        Self::ForgedPong,
+        Self::ExplicitReplay,
+        Self::Abandoned,
+        Self::EchoedClose,
+        Self::Close1012,
+        Self::EntriesOverflow,
+        Self::WriteError,
+        Self::Transparent,
+        Self::Peaceful,
+    ];
 }
 
 /// How often each situation was met.
 #[derive(Clone, Debug)]
 pub(crate) struct Coverage {
-    pub(crate) met: [u64; Met::COUNT],
+    pub(crate) met: [u64; Met::ALL.len()],
     pub(crate) steps: u64,
     pub(crate) messages: u64,
     pub(crate) replayed: u64,
@@ -68,11 +118,16 @@ pub(crate) struct Coverage {
 
 impl Coverage {
     pub(crate) fn new() -> Self {
-        Self { met: [0; Met::COUNT], steps: 0, messages: 0, replayed: 0 }
+        Self { met: [0; Met::ALL.len()], steps: 0, messages: 0, replayed: 0 }
     }
 
     pub(crate) fn meet(&mut self, met: Met) {
         self.met[met as usize] += 1;
+    }
+
+    /// The situations that were never met.
+    pub(crate) fn missing(&self) -> Vec<Met> {
+        Met::ALL.into_iter().filter(|met| self.met[*met as usize] == 0).collect()
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -82,5 +137,12 @@ impl Coverage {
         self.steps += other.steps;
         self.messages += other.messages;
         self.replayed += other.replayed;
+    }
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{} steps, {} messages, {} replayed", self.steps, self.messages, self.replayed)?;
+        Met::ALL.into_iter().try_for_each(|met| writeln!(f, "{:>9} {met:?}", self.met[met as usize]))
     }
 }

@@ -10,7 +10,7 @@ use crate::coverage::{Coverage, Met};
 use crate::dice::Dice;
 use crate::plan::Answers;
 use crate::shadow::{Fate, Goodbye, Link};
-use crate::world::{BUFFER, World};
+use crate::world::World;
 
 /// Most bytes of the client that wait for the proxy.
 const MOST_WAITING: usize = 4000;
@@ -19,11 +19,11 @@ const SLACK: usize = 8 * 64 * 1024 + 3 * 20_000;
 
 pub(crate) struct Run {
     world: World,
-    steps: usize,
+    steps: u64,
 }
 
 impl Run {
-    pub(crate) fn new(seed: u64, steps: usize) -> Self {
+    pub(crate) fn new(seed: u64, steps: u64) -> Self {
         Self { world: World::new(seed), steps }
     }
 
@@ -373,20 +373,26 @@ impl Run {
         }
         let told = [counters.slid, counters.dropped, counters.expired, counters.poisoned, counters.abandoned];
         assert_eq!(told, sums, "law 8: slid, dropped, expired, poisoned, abandoned");
+        // `reply` takes a push for an answer: that is what it does not promise.
+        let misled = shadow.lied || (plan.config.ack == AckMode::Reply && plan.answers == Answers::Push);
+        let unproven = plan.config.ack == AckMode::None || misled;
         for seq in 1..=shadow.ledger.last {
             let read = readings.contains_key(&seq);
             let fate = shadow.ledger.fates.get(&seq);
-            let excused = read || fate.is_some() || plan.config.ack == AckMode::None;
-            assert!(excused, "law 1: message {seq} was read by nobody and is accounted for by nothing");
+            assert!(
+                read || fate.is_some() || unproven,
+                "law 1: message {seq} was read by nobody and is accounted for by nothing"
+            );
             assert!(fate != Some(&Fate::Dropped) || !read, "law 1: message {seq} counts as dropped and was read");
         }
     }
 
     /// Law 3: the last that the client hears is what the end of the session means.
     fn judge_goodbye(&self) {
-        let World { shadow, client, .. } = &self.world;
+        let World { shadow, client, plan, .. } = &self.world;
         // Who does not read is not waited for longer than `--close-timeout`.
-        let reads = client.room > BUFFER && client.grain > BUFFER;
+        let timeout = plan.config.close_timeout;
+        let reads = client.blocked.is_none_or(|at| self.world.now.since(at) >= 2 * timeout);
         if shadow.deaf || client.broken || !reads {
             return;
         }

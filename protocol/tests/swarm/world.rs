@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Epoch, Event, Gather, Loss, PongOrder, Session, Side,
-    Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Loss, PongOrder,
+    Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -198,7 +198,11 @@ impl World {
         self.trace(|| format!("client   > {}", data[..consumed].escape_ascii()));
         self.client.outbox.drain(..consumed);
         let counters = *self.session.counters();
-        self.shadow.client_took(self.now, &data[..consumed], &counters);
+        let actions: Vec<Action> = std::iter::from_fn(|| self.session.poll_action()).collect();
+        let is_full = |action: &Action| matches!(action, Action::Event(Event::Ending(EndReason::RingFull)));
+        let full = actions.iter().any(is_full);
+        self.shadow.client_took(self.now, &data[..consumed], &counters, full);
+        actions.into_iter().for_each(|action| self.do_action(action));
         self.act();
         consumed > 0
     }
@@ -221,6 +225,9 @@ impl World {
         self.session.handle_written(self.now, Side::Client, most, direct);
         if most < gathered {
             self.session.handle_blocked(self.now, Side::Client);
+        }
+        if most < gathered {
+            self.client.blocked = Some(self.now);
         }
         self.client.room -= most.min(self.client.room);
         if most > 0 {
@@ -267,6 +274,14 @@ impl World {
     /// Does what the engine wants done, and compares the books.
     fn act(&mut self) {
         while let Some(action) = self.session.poll_action() {
+            self.do_action(action);
+        }
+        self.trace(|| format!("retained {} unacknowledged {}", self.session.retained(), self.session.unacknowledged()));
+        self.shadow.compare(&self.session);
+    }
+
+    fn do_action(&mut self, action: Action) {
+        {
             assert!(!self.over, "law 3: {action:?} behind the end");
             self.trace(|| format!("{action:?}"));
             match action {
@@ -302,8 +317,6 @@ impl World {
                 }
             }
         }
-        self.trace(|| format!("retained {} unacknowledged {}", self.session.retained(), self.session.unacknowledged()));
-        self.shadow.compare(&self.session);
     }
 
     // What the world answers.
@@ -377,6 +390,7 @@ impl World {
 
     /// Somebody else takes the process's memory, or gives it back.
     pub(crate) fn press(&mut self, short: bool) {
+        self.shadow.short = short;
         for hog in &mut self.hogs {
             if short { hog.cover(self.plan.budget) } else { hog.shrink(0) }
         }
@@ -407,7 +421,7 @@ impl World {
 }
 
 /// `TIDEOVER_SWARM_TRACE=1`: for who looks into a run that fails.
-fn trace() -> bool {
+pub(crate) fn trace() -> bool {
     std::env::var_os("TIDEOVER_SWARM_TRACE").is_some()
 }
 

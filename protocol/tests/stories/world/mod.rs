@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather, Linger,
-    Poisoned, PongOrder, Session, Side, Verdict,
+    AckCarrier, Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather,
+    Linger, Poisoned, PongOrder, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 
@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) orders: Vec<PongOrder>,
     /// The messages set aside.
     pub(crate) poisoned: Vec<Poisoned>,
+    /// What is known of each backend that is attached.
+    pub(crate) traits: BackendTraits,
     /// The session has ended.
     pub(crate) over: bool,
 }
@@ -68,13 +70,23 @@ impl World {
     }
 
     pub(crate) fn sharing(budgets: &Budgets, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::build(budgets, BackendTraits::default(), configure)
+    }
+
+    /// A world whose backends speak the session protocol.
+    pub(crate) fn speaking(carrier: AckCarrier, configure: impl FnOnce(&mut Config)) -> Self {
+        let traits = BackendTraits { carrier: Some(carrier), ..BackendTraits::default() };
+        Self::build(&Budgets::new(1 << 30), traits, configure)
+    }
+
+    fn build(budgets: &Budgets, traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
         // The plain relay. Stories of lingering and de-duplication switch them on.
         let linger = Linger::For(Duration::ZERO);
         let mut config = Config { ack_linger: linger, dedupe_replies: false, ..Config::default() };
         configure(&mut config);
         let now = Instant::from_origin(seconds(1));
         Self {
-            session: Session::new(Arc::new(config), budgets, [7; 16], now, BackendTraits::default()),
+            session: Session::new(Arc::new(config), budgets, [7; 16], now, traits),
             now,
             client: Peer::client(),
             backends: vec![Peer::backend()],
@@ -88,6 +100,7 @@ impl World {
             requests: Vec::new(),
             orders: Vec::new(),
             poisoned: Vec::new(),
+            traits,
             over: false,
         }
     }
@@ -128,7 +141,7 @@ impl World {
 
     fn connect(&mut self, backend: Peer) {
         assert!(std::mem::take(&mut self.dialling), "nobody asked for a leg");
-        if let Some(epoch) = self.session.handle_attached(self.now, BackendTraits::default()) {
+        if let Some(epoch) = self.session.handle_attached(self.now, self.traits) {
             self.backends.push(backend);
             assert_eq!(epoch as usize, self.backends.len());
         }

@@ -75,6 +75,8 @@ impl Shadow {
                 self.forward(end);
             }
             Phase::Closing(close, _) if self.leg.close_written && self.ledger.unacked() == 0 => {
+                // The stream's end is told as the Close that it answers, and the leg is left as it is.
+                self.leg.closed = end != LegEnd::Eof;
                 let end = if end == LegEnd::Eof { LegEnd::Close(close) } else { end };
                 self.forward(end);
             }
@@ -148,10 +150,13 @@ impl Shadow {
         self.settle_end(goodbye);
     }
 
-    fn settle_end(&mut self, goodbye: Goodbye) {
+    pub(super) fn settle_end(&mut self, goodbye: Goodbye) {
         self.goodbye.get_or_insert(goodbye);
         if !self.deaf {
             self.release();
+        }
+        if self.link != Link::Attached {
+            self.link = Link::None;
         }
         self.phase = Phase::Ending;
     }
@@ -187,6 +192,7 @@ impl Shadow {
         self.deaths = 0;
         self.ledger.rewind();
         self.ledger.remove(0, Fate::Poisoned);
+        self.settle();
         match self.config.on_poison {
             OnPoison::Drop => self.lose(),
             OnPoison::Close => self.forward(end),
@@ -259,9 +265,7 @@ impl Shadow {
 
     fn leg_lost(&mut self, loss: Loss) {
         if !self.was_expected(&Expected::Lost) {
-            let timeout = self.config.hang_timeout.unwrap_or(Duration::MAX);
-            let hung = loss == Loss::Hung && self.leg.suspect && self.now.since(self.leg.moved) >= timeout;
-            assert!(hung, "law 10: a leg is given up ({loss}) without proof");
+            assert!(loss == Loss::Hung && self.is_hung(), "law 10: a leg is given up ({loss}) without proof");
             self.meet(Met::HangTimeout);
         }
         self.meet(Met::Failover);
@@ -280,6 +284,12 @@ impl Shadow {
         self.ledger.rewind();
         self.leg.closed = true;
         self.link = Link::Waiting;
+    }
+
+    /// Whether the leg has been suspect for `--hang-timeout`.
+    fn is_hung(&self) -> bool {
+        let timeout = self.config.hang_timeout.unwrap_or(Duration::MAX);
+        self.leg.suspect && self.now.since(self.leg.moved) >= timeout
     }
 
     /// A leg is suspect only after a deadline, and not if it never answered a ping.
@@ -317,8 +327,7 @@ impl Shadow {
         if self.was_expected(&Expected::RingFull) {
             assert_eq!(reason, EndReason::RingFull, "law 10");
             self.meet(Met::FullRing);
-            self.phase = Phase::Relaying;
-            return self.settle_end(Goodbye::Code(1013));
+            return;
         }
         match reason {
             EndReason::ClientVanished => {
@@ -327,7 +336,9 @@ impl Shadow {
             }
             EndReason::ClientClosed => {
                 let Phase::Closing(_, since) = self.phase else { panic!("law 10: the client has not closed") };
-                assert!(self.now >= since + self.config.close_timeout, "law 10: the backend had more time to close");
+                let late = self.now >= since + self.config.close_timeout;
+                let alone = matches!(self.link, Link::Waiting | Link::Dialling);
+                assert!(late || alone, "law 10: the backend had more time to close");
                 let goodbye = self.own_answer();
                 self.settle_end(goodbye);
             }
@@ -342,9 +353,9 @@ impl Shadow {
                 self.meet(Met::Expired);
                 self.end_detached(1013);
             }
-            EndReason::RingFull => {
-                self.meet(Met::FullRing);
-                self.settle_end(Goodbye::Code(1013));
+            EndReason::NotWhole if self.is_hung() => {
+                self.lose();
+                assert!(self.was_expected(&Expected::End), "law 10: it can be attached again");
             }
             other => panic!("law 10: it ends: {other}"),
         }

@@ -16,7 +16,7 @@ mod told;
 use std::sync::Arc;
 
 use tideover_protocol::session::{
-    AckCarrier, AckMode, BackendTraits, Commit, Config, Counters, Linger, OnFull, PongOrder, Session,
+    AckCarrier, AckMode, BackendTraits, Commit, Config, Counters, Linger, OnFull, PongOrder, Session, Side,
 };
 use tideover_protocol::time::Instant;
 
@@ -114,6 +114,10 @@ pub(crate) struct Shadow {
     pub(crate) swallowed: u64,
     /// What was held went out before a barrier, or a memory overflowed: repeats are allowed from here on.
     pub(crate) blurred: bool,
+    /// The process's memory is short.
+    pub(crate) short: bool,
+    /// A backend answered a ping that it may not have read.
+    pub(crate) lied: bool,
     pub(crate) coverage: Coverage,
 }
 
@@ -166,6 +170,8 @@ impl Shadow {
             counters: Counters::default(),
             swallowed: 0,
             blurred: false,
+            lied: false,
+            short: false,
             coverage: Coverage::new(),
             config,
         }
@@ -182,28 +188,29 @@ impl Shadow {
     // From the client.
 
     /// The engine took these bytes of the client; `received` is how many messages it says to have received in all.
-    pub(crate) fn client_took(&mut self, now: Instant, bytes: &[u8], counters: &Counters) {
+    /// `full` is whether it says to end for a full ring.
+    pub(crate) fn client_took(&mut self, now: Instant, bytes: &[u8], counters: &Counters, full: bool) {
         self.now = now;
         let mut splitter = std::mem::replace(&mut self.client, Splitter::new(true));
-        splitter.feed(bytes, |piece| self.client_piece(&piece, counters));
+        splitter.feed(bytes, |piece| self.client_piece(&piece, counters, full));
         self.client = splitter;
+        if full && !self.is_over() {
+            self.ring_full();
+        }
         self.make_room(counters);
         self.settle();
     }
 
-    fn client_piece(&mut self, piece: &Piece<'_>, counters: &Counters) {
+    fn client_piece(&mut self, piece: &Piece<'_>, counters: &Counters, full: bool) {
         if self.phase != Phase::Relaying {
             return;
         }
-        // A message that began after the end of the session was not received.
+        // The message for which there was no room.
         if let Piece::Header { opcode: codec::TEXT | codec::BINARY, .. } = piece
-            && self.ledger.last >= counters.received
-            && self.config.on_full == OnFull::Close
-            && self.is_full()
+            && full
+            && self.ledger.last == counters.received
         {
-            self.expected.push(Expected::RingFull);
-            self.phase = Phase::Ending;
-            return;
+            return self.ring_full();
         }
         match *piece {
             Piece::Header { raw, .. } => self.ledger.tail.extend_from_slice(raw),
@@ -223,6 +230,13 @@ impl Shadow {
             }
             Piece::Control { .. } => {}
         }
+    }
+
+    fn ring_full(&mut self) {
+        assert_eq!(self.config.on_full, OnFull::Close, "law 10: it ends for a full ring");
+        assert!(self.is_full(), "law 10: the ring is not full");
+        self.expected.push(Expected::RingFull);
+        self.settle_end(Goodbye::Code(1013));
     }
 
     fn is_full(&self) -> bool {
@@ -402,7 +416,8 @@ impl Shadow {
     pub(crate) fn forged(&mut self, from: u64) -> Vec<u8> {
         let number = (self.leg.number + from).saturating_sub(1);
         // It may come when its ping is on the wire, and then it is a lie.
-        self.blurred |= from == 1 || from == 2;
+        let lie = from == 1 || from == 2;
+        (self.blurred, self.lied) = (self.blurred | lie, self.lied | lie);
         let mut payload = b"tide".to_vec();
         payload.extend(number.to_be_bytes());
         payload.extend(self.ledger.last.to_be_bytes());
@@ -426,6 +441,9 @@ impl Shadow {
         assert_eq!(session.unacknowledged(), ledger.unacked(), "law 1: unacknowledged");
         assert_eq!(c.forgotten, ledger.forgotten, "law 8: forgotten");
         assert!(ledger.unacked() <= self.config.buffer_messages as usize, "law 5: messages");
+        if self.phase == Phase::Relaying && !self.is_full() && !self.short {
+            assert!(session.wants_read(Side::Client), "law 10: the client is held back while there is room");
+        }
         if !self.deaf {
             assert_eq!(c.passed, self.tape.passed, "law 4: passed");
             assert_eq!(c.swallowed, self.swallowed, "law 4: swallowed");

@@ -4,7 +4,7 @@ use tideover_protocol::session::{AckCarrier, AckMode, Commit, OnFull, PongOrder}
 use tideover_protocol::time::Instant;
 
 use super::told::{Repeat, Said, explicit_ack};
-use super::{Collector, Expected, LegEnd, Link, Phase, Shadow};
+use super::{Collector, Expected, LegEnd, Link, Shadow};
 use crate::codec::{self, Piece};
 use crate::coverage::Met;
 
@@ -48,7 +48,7 @@ impl Shadow {
     }
 
     fn is_muffled(&self) -> bool {
-        self.deaf || !matches!(self.phase, Phase::Relaying | Phase::Closing(..))
+        self.is_over()
     }
 
     // Messages.
@@ -68,14 +68,18 @@ impl Shadow {
             self.leg.greetings += 1;
             if self.leg.greetings > self.greeted {
                 self.greeted += 1;
-                self.tape.put(said);
+                if !self.deaf {
+                    self.tape.put(said);
+                }
             } else {
                 self.meet(Met::GreetingSwallowed);
             }
             return;
         }
         call.replies += 1;
-        self.pass(said, call);
+        if !self.deaf {
+            self.pass(said, call);
+        }
     }
 
     fn pass(&mut self, said: Said, call: &Call) {

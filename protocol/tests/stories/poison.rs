@@ -1,0 +1,183 @@
+//! Messages that backends die of, and messages that are too old; and who is slowed where memory is short.
+
+use tideover_protocol::session::{Budgets, EndReason, OnExpired, OnPoison, Side, Verdict};
+
+use crate::world::{Peer, World, millis, seconds, wire};
+
+/// A world whose backends die of the third of four messages, and of nothing else.
+fn deadly(on_poison: OnPoison) -> World {
+    let mut world = World::with(|config| config.on_poison = on_poison);
+    world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = None;
+    *world.backend() = Peer::silent_backend();
+    for text in ["one", "two", "deadly", "four"] {
+        world.say(text);
+    }
+    world
+}
+
+/// The backend dies if it has read the deadly message, else it answers the latest ping. Returns whether it died.
+fn live_or_die(world: &mut World) -> bool {
+    if world.backend().messages().iter().any(|text| text == "deadly") {
+        world.kill_backend();
+        return true;
+    }
+    let ping = world.backend().pings().last().map(|ping| ping.to_vec());
+    if let Some(ping) = ping {
+        world.backend().pong(&ping);
+    }
+    world.pass(millis(20));
+    false
+}
+
+#[test]
+fn a_first_death_is_followed_by_a_replay_at_full_speed_and_a_second_by_isolation() {
+    let mut world = deadly(OnPoison::Drop);
+    world.kill_backend();
+    world.attach_to(Peer::silent_backend());
+    assert_eq!(world.backend().messages().len(), 4);
+    assert!(!world.requests[0].spare_last);
+    world.kill_backend();
+    world.pass(seconds(1));
+    assert!(world.requests[1].spare_last, "what is replayed may kill the last healthy backend");
+    world.attach_to(Peer::silent_backend());
+    assert_eq!(world.backend().messages(), ["one"]);
+    live_or_die(&mut world);
+    assert_eq!(world.backend().messages(), ["one", "two"]);
+    assert_eq!(world.session.counters().isolations, 1);
+}
+
+#[test]
+fn a_message_that_was_alone_at_a_death_is_set_aside_and_its_neighbours_are_handled() {
+    let mut world = deadly(OnPoison::Drop);
+    for _ in 0..20 {
+        if world.dialling {
+            world.attach_to(Peer::silent_backend());
+        }
+        live_or_die(&mut world);
+        world.pass(seconds(3));
+    }
+    assert_eq!(world.poisoned.iter().map(|poisoned| (poisoned.seq, poisoned.deaths)).collect::<Vec<_>>(), [(3, 3)]);
+    assert_eq!(world.backend().messages(), ["four"]);
+    assert_eq!((world.session.retained(), world.session.counters().poisoned), (0, 1));
+    assert!(!world.over);
+}
+
+#[test]
+fn on_poison_close_shows_the_client_the_end_of_the_last_backend_that_died() {
+    let mut world = World::with(|config| config.max_replays = 1);
+    world.verdict = Some(Verdict::Dying);
+    *world.backend() = Peer::silent_backend();
+    world.say("deadly");
+    world.backend().close(&wire::code(1011, "what was that?"));
+    world.run();
+    assert_eq!(world.client.closed(), Some(&wire::code(1011, "what was that?")[..]));
+    assert_eq!((world.poisoned.len(), world.session.counters().poisoned), (1, 1));
+}
+
+#[test]
+fn restarts_are_no_deaths() {
+    let mut world = World::with(|config| config.max_replays = 1);
+    for _ in 0..5 {
+        *world.backend() = Peer::silent_backend();
+        world.say("innocent");
+        world.backend().close(&wire::code(1012, ""));
+        world.run();
+        world.pass(seconds(3));
+    }
+    assert_eq!((world.poisoned.len(), world.session.counters().isolations), (0, 0));
+}
+
+#[test]
+fn a_message_acknowledged_in_between_makes_a_death_the_first_again() {
+    let mut world = World::new();
+    world.verdict = Some(Verdict::Dying);
+    for _ in 0..6 {
+        world.say("handled");
+        world.pass(millis(20));
+        world.backend().pongs = false;
+        world.say("not handled");
+        world.kill_backend();
+        world.pass(seconds(3));
+    }
+    assert_eq!(world.session.counters().isolations, 0);
+}
+
+#[test]
+fn where_no_pings_are_answered_nothing_is_isolated_and_nobody_is_poison() {
+    let mut world = World::new();
+    world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = None;
+    world.traits.mute = true;
+    world.backend().pongs = false;
+    world.session.handle_mute(1);
+    for _ in 0..5 {
+        world.say("subscribe");
+        world.kill_backend();
+        world.pass(seconds(3));
+        world.attach_to(Peer::mute_backend());
+    }
+    assert_eq!(world.backend().messages(), ["subscribe"; 5]);
+    assert_eq!(world.session.counters().poisoned, 0);
+}
+
+#[test]
+fn a_message_over_replay_max_age_ends_the_session_with_1013() {
+    let mut world = World::with(|config| config.replay_max_age = Some(seconds(2)));
+    world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = Some(false);
+    world.backend().pongs = false;
+    world.say("one");
+    world.kill_backend();
+    world.pass(millis(1_900));
+    assert!(!world.over);
+    world.pass(seconds(2));
+    assert_eq!((world.client.close_code(), world.reason()), (Some(1013), Some(EndReason::Expired)));
+}
+
+#[test]
+fn drop_prefix_drops_what_is_too_old_and_keeps_what_is_not() {
+    let mut world = World::with(|config| {
+        (config.replay_max_age, config.on_expired) = (Some(seconds(5)), OnExpired::DropPrefix);
+    });
+    world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = Some(false);
+    world.backend().pongs = false;
+    world.say("old");
+    world.pass(seconds(4));
+    world.say("young");
+    world.kill_backend();
+    world.pass(millis(1_500));
+    world.dial_succeeds = Some(true);
+    world.pass(seconds(2));
+    assert_eq!(world.backend().messages(), ["young"]);
+    assert_eq!(world.session.counters().expired, 1);
+}
+
+#[test]
+fn where_memory_is_short_who_holds_the_most_is_slowed_first() {
+    let budgets = Budgets::new(512 * 1024);
+    let mut large = World::sharing(&budgets, |config| config.buffer_bytes = 200_000);
+    let mut small = World::sharing(&budgets, |config| config.buffer_bytes = 200_000);
+    for world in [&mut large, &mut small] {
+        world.backend().pongs = false;
+    }
+    for _ in 0..30 {
+        large.say(&"x".repeat(6_000));
+    }
+    small.say("x");
+    assert!(budgets.upstream.used() * 4 > budgets.upstream.limit() * 3);
+    assert!(!large.session.wants_read(Side::Client));
+    assert!(small.session.wants_read(Side::Client));
+}
+
+#[test]
+fn a_ring_that_is_full_of_bytes_is_not_short_of_memory() {
+    let mut world = World::with(|config| config.buffer_bytes = 100);
+    world.backend().pongs = false;
+    world.session.handle_mute(1);
+    for _ in 0..20 {
+        world.say("a message of thirty-two bytes...");
+    }
+    assert_eq!(world.backend().messages().len(), 20, "the window slides");
+}
