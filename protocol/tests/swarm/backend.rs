@@ -69,8 +69,6 @@ pub(crate) struct Backend {
     pub(crate) dying: bool,
     /// Its stream ended by a death of the process, not by a decision.
     pub(crate) died: bool,
-    /// The client's Close has come.
-    pub(crate) closed: bool,
 }
 
 impl Backend {
@@ -99,7 +97,6 @@ impl Backend {
             broken_told: false,
             dying: false,
             died: false,
-            closed: false,
         };
         for _ in 0..plan.greeting {
             new.say(b"hello");

@@ -14,6 +14,8 @@ use crate::world::World;
 
 /// Most bytes of the client that wait for the proxy.
 const MOST_WAITING: usize = 4000;
+/// Rounds of 200 ms after which a session in which nothing is acknowledged any more is stuck.
+const MOST_IDLE: usize = 2000;
 /// The ring, one message that overshoots it, what waits for the client, and partly used chunks, both ways.
 const SLACK: usize = 8 * 64 * 1024 + 3 * 20_000;
 
@@ -78,6 +80,7 @@ impl Run {
         let time = self.dice().millis_below(most);
         if self.dice().one_in(50) {
             // The clock jumps over every deadline.
+            self.world.settle();
             self.world.now = self.world.now + time;
         } else {
             self.world.pass(time);
@@ -287,11 +290,15 @@ impl Run {
     fn heal(&mut self) {
         self.world.press(false);
         self.world.plan.faults = crate::plan::Faults::default();
-        let mut quiet = 0;
-        for _ in 0..2000 {
+        let (mut quiet, mut idle, mut progress) = (0, 0, (0, 0));
+        while idle < MOST_IDLE {
             if self.world.over {
                 return;
             }
+            let ledger = &self.world.shadow.ledger;
+            let now = (ledger.forgotten as usize + ledger.fates.len(), self.world.client.outbox.len());
+            idle = if now == progress { idle + 1 } else { 0 };
+            progress = now;
             self.mend();
             self.world.pass(Duration::from_millis(200));
             quiet = if self.is_quiet() { quiet + 1 } else { 0 };
@@ -373,8 +380,9 @@ impl Run {
         }
         let told = [counters.slid, counters.dropped, counters.expired, counters.poisoned, counters.abandoned];
         assert_eq!(told, sums, "law 8: slid, dropped, expired, poisoned, abandoned");
-        // `reply` takes a push for an answer: that is what it does not promise.
-        let misled = shadow.lied || (plan.config.ack == AckMode::Reply && plan.answers == Answers::Push);
+        // `reply` takes any message for the answer to the next: where it is not, nothing is promised.
+        let one_each = matches!(plan.answers, Answers::Echo | Answers::Counter);
+        let misled = shadow.lied || (plan.config.ack == AckMode::Reply && !one_each);
         let unproven = plan.config.ack == AckMode::None || misled;
         for seq in 1..=shadow.ledger.last {
             let read = readings.contains_key(&seq);

@@ -105,7 +105,7 @@ impl World {
     }
 
     /// Turns until nothing moves, or long enough.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..MOST_TURNS {
             if !self.turn() {
                 break;
@@ -301,6 +301,7 @@ impl World {
                 }
                 Action::Poisoned(poisoned) => self.shadow.poisoned(&poisoned),
                 Action::Retire { farewell } => {
+                    self.shadow.retired();
                     // A farewell stands at a frame border, or it would not be one.
                     if let Some(frame) = farewell {
                         assert!(frame.as_bytes()[0] == 0x88, "law 3: a farewell is a Close");

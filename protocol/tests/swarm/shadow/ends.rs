@@ -367,6 +367,11 @@ impl Shadow {
         self.expected.push(Expected::End);
     }
 
+    /// The leg is left to the driver. While the session goes on, an event says why.
+    pub(crate) fn retired(&mut self) {
+        self.leg.closed |= self.is_over();
+    }
+
     pub(crate) fn over(&mut self) {
         assert!(self.is_over(), "law 10: the session is over without a reason");
         if self.ledger.unacked() > 0 {

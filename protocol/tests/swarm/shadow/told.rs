@@ -156,9 +156,4 @@ impl Collector {
             said: Said { opcode: codec::BINARY, payload: Vec::new(), raw: Vec::new() },
         }
     }
-
-    pub(crate) fn take(&mut self) -> Said {
-        let empty = Said { opcode: codec::BINARY, payload: Vec::new(), raw: Vec::new() };
-        std::mem::replace(&mut self.said, empty)
-    }
 }
