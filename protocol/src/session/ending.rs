@@ -440,7 +440,7 @@ impl Session {
             Attachment::Attached(leg) => {
                 // Behind half a message no barrier can be written.
                 let stuck = ring.is_written() && ring.cursor() > ring.complete_end() && leg.pings.in_flight().is_none();
-                stuck || (leg.mute && ring.is_written())
+                stuck || ((leg.mute || leg.unheard) && ring.is_written())
             }
             Attachment::Asking { .. } | Attachment::Waiting { .. } | Attachment::Dialling { .. } | Attachment::None => {
                 false

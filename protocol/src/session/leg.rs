@@ -37,6 +37,8 @@ pub(super) struct BackendLeg {
     pub(super) answered: Instant,
     /// How the backend acknowledges, if it speaks the session protocol.
     pub(super) carrier: Option<AckCarrier>,
+    /// It has not answered a ping for so long that a vanished client's messages wait for it no more.
+    pub(super) unheard: bool,
     /// Whether its driver was asked to find out if the backend is mute.
     pub(super) mute_asked: bool,
     /// It lived `--stable-after` and answered a barrier, or answers none.
@@ -61,6 +63,7 @@ impl BackendLeg {
             proven: 0,
             answered: now,
             carrier: traits.carrier,
+            unheard: false,
             mute_asked: false,
             stable: false,
             close_placed: false,

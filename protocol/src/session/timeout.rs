@@ -106,7 +106,9 @@ impl Session {
             Timer::BackendHang => self.open_leg().and_then(|leg| leg.live.hang_at(config.hang_timeout)),
             Timer::Mute => self
                 .open_leg()
-                .filter(|leg| !leg.mute && (!leg.mute_asked || matches!(self.phase, Phase::Orphaned { .. })))
+                .filter(|leg| {
+                    !leg.mute && !leg.unheard && (!leg.mute_asked || matches!(self.phase, Phase::Orphaned { .. }))
+                })
                 .and_then(|leg| Liveness::mute_at(&leg.pings, self.patience_with_mute())),
             Timer::Stable => self
                 .open_leg()
@@ -218,7 +220,7 @@ impl Session {
         let epoch = self.epoch;
         let Some(leg) = self.leg_mut() else { return };
         if orphaned {
-            leg.mute = true;
+            leg.unheard = true;
             self.check_done(now);
         } else {
             leg.mute_asked = true;
