@@ -407,10 +407,7 @@ fn walk(seed: u64) {
 }
 
 #[test]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "which seeds to walk is said from outside; the engine knows nothing of it"
-)]
+#[expect(clippy::disallowed_methods, reason = "the engine's configuration is an argument, a test's is not")]
 fn random_walks_keep_the_laws() {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("TIDEOVER_SEED") {

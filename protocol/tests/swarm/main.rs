@@ -30,6 +30,7 @@ const MOST_SHOWN: usize = 10;
 /// Seeds and steps, a pair a line; `#` begins a comment.
 const REGRESSIONS: &str = include_str!("regressions.txt");
 
+#[expect(clippy::disallowed_methods, reason = "the engine's configuration is an argument, a test's is not")]
 fn knob(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }

@@ -378,6 +378,7 @@ impl World {
     /// Lets `time` pass, stopping at every deadline of the engine and of the backend on the way.
     pub(crate) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
+        self.settle();
         for _ in 0..10_000 {
             let due = [self.session.poll_timeout(), self.leg().due()];
             let next = due.into_iter().flatten().filter(|at| *at <= until && *at > self.now).min();
@@ -422,6 +423,7 @@ impl World {
 }
 
 /// `TIDEOVER_SWARM_TRACE=1`: for who looks into a run that fails.
+#[expect(clippy::disallowed_methods, reason = "the engine's configuration is an argument, a test's is not")]
 pub(crate) fn trace() -> bool {
     std::env::var_os("TIDEOVER_SWARM_TRACE").is_some()
 }
