@@ -1,0 +1,202 @@
+//! What the engine wants done: legs dialled, backends asked about, things remembered and told.
+
+use std::task::{Context as Cx, Poll};
+
+use tideover_protocol::frame::ControlFrame;
+use tideover_protocol::session::{Action, AttachFailure, AttachRequest, EndReason, Epoch, Event, Poisoned, Verdict};
+use tideover_protocol::time::Instant;
+
+use super::{Driver, traits};
+use crate::pool::{self, Attached, Denials, Lease, Reattach, ReattachError, SessionHeaders};
+use crate::session::farewell;
+use crate::session::poisons::Poison;
+use crate::session::wire::Wire;
+
+impl Driver {
+    // Dialling and asking.
+
+    pub(super) fn poll_dial(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
+        let Some(Poll::Ready(result)) = self.dial.as_mut().map(|dial| dial.as_mut().poll(cx)) else { return false };
+        self.dial = None;
+        match result {
+            Ok(attached) => self.handle_attached(now, attached),
+            Err(error) => {
+                tracing::info!(session = %self.id, %error, "no backend this time");
+                let failure = match error {
+                    ReattachError::Denied(_) => AttachFailure::Denied,
+                    ReattachError::Failed { denials, .. } => {
+                        self.denials = denials;
+                        AttachFailure::Failed
+                    }
+                };
+                self.engine.handle_attach_failed(now, failure);
+            }
+        }
+        true
+    }
+
+    pub(super) fn handle_attached(&mut self, now: Instant, attached: Attached) {
+        let traits = traits(&attached);
+        let Attached { stream, leftover, lease, .. } = attached;
+        match self.engine.handle_attached(now, traits) {
+            Some(_) => {
+                self.denials = Denials::default();
+                self.last = lease.backend().id;
+                self.handle.attach(self.engine.epoch(), self.last);
+                if let Some(lost) = self.lost.take() {
+                    self.context.totals.failed_over(now.since(lost));
+                }
+                self.backend = Some((Wire::new(stream, leftover), lease));
+            }
+            None => farewell::close(stream, None, lease),
+        }
+    }
+
+    pub(super) fn poll_probe(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
+        let Some((epoch, probe)) = &mut self.probe else { return false };
+        let Poll::Ready(verdict) = probe.as_mut().poll(cx) else { return false };
+        let epoch = *epoch;
+        self.probe = None;
+        let verdict = match verdict {
+            pool::Verdict::Dying => Verdict::Dying,
+            pool::Verdict::Healthy => Verdict::Healthy,
+        };
+        self.engine.handle_verdict(now, epoch, verdict);
+        true
+    }
+
+    // Actions.
+
+    pub(super) fn act(&mut self) -> bool {
+        let mut acted = false;
+        while let Some(action) = self.engine.poll_action() {
+            acted = true;
+            match action {
+                Action::Attach(request) => self.attach(request),
+                Action::Ask { epoch, ended } => self.ask(epoch, ended),
+                Action::Mute(epoch) => self.find_out_if_mute(epoch),
+                Action::Order(_, order) => {
+                    if let Some((_, lease)) = &self.backend {
+                        lease.backend().set_order(order);
+                    }
+                }
+                Action::Poisoned(poisoned) => self.set_aside(poisoned),
+                Action::AnswersPings(_) => {
+                    if let Some((_, lease)) = &self.backend {
+                        lease.backend().set_answers_pings();
+                    }
+                }
+                Action::Retire { farewell } => {
+                    if let Some((wire, lease)) = self.backend.take() {
+                        self.handle.detach();
+                        retire(wire, farewell, lease);
+                    }
+                }
+                Action::Event(event) => {
+                    if matches!(event, Event::LegLost { .. }) {
+                        self.lost.get_or_insert(self.context.now());
+                    }
+                    self.log(event);
+                }
+                Action::End { farewell } => {
+                    self.end(farewell);
+                    return false;
+                }
+            }
+        }
+        acted
+    }
+
+    pub(super) fn attach(&mut self, request: AttachRequest) {
+        let (context, handshake) = (self.context.clone(), self.handshake.clone());
+        let AttachRequest { epoch, next_seq, delivered, explicit, spare_last } = request;
+        let headers = SessionHeaders { session: self.id, epoch, next_seq, pinned: 0, delivered };
+        let wanted = Reattach { last: Some(self.last), explicit, spare_last, denials: self.denials };
+        self.dial = Some(Box::pin(async move { context.pool.reattach(&handshake, &headers, wanted).await }));
+    }
+
+    pub(super) fn set_aside(&self, message: Poisoned) {
+        let backend = self.last_url();
+        let (session, Poisoned { seq, deaths, len, .. }) = (self.id, &message);
+        tracing::warn!(%session, seq, deaths, len, %backend, "message set aside: backends die of it");
+        self.context.poisons.add(Poison { session, at: std::time::SystemTime::now(), backend, message });
+    }
+
+    pub(super) fn last_url(&self) -> String {
+        let mut backends = self.context.pool.backends().iter();
+        backends.find(|backend| backend.id == self.last).map(|backend| backend.url.to_string()).unwrap_or_default()
+    }
+
+    pub(super) fn ask(&mut self, epoch: Epoch, ended: bool) {
+        let Some((_, lease)) = &self.backend else { return };
+        if ended {
+            lease.ended_badly();
+            self.lost = Some(self.context.now());
+        }
+        let (context, handshake, backend) = (self.context.clone(), self.handshake.clone(), lease.backend().clone());
+        let since = std::time::Instant::now();
+        self.probe = Some((epoch, Box::pin(async move { context.pool.probe(&backend, since, &handshake).await })));
+    }
+
+    pub(super) fn find_out_if_mute(&mut self, epoch: Epoch) {
+        let Some((_, lease)) = &self.backend else { return };
+        let backend = lease.backend();
+        if backend.answers_pings() {
+            return;
+        }
+        if backend.set_mute() {
+            tracing::warn!(
+                backend = %backend.url,
+                "the backend answers no pings: the newest messages are kept as far as they fit, nothing waits for it"
+            );
+        }
+        self.engine.handle_mute(epoch);
+    }
+
+    pub(super) fn end(&mut self, farewell: Option<ControlFrame>) {
+        self.ended = true;
+        self.handle.end();
+        if let Some((wire, lease)) = self.backend.take() {
+            retire(wire, farewell, lease);
+        }
+        let counters = self.engine.counters();
+        tracing::debug!(session = %self.id, ?counters, "session ended");
+    }
+
+    pub(super) fn log(&self, event: Event) {
+        let session = self.id;
+        let backend = self.backend.as_ref().map(|(_, lease)| tracing::field::display(&lease.backend().url));
+        match event {
+            Event::LegLost { epoch, loss, retained } => {
+                tracing::info!(%session, epoch, %loss, retained, "backend leg lost");
+            }
+            Event::Attached { epoch, replayed } => {
+                tracing::info!(%session, epoch, backend, replayed, "attached again");
+            }
+            Event::Suspect(epoch) => tracing::info!(%session, epoch, backend, "backend leg is suspect"),
+            Event::Cleared(epoch) => tracing::info!(%session, epoch, backend, "backend leg moves again"),
+            Event::FellBack => {
+                tracing::warn!(%session, epoch = self.engine.epoch(), backend, "replies are not one a message: pongs acknowledge");
+            }
+            Event::ClientVanished => tracing::debug!(%session, peer = %self.handle.peer, "client vanished"),
+            Event::Ending(reason) => {
+                let epoch = self.engine.epoch();
+                let peer = self.handle.peer;
+                match reason {
+                    EndReason::ClientClosed | EndReason::ClientVanished | EndReason::BackendClosed(_) => {
+                        tracing::debug!(%session, epoch, %peer, backend, %reason, "session ends");
+                    }
+                    _ => tracing::info!(%session, epoch, %peer, backend, %reason, "session ends"),
+                }
+            }
+        }
+    }
+}
+
+/// Leaves a backend leg to be closed. One that is over and has nothing to be said is dropped at once.
+fn retire(wire: Wire, farewell: Option<ControlFrame>, lease: Lease) {
+    if wire.has_ended() && farewell.is_none() {
+        return;
+    }
+    farewell::close(wire.into_stream(), farewell, lease);
+}

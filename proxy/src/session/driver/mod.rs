@@ -1,0 +1,265 @@
+//! The task of a session: gathers what is ready, feeds it to the engine in a written order, and writes what comes out.
+//!
+//! A turn is: commands, dial and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
+//! upstream, writes downstream, actions. Turns go on while something was read, up to a work budget. Half-done I/O is
+//! kept in fields; no future with data in it is ever dropped.
+
+mod actions;
+mod io;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll};
+
+use tideover_protocol::session::{AckCarrier, BackendTraits, Epoch, Session, Side};
+use tideover_protocol::time::Instant;
+use tideover_replay_store::Reservation;
+use tokio::time::Sleep;
+use uuid::Uuid;
+
+use super::farewell;
+use super::registry::{Command, Handle, Snapshot};
+use super::totals::Level;
+use super::wire::Wire;
+use super::{Context, Start};
+use crate::edge::SessionSlot;
+use crate::pool::{self, Attached, BackendId, Denials, KeptHandshake, Lease, ReattachError};
+
+/// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
+const TURNS: usize = 8;
+const SIDES: [Side; 2] = [Side::Backend, Side::Client];
+/// How far ahead a timer without a deadline is set.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
+type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
+
+/// A session and its sockets.
+pub(super) struct Driver {
+    engine: Session,
+    client: Wire,
+    /// The leg of the engine's current epoch.
+    backend: Option<(Wire, Lease)>,
+    dial: Option<Dial>,
+    /// The question about the leg of an epoch.
+    probe: Option<(Epoch, Probe)>,
+    /// The backend of the latest leg.
+    last: BackendId,
+    /// The backends that denied the session since its latest leg.
+    denials: Denials,
+    id: Uuid,
+    handshake: Arc<KeptHandshake>,
+    /// What the handshake, and what is held of the legs, take of the process's memory.
+    kept_memory: Reservation,
+    /// Bytes held of both legs.
+    held: usize,
+    handle: Arc<Handle>,
+    context: Arc<Context>,
+    slot: SessionSlot,
+    registered: Registered,
+    /// What the process's totals have of this session.
+    published: Level,
+    /// When the leg was lost in whose place one is looked for.
+    lost: Option<Instant>,
+    /// What the sleeping timer is set to.
+    armed: Instant,
+    ended: bool,
+}
+
+impl Driver {
+    pub(super) fn new(start: Start, context: Arc<Context>) -> Self {
+        let Start { client, client_leftover, peer, attached, handshake, id, slot } = start;
+        let traits = traits(&attached);
+        let Attached { stream, leftover, lease, .. } = attached;
+        let now = context.now();
+        let handle = Arc::new(Handle::new(peer, lease.backend().id));
+        tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
+        let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
+        kept_memory.cover(handshake.memory());
+        Self {
+            engine: Session::new(context.engine.clone(), &context.budgets, seed(), now, traits),
+            client: Wire::new(client, client_leftover),
+            last: lease.backend().id,
+            backend: Some((Wire::new(stream, leftover), lease)),
+            dial: None,
+            denials: Denials::default(),
+            probe: None,
+            id,
+            handshake: Arc::new(handshake),
+            kept_memory,
+            held: 0,
+            registered: Registered::new(&context, id, &handle),
+            handle,
+            slot,
+            published: Level::default(),
+            lost: None,
+            armed: now + IDLE,
+            context,
+            ended: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut timer = pin!(tokio::time::sleep_until(self.context.to_tokio(self.armed)));
+        poll_fn(|cx| self.poll(cx, timer.as_mut())).await;
+        let Self { client, slot, registered, .. } = self;
+        if !client.has_ended() {
+            farewell::close(client.into_stream(), None, (slot, registered));
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Cx<'_>, timer: Pin<&mut Sleep>) -> Poll<()> {
+        let polled = self.poll_turns(cx, timer);
+        self.publish();
+        polled
+    }
+
+    fn poll_turns(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
+        for command in self.handle.poll_commands(cx) {
+            self.obey(command);
+        }
+        for _ in 0..TURNS {
+            let now = self.context.now();
+            let busy = self.turn(cx, now);
+            if self.ended {
+                return Poll::Ready(());
+            }
+            if !busy && !self.timer_fired(cx, timer.as_mut()) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn obey(&mut self, command: Command) {
+        let now = self.context.now();
+        match command {
+            Command::Shutdown => self.engine.shutdown(now),
+            Command::Close(code, reason) => self.engine.close(now, code, &reason),
+            Command::FailOver => self.engine.fail_over(now),
+            // Who asked may have left.
+            Command::Inspect(answer) => drop(answer.send(self.snapshot())),
+        }
+    }
+
+    /// Adds to the process's totals what has changed since the last call.
+    fn publish(&mut self) {
+        let retained = self.engine.retained();
+        let detached = self.backend.is_none() && !self.ended;
+        if (retained, detached) != (self.published.retained, self.published.detached)
+            || *self.engine.counters() != self.published.counters
+        {
+            let level = Level { counters: *self.engine.counters(), retained, detached };
+            self.context.totals.change(&self.published, &level);
+            self.published = level;
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            epoch: self.engine.epoch(),
+            backend: self.backend.as_ref().map(|(_, lease)| lease.backend().id),
+            retained: self.engine.retained(),
+            unacknowledged: self.engine.unacknowledged(),
+            buffered: self.engine.buffered(),
+            counters: *self.engine.counters(),
+        }
+    }
+
+    /// One turn. Returns whether another one may find something to do.
+    fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
+        let mut busy = self.poll_dial(cx, now) | self.poll_probe(cx, now);
+        if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.engine.handle_timeout(now);
+        }
+        busy |= self.wait_for_memory(cx, now);
+        let wanted = SIDES.map(|side| self.engine.wants_read(side));
+        busy |= self.read(cx, now, Side::Backend);
+        busy |= self.read(cx, now, Side::Client);
+        self.flush(cx, now, Side::Backend);
+        self.flush(cx, now, Side::Client);
+        busy |= self.act();
+        busy | self.wants_more_than(wanted)
+    }
+
+    /// Whether a leg is to be read that was not at the reading: nothing that comes on it would wake the task. A write
+    /// that made room is the usual reason.
+    fn wants_more_than(&self, wanted: [bool; 2]) -> bool {
+        SIDES.iter().zip(wanted).any(|(side, before)| !before && self.engine.wants_read(*side))
+    }
+
+    /// Sets the timer to the engine's deadline. It is only ever moved closer: one that fires early costs less than
+    /// moving it with every message.
+    fn timer_fired(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> bool {
+        let Some(deadline) = self.engine.poll_timeout() else { return false };
+        if deadline < self.armed {
+            self.armed = deadline;
+            timer.as_mut().reset(self.context.to_tokio(deadline));
+        }
+        let fired = timer.as_mut().poll(cx).is_ready();
+        if fired {
+            self.armed = self.context.now() + IDLE;
+            timer.reset(self.context.to_tokio(self.armed));
+        }
+        fired
+    }
+
+    fn wait_for_memory(&mut self, cx: &Cx<'_>, now: Instant) -> bool {
+        if !self.engine.wants_memory() {
+            return false;
+        }
+        self.engine.park(cx.waker());
+        self.engine.handle_memory(now)
+    }
+}
+
+/// The session's entry in the registry, until its client leg is closed or its task is dropped.
+struct Registered {
+    context: Arc<Context>,
+    id: Uuid,
+}
+
+impl Registered {
+    fn new(context: &Arc<Context>, id: Uuid, handle: &Arc<Handle>) -> Self {
+        context.registry.insert(id, handle.clone());
+        context.totals.open();
+        Self { context: context.clone(), id }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.context.registry.remove(&self.id);
+        self.context.totals.end();
+    }
+}
+
+/// What is known of the backend of a new leg.
+fn traits(attached: &Attached) -> BackendTraits {
+    let backend = attached.lease.backend();
+    let carrier = attached.explicit.map(|carrier| match carrier {
+        pool::AckCarrier::Pong => AckCarrier::Pong,
+        pool::AckCarrier::Message => AckCarrier::Message,
+    });
+    BackendTraits { mute: backend.mute(), order: backend.order(), carrier }
+}
+
+/// What the engine's masking keys come from (RFC 6455 5.3: unpredictable).
+fn seed() -> [u8; 16] {
+    let mut seed = [0; 16];
+    // The system's source has served since boot: a failure here is a broken machine.
+    getrandom::fill(&mut seed).expect("the system's random source works");
+    seed
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_idle_sessions_task_stays_small() {
+        let bytes = size_of::<super::Driver>();
+        println!("Driver: {bytes} bytes, of which the engine {}", size_of::<super::Session>());
+        assert!(bytes <= 2048, "{bytes} bytes");
+    }
+}
