@@ -64,14 +64,14 @@ async fn session(stage: &Stage) -> (Connection, Leg) {
 async fn exchange(client: &mut Connection, leg: &mut Leg, text: &str) {
     client.send(&Frame::text(text)).await.expect("sent");
     loop {
-        // A new leg may be given messages again that were not acknowledged.
+        // A new leg may be given messages again that were not acknowledged; the client need not see their echoes again.
         let frame = leg.frame().await;
         leg.connection.send(&Frame::text(frame.as_text())).await.expect("sent");
-        assert_eq!(client.next_answering_pings(SOON).await.expect("an echo").payload, frame.payload);
         if frame.as_text() == text {
-            return;
+            break;
         }
     }
+    while client.next_answering_pings(SOON).await.expect("an echo").as_text() != text {}
 }
 
 /// The client sees this end, and what it answers reaches the backend.
@@ -216,7 +216,7 @@ async fn reattach_never_passes_every_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reattach_whole_gives_up_a_session_of_which_something_was_forgotten() {
     let _machine = machine_shared();
-    let flags = ["--reattach", "whole"];
+    let flags = ["--reattach", "whole", "--ack-linger", "0"];
     // Nothing forgotten: nothing was acknowledged, as this backend answers no ping.
     let stage = Stage::start(2, &flags).await;
     let (mut client, mut leg) = stage.session().await;
