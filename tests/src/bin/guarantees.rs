@@ -6,7 +6,7 @@
 //!
 //! Without a selection: every server and mode, handlers of 0, 5 and 400 ms. A cell that has been measured and is not
 //! void is not run again without `--again`. `--kills` scales the other demands on a cell too; with fewer than 100 it
-//! is a trial that does not wait until no test runs. `--parallel` is how many
+//! is a trial: its files are `guarantees-trial` under `target`, and it does not wait until no test runs. `--parallel` is how many
 //! cells with handlers of 100 ms or more run at once (6): they only wait.
 
 use std::{
@@ -36,10 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Options { mut cells, plan, parallel, again } = Options::from_arguments(std::env::args().skip(1))?;
     let published = plan.kills >= Plan::FULL.kills;
     let _machine = if published { machine_alone() } else { machine_shared() };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    std::fs::create_dir_all(root.join("docs"))?;
-    let lines = program::target_directory().join("guarantees.jsonl");
-    let mut report = Report::open(&lines, &root.join("docs/guarantees.md"))?;
+    let target = program::target_directory();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let mut report = if published {
+        Report::open(&target.join("guarantees.jsonl"), &docs.join("guarantees.md"))?
+    } else {
+        Report::open(&target.join("guarantees-trial.jsonl"), &target.join("guarantees-trial.md"))?
+    };
     cells.retain(|cell| again || !report.has(*cell));
     let (slow, quick): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|cell| cell.is_slow());
     let report = Mutex::new(&mut report);

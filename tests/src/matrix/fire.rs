@@ -38,7 +38,7 @@ const AWAY: Duration = Duration::from_millis(100);
 
 /// How far into the replay the second kill of a pair may come: the sessions of one backend re-attach over some
 /// milliseconds.
-const INTO_REPLAY: Duration = Duration::from_millis(4);
+const INTO_REPLAY: Duration = Duration::from_millis(1);
 
 /// Kills backends at random, each of which has sessions, and starts them again on their ports, while sessions are at
 /// work.
@@ -49,7 +49,7 @@ pub(super) fn shoot(backends: &mut [Backend], fire: Fire, at_work: impl Fn() -> 
     while shots.len() < fire.kills && at_work() {
         sleep(fire.pause + random.up_to(fire.pause / 2));
         let Some(victim) = pick(backends, &mut random) else { continue };
-        // The kills that remain, and how many of them come in pairs: half as many more than asked for.
+        // The kills that remain, and how many of them come in pairs: twice as many as asked for, as some miss.
         let follow = random.below((fire.kills - shots.len()) as u64) < pairs_left(&shots, fire);
         let tails: Vec<Tail> = backends.iter().map(Tail::from_now).collect();
         let kill = backends[victim].kill();
@@ -74,7 +74,7 @@ fn sleep(time: Duration) {
 
 /// How many pairs are still to be shot.
 fn pairs_left(shots: &[Shot], fire: Fire) -> u64 {
-    let wanted = fire.in_replay + fire.in_replay / 2;
+    let wanted = 2 * fire.in_replay;
     wanted.saturating_sub(shots.iter().filter(|shot| shot.cause.is_some()).count()) as u64 * 2
 }
 

@@ -1,6 +1,12 @@
 //! Sessions that keep so many messages in flight and record every answer.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{
     SinkExt, StreamExt,
@@ -53,9 +59,15 @@ pub(super) struct Answer {
 type Newest = u32;
 const ENDED: Newest = Newest::MAX;
 
-/// Works until `cease` is true; then sends one more window, which nothing disturbs, waits for its last answer, and
+/// Counts itself as `connected`, works until `cease` is true; then sends one more window, which nothing disturbs, waits for its last answer, and
 /// closes.
-pub(super) async fn work(url: String, client: u32, load: Load, cease: watch::Receiver<bool>) -> Session {
+pub(super) async fn work(
+    url: String,
+    client: u32,
+    load: Load,
+    connected: Arc<AtomicU32>,
+    cease: watch::Receiver<bool>,
+) -> Session {
     let mut session = Session { client, sent: Vec::new(), got: Vec::new(), strange: Vec::new(), end: None };
     let socket = match connect(&*url).await {
         Ok((socket, _)) => socket,
@@ -64,6 +76,7 @@ pub(super) async fn work(url: String, client: u32, load: Load, cease: watch::Rec
             return session;
         }
     };
+    connected.fetch_add(1, Ordering::Relaxed);
     let (sink, stream) = socket.split();
     let (progress, newest) = watch::channel(0);
     let writer = Writer { sink, client, load, newest, sent: Vec::new() };

@@ -9,7 +9,10 @@ mod mode;
 mod report;
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,7 @@ use self::{
     fire::{Fire, shoot},
     load::{Load, Session, work},
 };
-use crate::{Backend, Kind, Proxy, backend::Event};
+use crate::{Backend, Kind, Proxy, backend::Event, deadline::wait_for};
 
 /// A cell of the matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,15 +111,19 @@ impl Cell {
         let mut backends: Vec<Backend> = (0..POOL).map(|_| Backend::start(self.kind)).collect();
         let proxy = Proxy::start(&backends, self.mode.flags());
         let begun = Instant::now(); // starting them may have installed and built them
+        let connected = Arc::new(AtomicU32::new(0));
         let (cease, ceased) = watch::channel(false);
         let runtime = client_runtime();
         let load = Load { in_flight: plan.in_flight, stall: self.stall(plan) };
         let sessions: Vec<_> = (0..plan.sessions)
             .map(|client| {
                 let url = proxy.url(&format!("/answer?ms={}&client={client}", self.handler_ms));
-                runtime.spawn(work(url, client, load, ceased.clone()))
+                runtime.spawn(work(url, client, load, connected.clone(), ceased.clone()))
             })
             .collect();
+        wait_for(Duration::from_secs(30), "every session is connected", || {
+            (connected.load(Ordering::Relaxed) == plan.sessions).then_some(())
+        });
         let fire = Fire { kills: plan.kills, in_replay: plan.in_replay, pause: self.pause() };
         let shots = shoot(&mut backends, fire, || sessions.iter().any(|session| !session.is_finished()));
         cease.send_replace(true);
