@@ -11,6 +11,8 @@ mod client;
 mod codec;
 mod coverage;
 mod dice;
+mod faults;
+mod judge;
 mod plan;
 mod run;
 mod sabotage;
