@@ -7,6 +7,8 @@ pub mod demo;
 pub mod edge;
 mod fields;
 pub mod logging;
+pub mod net;
 pub mod pool;
 pub mod serve;
 pub mod session;
+pub mod tls;

@@ -17,10 +17,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Operator};
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::edge::{EdgeContext, serve_connection};
 use crate::pool::Pool;
 use crate::session::{self, Context};
+use crate::tls::{self, Reload};
 
 /// Handshakes that may wait to be accepted, as far as the system allows.
 const BACKLOG: i32 = 4096;
@@ -66,14 +67,17 @@ pub fn run(config: Config) -> ExitCode {
 
 fn serve(config: Config) -> io::Result<ExitCode> {
     raise_descriptor_limit();
-    let listeners: Vec<_> = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
+    let listeners: Vec<_> =
+        config.listen.iter().map(|place| Listener::open(place, &config)).collect::<io::Result<_>>()?;
+    let reload = Arc::new(Reload::new(config.tls.clone(), vec![config.transport.tls.clone()]));
     let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
     let shared = Arc::new(Shared::new(Arc::new(config)));
     let (stage, stages) = watch::channel(Stage::Serving);
     let over = start_workers(&shared, &listeners, &stages)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     for listener in &listeners {
-        tracing::info!(addr = %listener.local_addr()?, workers = shared.config.workers, "listening");
+        let (addr, tls) = (listener.socket.local_addr()?, listener.tls.is_some());
+        tracing::info!(%addr, tls, workers = shared.config.workers, "listening");
     }
     // The port closes with the workers' handles: else it would take connections in a drain that nobody accepts.
     drop(listeners);
@@ -82,6 +86,7 @@ fn serve(config: Config) -> io::Result<ExitCode> {
             tracing::info!(addr = %listener.address()?, "operator's API");
             tokio::spawn(serve_admin(listener, shared.clone()));
         }
+        tokio::spawn(reload_tls(reload, signal(SignalKind::hangup())?));
         supervise(&shared, &stage).await
     })?;
     // Workers end with their runtimes; a thread that is stuck must not keep the process.
@@ -99,6 +104,22 @@ impl Shared {
         let start = Box::new(move |start| session::spawn(start, context.clone()));
         let edge = Arc::new(EdgeContext::new(config.clone(), pool, start));
         Self { config, edge, sessions }
+    }
+}
+
+/// A socket that clients connect to, and what they speak there.
+struct Listener {
+    socket: StdListener,
+    tls: Option<Arc<tls::Server>>,
+}
+
+impl Listener {
+    fn open(place: &Listen, config: &Config) -> io::Result<Self> {
+        Ok(Self { socket: listen(place.address)?, tls: config.tls.clone().filter(|_| place.tls) })
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, tls: self.tls.clone() })
     }
 }
 
@@ -128,13 +149,13 @@ fn raise_descriptor_limit() {
 /// The returned channel closes when the last worker has ended.
 fn start_workers(
     shared: &Arc<Shared>,
-    listeners: &[StdListener],
+    listeners: &[Listener],
     stages: &watch::Receiver<Stage>,
 ) -> io::Result<mpsc::Receiver<()>> {
     let (alive, over) = mpsc::channel();
     for number in 0..shared.config.workers {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let listeners = listeners.iter().map(StdListener::try_clone).collect::<io::Result<_>>()?;
+        let listeners = listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
         let (shared, stages, alive) = (shared.clone(), stages.clone(), alive.clone());
         std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             session::become_worker(number);
@@ -145,11 +166,11 @@ fn start_workers(
     Ok(over)
 }
 
-fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<StdListener>, mut stages: watch::Receiver<Stage>) {
+fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<Listener>, mut stages: watch::Receiver<Stage>) {
     runtime.block_on(async {
-        for listener in listeners {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => drop(tokio::spawn(accept(listener, shared.edge.clone(), stages.clone()))),
+        for Listener { socket, tls } in listeners {
+            match TcpListener::from_std(socket) {
+                Ok(listener) => drop(tokio::spawn(accept(listener, tls, shared.edge.clone(), stages.clone()))),
                 Err(error) => tracing::error!(%error, "a worker cannot accept"),
             }
         }
@@ -158,12 +179,17 @@ fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<StdListener>, mut sta
     });
 }
 
-async fn accept(listener: TcpListener, edge: Arc<EdgeContext>, mut stages: watch::Receiver<Stage>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<tls::Server>>,
+    edge: Arc<EdgeContext>,
+    mut stages: watch::Receiver<Stage>,
+) {
     let accepting = async {
         let mut logged: Option<Instant> = None;
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => drop(tokio::spawn(serve_connection(stream, peer, edge.clone()))),
+                Ok((stream, peer)) => drop(tokio::spawn(serve_connection(stream, peer, tls.clone(), edge.clone()))),
                 // The client was gone before its turn.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -201,6 +227,28 @@ async fn supervise(shared: &Shared, stage: &watch::Sender<Stage>) -> io::Result<
     let sums = shared.sessions.totals().get();
     tracing::info!(sessions = sums.ended, counters = ?sums.counters, "ended");
     Ok(code)
+}
+
+/// Reads the files of TLS again on SIGHUP, and when they change. Never ends.
+async fn reload_tls(reload: Arc<Reload>, mut hangup: Signal) {
+    let watching = async {
+        match reload.watch() {
+            Ok(watch) => watch.run().await,
+            Err(error) => {
+                tracing::warn!(%error, "files of TLS are not watched: SIGHUP loads them again");
+                std::future::pending().await
+            }
+        }
+    };
+    let hanging_up = async {
+        loop {
+            match hangup.recv().await {
+                Some(()) => reload.now(),
+                None => std::future::pending().await,
+            }
+        }
+    };
+    tokio::join!(watching, hanging_up);
 }
 
 async fn serve_admin(listener: admin::Listener, shared: Arc<Shared>) {

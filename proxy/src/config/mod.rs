@@ -18,10 +18,11 @@ mod raw;
 mod session_key;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 mod valid;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
@@ -33,13 +34,22 @@ pub use flags::{Fallback, Flag, Kind, THEMES, Theme, flags};
 pub use problem::{Place, Problem, Problems};
 pub use raw::Sources;
 pub use session_key::SessionKey;
+pub use tls::{Listen, Transport};
 
 /// Everything that `tideover serve` is configured with, valid: each value is within its flag's bounds (see
 /// [`flags`]), and they fit each other. Sizes are bytes.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `--listen`: where clients connect. At least one, none twice. Port 0 takes a free port.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+    /// `--tls-cert`, `--tls-key`, `--tls-client-ca`, `--tls-client-auth`: TLS toward clients, with its files read.
+    /// `None`: no listener has TLS.
+    pub tls: Option<Arc<crate::tls::Server>>,
+    /// `--proxy-protocol in`: the networks of `--trust-proxies`, the only ones that may connect. `None`: connections begin
+    /// without a PROXY header.
+    pub proxy_protocol: Option<Vec<ipnet::IpNet>>,
+    /// `--backend-ca`, `--backend-server-name`, `--backend-cert`, `--backend-key`, `--send-proxy`.
+    pub transport: Transport,
     /// `--backend`: where sessions may be attached. At least one, none twice.
     pub backends: Vec<BackendUrl>,
     /// What the sessions are configured with.

@@ -9,14 +9,19 @@ use super::parse::{self, End};
 use super::problem::{Place, Problem, Problems};
 use super::raw::{Given, Raw};
 use super::units::{format_duration, format_size};
-use super::{Config, Fallback, Flag};
+use super::{Config, Fallback, Flag, tls};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     let mut reader = Reader { raw };
+    let tls = tls::server(&mut reader);
+    let backends = reader.list("backend", parse::backend);
     let config = Config {
-        listen: reader.list("listen", parse::listen),
-        backends: reader.list("backend", parse::backend),
+        listen: tls::listen(&mut reader, tls.as_ref()),
+        tls,
+        proxy_protocol: tls::proxy_protocol(&mut reader),
+        transport: tls::transport(&mut reader, backends.iter().any(|url| url.tls)),
+        backends,
         session: session_config(&mut reader),
         reattach_order: reader.choice("reattach-order"),
         reattach_header: reader.one("reattach-header", parse::header),
@@ -129,7 +134,8 @@ fn check_together(reader: &mut Reader, config: &Config) {
     if let Some(twice) = first_twice(&config.backends) {
         reader.reject(&["backend"], format!("{twice} is given twice"));
     }
-    let fixed: Vec<_> = config.listen.iter().filter(|address| address.port() != 0).copied().collect();
+    let addresses = config.listen.iter().map(|listen| listen.address);
+    let fixed: Vec<_> = addresses.filter(|address| address.port() != 0).collect();
     if let Some(twice) = first_twice(&fixed) {
         reader.reject(&["listen"], format!("{twice} is given twice"));
     }
@@ -159,19 +165,19 @@ fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
 }
 
 /// Reads one flag after the other and notes what is wrong. In place of a bad value it goes on with the default.
-struct Reader {
+pub(super) struct Reader {
     raw: Raw,
 }
 
 impl Reader {
     /// The value of a flag that takes one: that of the first source that gives it.
-    fn one<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> T {
+    pub(super) fn one<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> T {
         let mut values = self.list(name, parse);
         values.swap_remove(0)
     }
 
     /// The values of a flag that takes a list. Those of all sources are judged; the first source's are returned.
-    fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
         let flag = Flag::named(name).expect("a flag of the table");
         self.given(flag, &parse).unwrap_or_else(|| default(flag, parse))
     }
@@ -191,7 +197,7 @@ impl Reader {
         first.filter(|_| !self.raw.bad.contains(name))
     }
 
-    fn choice<T: Choice>(&mut self, name: &'static str) -> T {
+    pub(super) fn choice<T: Choice>(&mut self, name: &'static str) -> T {
         self.one(name, parse::choice)
     }
 
@@ -214,7 +220,7 @@ impl Reader {
     }
 
     /// Notes that these flags do not fit each other, unless one of them is bad by itself.
-    fn reject(&mut self, names: &[&'static str], message: String) {
+    pub(super) fn reject(&mut self, names: &[&'static str], message: String) {
         if !names.iter().any(|name| self.raw.bad.contains(name)) {
             let places = names.iter().map(|name| self.place(name)).collect();
             self.raw.problems.push(Problem { places, message });

@@ -29,7 +29,7 @@ pub use session_headers::SessionHeaders;
 use hyper::header::HeaderName;
 use tideover_protocol::session::AckMode;
 
-use crate::config::{Config, ReattachOrder, SessionKey};
+use crate::config::{Config, ReattachOrder, SessionKey, Transport};
 pub use order::Standing;
 use order::Table;
 
@@ -39,6 +39,7 @@ pub struct Pool {
     backends: Box<[Arc<Backend>]>,
     table: Mutex<Table>,
     connect_timeout: Duration,
+    transport: Transport,
     reattach_order: ReattachOrder,
     reattach_header: Option<HeaderName>,
     session_key: Option<SessionKey>,
@@ -57,6 +58,7 @@ impl Pool {
                 .collect(),
             table: Mutex::new(Table::new(config.backends.len())),
             connect_timeout: config.connect_timeout,
+            transport: config.transport.clone(),
             reattach_order: config.reattach_order,
             reattach_header: config.reattach_header.clone(),
             session_key: config.session_key.clone(),

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::backend::Backend;
 use super::dial::{self, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
 use super::{Pool, locked};
+use crate::config::Transport;
+use crate::net::Stream;
 
 /// How long a failed probe speaks for legs that end after it began.
 const DYING_LASTS: Duration = Duration::from_secs(1);
@@ -62,15 +63,18 @@ impl Pool {
         if backend.lost_all_legs() {
             return Verdict::Dying;
         }
-        let verdict = ask(backend, since, handshake, self.connect_timeout).await;
+        let verdict = ask(backend, since, handshake, (&self.transport, self.connect_timeout)).await;
         // By now the sessions of a process that was restarted at once have met their ends.
         if backend.lost_all_legs() { Verdict::Dying } else { verdict }
     }
 }
 
-async fn ask(backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake, timeout: Duration) -> Verdict {
+/// How the backend is connected to, and how long it may take to answer.
+type How<'a> = (&'a Transport, Duration);
+
+async fn ask(backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake, how: How<'_>) -> Verdict {
     loop {
-        let mut probe = backend.join_probe(since, handshake, timeout);
+        let mut probe = backend.join_probe(since, handshake, how);
         let started = probe.started;
         // The sender is gone only when the process is going down.
         let Ok(result) = probe.result.wait_for(Option::is_some).await.map(|found| *found) else {
@@ -91,7 +95,7 @@ fn usable(started: Instant, result: Option<(Verdict, Instant)>, since: Instant, 
 
 impl Backend {
     /// The probe in flight, or a finished one that is usable, or else a new one.
-    fn join_probe(self: &Arc<Self>, since: Instant, handshake: &KeptHandshake, timeout: Duration) -> Probe {
+    fn join_probe(self: &Arc<Self>, since: Instant, handshake: &KeptHandshake, how: How<'_>) -> Probe {
         let mut latest = locked(&self.probes.0);
         if let Some(probe) = latest.as_ref() {
             let result = *probe.result.borrow();
@@ -102,16 +106,16 @@ impl Backend {
         }
         let now = Instant::now();
         let start = latest.as_ref().map_or(now, |last| now.max(last.started + SPACING));
-        latest.insert(self.start_probe(start, handshake.probe(), timeout)).clone()
+        latest.insert(self.start_probe(start, handshake.probe(), how)).clone()
     }
 
     /// A task of its own: those who ask may go away.
-    fn start_probe(self: &Arc<Self>, started: Instant, upstream: Upstream, timeout: Duration) -> Probe {
+    fn start_probe(self: &Arc<Self>, started: Instant, upstream: Upstream, (transport, timeout): How<'_>) -> Probe {
         let (sender, result) = watch::channel(None);
-        let backend = self.clone();
+        let (backend, transport) = (self.clone(), transport.clone());
         tokio::spawn(async move {
             tokio::time::sleep_until(started.into()).await;
-            let answer = handshake(&backend, upstream, timeout).await;
+            let answer = handshake(&backend, &transport, upstream, timeout).await;
             let verdict = judge(&answer);
             log(&backend, verdict, &answer);
             sender.send_replace(Some((verdict, Instant::now())));
@@ -124,9 +128,14 @@ impl Backend {
 }
 
 /// Does not queue among the backend's handshakes: it is one, and there may be a queue because the backend is dying.
-async fn handshake(backend: &Backend, upstream: Upstream, timeout: Duration) -> Result<Answer, DialError> {
+async fn handshake(
+    backend: &Backend,
+    transport: &Transport,
+    upstream: Upstream,
+    timeout: Duration,
+) -> Result<Answer, DialError> {
     let by = tokio::time::Instant::now() + timeout;
-    let stream = dial::connect(&backend.url, by).await?;
+    let stream = dial::connect(&backend.url, transport, None, by).await?;
     dial::exchange(stream, upstream.request, by).await
 }
 
@@ -157,7 +166,7 @@ fn describe(answer: &Result<Answer, DialError>) -> String {
 }
 
 /// Closes the probe's leg as a client does, so that no handler logs an error: Close 1000, then read to the end.
-async fn close(mut stream: TcpStream) {
+async fn close(mut stream: Stream) {
     let polite = async {
         stream.write_all(&close_1000()).await?;
         let mut scratch = [0; 1024];

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use tideover::config::{Config, LogFormat, ReattachOrder};
+use tideover::config::{Config, LogFormat, ReattachOrder, Transport};
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{KeptHandshake, Pool, SessionHeaders};
 use tideover::session::Start;
@@ -27,6 +27,9 @@ pub async fn soon<F: Future>(future: F) -> F::Output {
 pub fn config(backends: &[SocketAddr]) -> Config {
     Config {
         listen: Vec::new(),
+        tls: None,
+        proxy_protocol: None,
+        transport: Transport::default(),
         backends: backends.iter().map(|addr| format!("ws://{addr}").parse().unwrap()).collect(),
         session: tideover_protocol::session::Config::default(),
         reattach_order: ReattachOrder::OtherFirst,
@@ -173,7 +176,7 @@ impl Edge {
         let shared = context.clone();
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
-                tokio::spawn(serve_connection(stream, peer, shared.clone()));
+                tokio::spawn(serve_connection(stream, peer, None, shared.clone()));
             }
         });
         Self { addr, context }

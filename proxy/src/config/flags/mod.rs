@@ -4,6 +4,7 @@
 mod guarantees;
 mod relay;
 mod server;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -83,6 +84,12 @@ pub enum Kind {
     Header,
     /// The path of a file with a secret, or nothing.
     KeyFile,
+    /// A list of paths of files.
+    Paths,
+    /// The path of a file, or nothing.
+    Path,
+    /// The name or IP address of a host, or nothing.
+    ServerName,
     /// Where the operator's API listens, or nothing.
     Admin,
     /// The path of the configuration file: no key of that file.
@@ -99,7 +106,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 11] = [
+pub static THEMES: [Theme; 13] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
@@ -108,6 +115,8 @@ pub static THEMES: [Theme; 11] = [
     relay::FAILOVER,
     guarantees::REPLAY,
     relay::CLOSING,
+    tls::CLIENTS,
+    tls::BACKENDS,
     server::LIMITS,
     server::OPERATOR,
     server::PROCESS,
@@ -155,7 +164,7 @@ impl Kind {
     /// Whether several values may be given: by repeating the flag, with commas, or as an array of the file.
     #[must_use]
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Addresses | Self::Backends | Self::Codes | Self::Ends | Self::Networks)
+        matches!(self, Self::Addresses | Self::Backends | Self::Codes | Self::Ends | Self::Networks | Self::Paths)
     }
 
     /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
@@ -179,7 +188,8 @@ impl Kind {
             Self::Networks => "CIDRS".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
-            Self::KeyFile => "PATH".into(),
+            Self::KeyFile | Self::Path | Self::Paths => "PATH".into(),
+            Self::ServerName => "NAME".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
         }
@@ -200,13 +210,18 @@ impl fmt::Display for Kind {
                 or.map_or(Ok(()), |word| write!(f, ", or {word}"))
             }
             Self::Choice(words) => f.write_str(&either(&words())),
-            Self::Addresses => f.write_str("an IP address and port, such as 127.0.0.1:8080 or [::]:8080"),
-            Self::Backends => f.write_str("a URL ws://host or ws://host:port"),
+            Self::Addresses => f.write_str(
+                "an IP address and port, such as 127.0.0.1:8080 or [::]:8080, with ws:// or wss:// before it or without",
+            ),
+            Self::Backends => f.write_str("a URL ws://host, ws://host:port, or the same with wss://"),
             Self::Codes => f.write_str("a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
+            Self::Paths => f.write_str("the path of a file that can be read"),
+            Self::Path => f.write_str("the path of a file that can be read; or nothing"),
+            Self::ServerName => f.write_str("the name of a host or an IP address; or nothing"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
             Self::Admin => f.write_str(
                 "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",
