@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Operator};
 use crate::config::{Config, Listen};
 use crate::edge::{EdgeContext, serve_connection};
-use crate::pool::Pool;
+use crate::pool::Fleet;
 use crate::session::{self, Context};
 use crate::tls::{self, Reload};
 
@@ -48,6 +48,7 @@ enum Stage {
 struct Shared {
     config: Arc<Config>,
     edge: Arc<EdgeContext>,
+    fleet: Arc<Fleet>,
     sessions: Arc<Context>,
 }
 
@@ -69,7 +70,8 @@ fn serve(config: Config) -> io::Result<ExitCode> {
     raise_descriptor_limit();
     let listeners: Vec<_> =
         config.listen.iter().map(|place| Listener::open(place, &config)).collect::<io::Result<_>>()?;
-    let reload = Arc::new(Reload::new(config.tls.clone(), vec![config.transport.tls.clone()]));
+    let upstreams = config.pools.iter().map(|pool| pool.settings.transport.tls.clone()).collect();
+    let reload = Arc::new(Reload::new(config.tls.clone(), upstreams));
     let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
     let shared = Arc::new(Shared::new(Arc::new(config)));
     let (stage, stages) = watch::channel(Stage::Serving);
@@ -98,12 +100,12 @@ fn serve(config: Config) -> io::Result<ExitCode> {
 
 impl Shared {
     fn new(config: Arc<Config>) -> Self {
-        let pool = Arc::new(Pool::new(&config));
-        let sessions = Arc::new(Context::new(&config, pool.clone()));
+        let fleet = Arc::new(Fleet::new(&config));
+        let sessions = Arc::new(Context::new(&config));
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
-        let edge = Arc::new(EdgeContext::new(config.clone(), pool, start));
-        Self { config, edge, sessions }
+        let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), start));
+        Self { config, edge, fleet, sessions }
     }
 }
 
@@ -252,7 +254,7 @@ async fn reload_tls(reload: Arc<Reload>, mut hangup: Signal) {
 }
 
 async fn serve_admin(listener: admin::Listener, shared: Arc<Shared>) {
-    let operator = Operator::new(shared.sessions.clone(), shared.edge.clone());
+    let operator = Operator::new(shared.sessions.clone(), shared.edge.clone(), shared.fleet.clone());
     if let Err(error) = listener.serve(operator, shared.config.admin_token.clone()).await {
         tracing::error!(%error, "the operator's API cannot be served");
     }
@@ -278,7 +280,7 @@ async fn drain(shared: &Shared) {
     }
     let registry = shared.sessions.registry();
     tracing::info!(sessions = registry.len(), "closing the sessions that are left");
-    let at_most = shared.config.session.close_timeout + LAST_WORDS;
+    let at_most = shared.fleet.close_timeout() + LAST_WORDS;
     // Over and over: a handshake that was under way becomes a session.
     wait_until_idle(&shared.edge, at_most, || registry.shutdown_all()).await;
 }

@@ -9,30 +9,23 @@ use super::parse::{self, End};
 use super::problem::{Place, Problem, Problems};
 use super::raw::{Given, Raw};
 use super::units::{format_duration, format_size};
-use super::{Config, Fallback, Flag, tls};
+use super::{BackendConfig, Config, DEFAULT_POOL, Fallback, Flag, PoolConfig, PoolSettings, RouteConfig, tls};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     let mut reader = Reader { raw };
     let tls = tls::server(&mut reader);
-    let backends = reader.list("backend", parse::backend);
     let config = Config {
         listen: tls::listen(&mut reader, tls.as_ref()),
         tls,
         proxy_protocol: tls::proxy_protocol(&mut reader),
-        transport: tls::transport(&mut reader, backends.iter().any(|url| url.tls)),
-        backends,
-        session: session_config(&mut reader),
-        reattach_order: reader.choice("reattach-order"),
-        reattach_header: reader.one("reattach-header", parse::header),
-        session_key: reader.one("session-key-file", parse::key_file),
+        pools: vec![pool(&mut reader)],
+        routes: vec![route(&mut reader)],
         poison_entries: reader.number("poison-entries"),
         max_handshake_bytes: reader.number("max-handshake-bytes"),
         buffer_total_bytes: reader.number("buffer-total-bytes"),
         max_sessions: reader.number("max-sessions"),
-        connect_timeout: reader.duration("connect-timeout"),
         drain_timeout: reader.duration("drain-timeout"),
-        handshakes_per_backend: reader.number("handshakes-per-backend"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
         admin: reader.one("admin", parse::admin),
         admin_token: reader.one("admin-token-file", parse::token_file),
@@ -44,6 +37,30 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     match reader.raw.problems {
         none if none.is_empty() => Ok(config),
         problems => Err(Problems(problems)),
+    }
+}
+
+fn pool(reader: &mut Reader) -> PoolConfig {
+    let backends = reader.list("backend", parse::backend);
+    let has_tls = backends.iter().any(|url| url.tls);
+    PoolConfig {
+        name: DEFAULT_POOL.into(),
+        backends: backends.into_iter().map(BackendConfig::new).collect(),
+        settings: PoolSettings {
+            connect_timeout: reader.duration("connect-timeout"),
+            handshakes_per_backend: reader.number("handshakes-per-backend"),
+            transport: tls::transport(reader, has_tls),
+        },
+    }
+}
+
+fn route(reader: &mut Reader) -> RouteConfig {
+    RouteConfig {
+        pool: DEFAULT_POOL.into(),
+        session: session_config(reader),
+        reattach_order: reader.choice("reattach-order"),
+        reattach_header: reader.one("reattach-header", parse::header),
+        session_key: reader.one("session-key-file", parse::key_file),
     }
 }
 
@@ -126,12 +143,13 @@ fn end_codes(reader: &mut Reader) -> EndCodes {
 
 /// What must hold between values that are fine each.
 fn check_together(reader: &mut Reader, config: &Config) {
-    for (name, is_given) in [("listen", !config.listen.is_empty()), ("backend", !config.backends.is_empty())] {
+    let backends: Vec<_> = config.pools.iter().flat_map(|pool| &pool.backends).map(|backend| &backend.url).collect();
+    for (name, is_given) in [("listen", !config.listen.is_empty()), ("backend", !backends.is_empty())] {
         if !is_given && !reader.raw.lacks_file {
             reader.reject(&[name], "at least one is needed".into());
         }
     }
-    if let Some(twice) = first_twice(&config.backends) {
+    if let Some(twice) = first_twice(&backends) {
         reader.reject(&["backend"], format!("{twice} is given twice"));
     }
     let addresses = config.listen.iter().map(|listen| listen.address);
@@ -139,16 +157,17 @@ fn check_together(reader: &mut Reader, config: &Config) {
     if let Some(twice) = first_twice(&fixed) {
         reader.reject(&["listen"], format!("{twice} is given twice"));
     }
-    let codes = &config.session.end_codes;
+    let [route] = &config.routes[..] else { unreachable!("there is one route") };
+    let codes = &route.session.end_codes;
     if let Some(both) = codes.failover.iter().find(|code| codes.ambiguous.contains(code)) {
         reader.reject(&["failover-codes", "ambiguous"], format!("close code {both} is in both; it may be in one"));
     }
-    check_total(reader, config);
+    check_total(reader, config, &route.session);
 }
 
 /// The largest message must fit into its direction's half of the total beside a ring, or it would wait for ever.
-fn check_total(reader: &mut Reader, config: &Config) {
-    let (message, ring) = (config.session.max_message_bytes, config.session.buffer_bytes);
+fn check_total(reader: &mut Reader, config: &Config, session: &session::Config) {
+    let (message, ring) = (session.max_message_bytes, session.buffer_bytes);
     let least = message.saturating_add(ring).saturating_mul(2);
     if config.buffer_total_bytes < least {
         let [total, message, ring, least] =

@@ -23,6 +23,8 @@ pub enum Reason {
     Full,
     /// The proxy is about to end.
     Draining,
+    /// No route takes it.
+    NoRoute,
     /// No backend took it.
     NoBackend,
     /// A backend refused it.
@@ -31,7 +33,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -41,6 +43,7 @@ impl Reason {
         Self::Proxy,
         Self::Full,
         Self::Draining,
+        Self::NoRoute,
         Self::NoBackend,
         Self::Backend,
     ];
@@ -58,6 +61,7 @@ impl Reason {
             Self::Proxy => "proxy",
             Self::Full => "full",
             Self::Draining => "draining",
+            Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::Backend => "backend",
         }

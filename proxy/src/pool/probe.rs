@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::dial::{self, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
 use super::{Pool, locked};
-use crate::config::Transport;
+use crate::config::{PoolSettings, Transport};
 use crate::net::Stream;
 
 /// How long a failed probe speaks for legs that end after it began.
@@ -63,18 +63,15 @@ impl Pool {
         if backend.lost_all_legs() {
             return Verdict::Dying;
         }
-        let verdict = ask(backend, since, handshake, (&self.transport, self.connect_timeout)).await;
+        let verdict = ask(backend, since, handshake, &self.settings()).await;
         // By now the sessions of a process that was restarted at once have met their ends.
         if backend.lost_all_legs() { Verdict::Dying } else { verdict }
     }
 }
 
-/// How the backend is connected to, and how long it may take to answer.
-type How<'a> = (&'a Transport, Duration);
-
-async fn ask(backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake, how: How<'_>) -> Verdict {
+async fn ask(backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake, settings: &PoolSettings) -> Verdict {
     loop {
-        let mut probe = backend.join_probe(since, handshake, how);
+        let mut probe = backend.join_probe(since, handshake, settings);
         let started = probe.started;
         // The sender is gone only when the process is going down.
         let Ok(result) = probe.result.wait_for(Option::is_some).await.map(|found| *found) else {
@@ -95,7 +92,7 @@ fn usable(started: Instant, result: Option<(Verdict, Instant)>, since: Instant, 
 
 impl Backend {
     /// The probe in flight, or a finished one that is usable, or else a new one.
-    fn join_probe(self: &Arc<Self>, since: Instant, handshake: &KeptHandshake, how: How<'_>) -> Probe {
+    fn join_probe(self: &Arc<Self>, since: Instant, handshake: &KeptHandshake, settings: &PoolSettings) -> Probe {
         let mut latest = locked(&self.probes.0);
         if let Some(probe) = latest.as_ref() {
             let result = *probe.result.borrow();
@@ -106,13 +103,14 @@ impl Backend {
         }
         let now = Instant::now();
         let start = latest.as_ref().map_or(now, |last| now.max(last.started + SPACING));
-        latest.insert(self.start_probe(start, handshake.probe(), how)).clone()
+        latest.insert(self.start_probe(start, handshake.probe(), settings)).clone()
     }
 
     /// A task of its own: those who ask may go away.
-    fn start_probe(self: &Arc<Self>, started: Instant, upstream: Upstream, (transport, timeout): How<'_>) -> Probe {
+    fn start_probe(self: &Arc<Self>, started: Instant, upstream: Upstream, settings: &PoolSettings) -> Probe {
         let (sender, result) = watch::channel(None);
-        let (backend, transport) = (self.clone(), transport.clone());
+        let backend = self.clone();
+        let (transport, timeout) = (settings.transport.clone(), settings.connect_timeout);
         tokio::spawn(async move {
             tokio::time::sleep_until(started.into()).await;
             let answer = handshake(&backend, &transport, upstream, timeout).await;

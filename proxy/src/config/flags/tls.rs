@@ -1,6 +1,6 @@
 //! The flags of TLS and of the PROXY protocol.
 
-use super::{Fallback, Flag, Kind, Theme};
+use super::{Fallback, Flag, Kind, Scope, Theme};
 use crate::config::choice::names;
 use crate::config::tls::{ProxyProtocol, SendProxy};
 use crate::tls::ClientAuth;
@@ -10,6 +10,7 @@ pub(super) const CLIENTS: Theme = Theme {
     flags: &[
         Flag {
             name: "tls-cert",
+            scope: Scope::Process,
             kind: Kind::Paths,
             default: Fallback::Value(""),
             summary: "A file with a certificate and its chain, PEM, for wss:// clients; repeatable",
@@ -20,6 +21,7 @@ pub(super) const CLIENTS: Theme = Theme {
         },
         Flag {
             name: "tls-key",
+            scope: Scope::Process,
             kind: Kind::Paths,
             default: Fallback::Value(""),
             summary: "The private key of the tls-cert in the same place; repeatable",
@@ -28,6 +30,7 @@ pub(super) const CLIENTS: Theme = Theme {
         },
         Flag {
             name: "tls-client-ca",
+            scope: Scope::Process,
             kind: Kind::Path,
             default: Fallback::Value(""),
             summary: "A file with the authorities, PEM, whose certificates clients are asked for",
@@ -36,6 +39,7 @@ pub(super) const CLIENTS: Theme = Theme {
         },
         Flag {
             name: "tls-client-auth",
+            scope: Scope::Process,
             kind: Kind::Choice(names::<ClientAuth>),
             default: Fallback::Value("required"),
             summary: "Whether a client without a certificate is served, where tls-client-ca is given",
@@ -44,6 +48,7 @@ pub(super) const CLIENTS: Theme = Theme {
         },
         Flag {
             name: "proxy-protocol",
+            scope: Scope::Process,
             kind: Kind::Choice(names::<ProxyProtocol>),
             default: Fallback::Value("off"),
             summary: "Whether connections begin with a PROXY header, version 1 or 2, that says whose they are",
@@ -52,6 +57,7 @@ pub(super) const CLIENTS: Theme = Theme {
         },
         Flag {
             name: "trust-proxies",
+            scope: Scope::Process,
             kind: Kind::Networks,
             default: Fallback::Value(""),
             summary: "Networks of the balancers that may connect with --proxy-protocol in",
@@ -66,6 +72,7 @@ pub(super) const BACKENDS: Theme = Theme {
     flags: &[
         Flag {
             name: "backend-ca",
+            scope: Scope::Pool,
             kind: Kind::Path,
             default: Fallback::Value(""),
             summary: "A file with the only authorities, PEM, that wss:// backends are trusted by; else the system's",
@@ -74,6 +81,7 @@ pub(super) const BACKENDS: Theme = Theme {
         },
         Flag {
             name: "backend-server-name",
+            scope: Scope::Pool,
             kind: Kind::ServerName,
             default: Fallback::Value(""),
             summary: "The name that a wss:// backend is asked for and its certificate must have; else the URL's host",
@@ -82,6 +90,7 @@ pub(super) const BACKENDS: Theme = Theme {
         },
         Flag {
             name: "backend-cert",
+            scope: Scope::Pool,
             kind: Kind::Path,
             default: Fallback::Value(""),
             summary: "A file with a certificate, PEM, that the proxy shows wss:// backends that ask for one",
@@ -90,6 +99,7 @@ pub(super) const BACKENDS: Theme = Theme {
         },
         Flag {
             name: "backend-key",
+            scope: Scope::Pool,
             kind: Kind::Path,
             default: Fallback::Value(""),
             summary: "The private key of backend-cert",
@@ -98,6 +108,7 @@ pub(super) const BACKENDS: Theme = Theme {
         },
         Flag {
             name: "send-proxy",
+            scope: Scope::Pool,
             kind: Kind::Choice(names::<SendProxy>),
             default: Fallback::Value("off"),
             summary: "Whether connections to backends begin with a PROXY header that says whose they are",
