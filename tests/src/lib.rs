@@ -18,6 +18,7 @@ pub mod random;
 pub mod raw;
 mod scratch;
 pub mod target;
+pub mod tls;
 
 pub use backend::{Backend, Kind};
 pub use proxy::Proxy;
