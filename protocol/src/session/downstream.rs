@@ -426,6 +426,13 @@ impl Downstream {
         self.settle();
     }
 
+    /// The session is over: all memory goes back.
+    pub(super) fn close(&mut self) {
+        self.stop();
+        self.echoes.clear();
+        self.discard();
+    }
+
     // Writing.
 
     /// Whether everything whole is written.

@@ -466,7 +466,7 @@ impl Session {
         self.counters.abandoned += self.upstream.ring.unacknowledged() as u64;
         self.counters.forgotten += (self.upstream.ring.retained() - self.upstream.ring.unacknowledged()) as u64;
         self.upstream.close();
-        self.downstream.discard();
+        self.downstream.close();
         self.actions.push_back(Action::End { farewell });
     }
 
