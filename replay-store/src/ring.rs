@@ -200,6 +200,25 @@ impl Ring {
         self.left + self.entries.len() as u64
     }
 
+    /// Messages wholly written to the current leg.
+    #[must_use]
+    pub fn leg_written(&self) -> u64 {
+        self.left + self.written as u64
+    }
+
+    /// The end of the message that the cursor stands in, or the cursor's own place where it stands between two: the
+    /// offset, the seq of the message before it, and how many messages of the leg end there or before. `None` inside
+    /// the message that is being received.
+    #[must_use]
+    pub fn message_end(&self) -> Option<(u64, u64, u64)> {
+        match self.entries.get(self.written) {
+            Some(entry) if entry.start < self.cursor => Some((entry.end, entry.seq, self.leg_written() + 1)),
+            Some(_) => Some((self.cursor, self.written_seq(), self.leg_written())),
+            None if self.cursor > self.tail => None,
+            None => Some((self.cursor, self.written_seq(), self.leg_written())),
+        }
+    }
+
     /// Offset of the next byte to write to the current leg.
     #[must_use]
     pub fn cursor(&self) -> u64 {

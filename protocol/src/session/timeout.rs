@@ -46,13 +46,15 @@ enum Timer {
     Expiry,
     /// The session waited too long for a backend.
     Failover,
+    /// A leg that is to be left may have come to rest, or had its time.
+    Migration,
     /// The process may have memory again.
     Pressure,
     /// The closing handshake or the delivery for a vanished client takes too long.
     Phase,
 }
 
-const TIMERS: [Timer; 16] = [
+const TIMERS: [Timer; 17] = [
     Timer::Linger,
     Timer::Unanswered,
     Timer::Barrier,
@@ -67,6 +69,7 @@ const TIMERS: [Timer; 16] = [
     Timer::Expiry,
     Timer::Backoff,
     Timer::Failover,
+    Timer::Migration,
     Timer::Pressure,
     Timer::Phase,
 ];
@@ -130,6 +133,7 @@ impl Session {
             },
             Timer::Unanswered => self.unanswered_at(),
             Timer::Pressure => self.pressed,
+            Timer::Migration => self.open_leg().and_then(|leg| self.migration_at(leg)),
             Timer::Failover => match self.backend {
                 Attachment::Waiting { since, .. } | Attachment::Dialling { since } => {
                     Some(self.patience.over_at(since, config))
@@ -140,7 +144,7 @@ impl Session {
         }
     }
 
-    fn open_leg(&self) -> Option<&BackendLeg> {
+    pub(super) fn open_leg(&self) -> Option<&BackendLeg> {
         match &self.backend {
             Attachment::Attached(leg) if !leg.closed => Some(leg),
             _ => None,
@@ -196,6 +200,7 @@ impl Session {
             Timer::Expiry => drop(self.expire_messages(now)),
             Timer::Backoff => self.dial(now),
             Timer::Unanswered => self.fall_back(now),
+            Timer::Migration => self.advance_migration(now),
             Timer::Pressure => self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN),
             Timer::Failover => self.end_without_backend(now),
             Timer::Phase => match self.phase {
