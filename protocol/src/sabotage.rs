@@ -57,13 +57,11 @@ pub enum Sabotage {
     ReplayedAfterMigration,
     /// What clients were told before a migration is swallowed after it.
     MemoryOutlivesMigration,
-    /// A leg that is being left is written new messages.
-    NotHalted,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 24] = [
         Self::NoRewind,
         Self::AckOffByOne,
         Self::DeadEpochAccepted,
@@ -88,7 +86,6 @@ impl Sabotage {
         Self::MigratedBeforePong,
         Self::ReplayedAfterMigration,
         Self::MemoryOutlivesMigration,
-        Self::NotHalted,
     ];
 }
 

@@ -153,12 +153,8 @@ impl Session {
         acks: bool,
     ) -> (Passed, Option<downstream::Incoming>) {
         let ring = &self.upstream.ring;
-        // Messages that wait for another leg are not what this one answers.
-        let (retained, unacknowledged) = if self.upstream.halted {
-            (ring.has_written(), !self.upstream.is_written_acknowledged())
-        } else {
-            (ring.retained() > 0, ring.unacknowledged() > 0)
-        };
+        // What is not on the leg yet is not what it answers.
+        let (retained, unacknowledged) = (ring.on_leg() > 0, ring.on_leg_unacknowledged() > 0);
         let commit = self.config.commit == Commit::Barrier && self.ack == AckMode::Pong;
         let commit = commit && !sabotage::is(Sabotage::NothingHeld);
         let treatment = Treatment {

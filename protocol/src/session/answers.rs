@@ -15,7 +15,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Answers that are not one a message: silence of so many times the slowest first answer is the end of them.
 const UNEVEN_PATIENCE: u32 = 2;
 /// A message whose turn to be answered has not come for so long never gets one.
-const PRESUMED: Duration = Duration::from_secs(10);
+const PRESUMED: Duration = Duration::from_secs(15);
 
 /// A message of which it is waited how long its answer takes.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl Answers {
     /// Some message is never answered: the counts lag behind, and the times that they gave mean nothing.
     fn level(&mut self) {
         (self.uneven, self.owed, self.probe) = (true, 0, None);
-        self.longest = self.longest.map(|_| Duration::ZERO);
+        self.longest = Some(Duration::ZERO);
     }
 
     /// Whether it shows when all is answered: answers come one a message.

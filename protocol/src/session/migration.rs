@@ -120,7 +120,7 @@ impl Session {
 
     fn settling(&mut self, now: Instant, prepared: Option<Box<Scanner>>) -> Stage {
         let halted = self.is_end_known().then_some(now);
-        self.upstream.halted = halted.is_some() && !sabotage::is(Sabotage::NotHalted);
+        self.upstream.halted = halted.is_some();
         Stage::Settling { prepared, halted, look: None }
     }
 
@@ -279,7 +279,7 @@ impl Session {
         let Some(Stage::Settling { halted, look, .. }) = self.stage_mut() else { return };
         if halted.is_none() && lull_over {
             *halted = Some(now);
-            self.upstream.halted = !sabotage::is(Sabotage::NotHalted);
+            self.upstream.halted = true;
             return self.advance_migration(now);
         }
         let (halted, look) = (*halted, *look);
