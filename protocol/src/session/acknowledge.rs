@@ -179,6 +179,9 @@ impl Session {
         if self.downstream.held_bytes() > self.config.commit_bytes as u64 {
             self.release_output();
         }
+        if outcome.0.consumed > 0 && outcome.1.is_none() {
+            self.answers.handle_data(now);
+        }
         if tally.replies > 0 {
             self.handle_replies(now, tally.replies);
         }

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// One answer a message and some are owed: how much longer than the slowest so far they are waited for.
-const EVEN_PATIENCE: u32 = 10;
-/// The least time that owed answers are waited for.
+/// Answers are owed: silence of so many times the longest pause before an answer so far is the end of them.
+const PAUSES: u32 = 10;
+/// And of so many times the longest time that an answer took, up to a bound: where a message here and there is never
+/// answered, the counts lag behind and that time grows.
+const ANSWERS: u32 = 2;
+const MOST_FOR_ANSWERS: Duration = Duration::from_secs(5);
+/// The least silence that is the end of owed answers.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
-/// Answers that are not one a message: silence of so many times the slowest first answer is the end of them.
-const UNEVEN_PATIENCE: u32 = 2;
-/// A message whose turn to be answered has not come for so long never gets one.
+/// A backend that has answered nothing for so long answers nothing.
 const PRESUMED: Duration = Duration::from_secs(15);
 
 /// A message of which it is waited how long its answer takes.
@@ -30,6 +32,8 @@ struct Probe {
 pub(super) struct Answers {
     /// The longest time from a message to its answer; `None` before the first. Stays from leg to leg.
     longest: Option<Duration>,
+    /// The longest time that neither side had said anything when an answer came. Stays from leg to leg.
+    pause: Duration,
     /// Answers are not one a message. Stays from leg to leg.
     uneven: bool,
     // The current leg.
@@ -47,7 +51,7 @@ pub(super) struct Answers {
 impl Answers {
     /// A new leg. What was learned of the earlier ones stays.
     pub(super) fn begin_leg(&mut self) {
-        *self = Self { longest: self.longest, uneven: self.uneven, ..Self::default() };
+        *self = Self { longest: self.longest, pause: self.pause, uneven: self.uneven, ..Self::default() };
     }
 
     /// By now, `written` messages are wholly written to the leg.
@@ -61,19 +65,23 @@ impl Answers {
         }
         self.written = written;
         self.given = Some(now);
+        self.probe.get_or_insert(Probe { ahead: self.owed + 1, given: now });
         if !self.uneven {
             self.owed += news;
         }
-        self.probe.get_or_insert(Probe { ahead: self.owed, given: now });
     }
 
-    /// The backend said so many messages, greetings left out.
-    pub(super) fn handle_replies(&mut self, now: Instant, replies: u64) {
-        self.said = Some(now);
-        let late = self.probe.is_some_and(|probe| now >= probe.given + PRESUMED);
-        if late && self.longest.is_some() && self.owed > replies {
-            self.level();
+    /// Data of the backend came: a message, or a part of one.
+    pub(super) fn handle_data(&mut self, now: Instant) {
+        if let Some(moved) = self.moved().filter(|_| self.owed > 0) {
+            self.pause = self.pause.max(now.since(moved));
         }
+        self.said = Some(now);
+    }
+
+    /// So many messages of the backend were whole, greetings left out.
+    pub(super) fn handle_replies(&mut self, now: Instant, replies: u64) {
+        self.handle_data(now);
         self.uneven |= replies > self.owed;
         self.owed = if self.uneven { 0 } else { self.owed - replies };
         if let Some(probe) = &mut self.probe {
@@ -122,8 +130,11 @@ impl Answers {
         let silent = |time: Duration| self.moved().map(|moved| moved + time.max(quiet));
         match (self.longest, self.probe) {
             (None, Some(probe)) => silent(quiet).max(Some(probe.given + unknown)),
-            (Some(longest), _) if self.uneven => silent(longest * UNEVEN_PATIENCE),
-            (Some(longest), _) if self.owed > 0 => silent(LEAST_PATIENCE.max(longest * EVEN_PATIENCE)),
+            (Some(longest), _) if self.uneven => silent(longest * ANSWERS),
+            (Some(longest), _) if self.owed > 0 => {
+                let answers = (longest * ANSWERS).min(MOST_FOR_ANSWERS);
+                silent(LEAST_PATIENCE.max(self.pause * PAUSES).max(answers))
+            }
             (_, _) => silent(quiet),
         }
     }
@@ -156,9 +167,21 @@ mod tests {
         }
         assert!(answers.is_counted() && answers.is_owed());
         assert_eq!(answers.longest(), Duration::from_millis(500));
-        assert_eq!(answered_at(&answers), Some(at(1000 + 5000)));
+        assert_eq!(answered_at(&answers), Some(at(1000 + 1000)));
         answers.handle_replies(at(1500), 10);
         assert_eq!(answered_at(&answers), Some(at(1550)));
+    }
+
+    #[test]
+    fn a_long_queue_is_waited_for_as_long_as_answers_come() {
+        let mut answers = Answers::default();
+        answers.handle_written(at(0), 100);
+        for number in 1..100 {
+            answers.handle_replies(at(number * 400), 1);
+            assert_eq!(answered_at(&answers), Some(at(number * 400 + 4000)));
+        }
+        answers.handle_replies(at(40_000), 1);
+        assert_eq!(answered_at(&answers), Some(at(40_050)));
     }
 
     #[test]

@@ -22,6 +22,9 @@ enum Timer {
     Linger,
     /// Messages that were read are not answered. Ahead of what pongs, which acknowledge from then on, make due.
     Unanswered,
+    /// A leg that is to be left may have come to rest, or had its time. Ahead of what a leg makes due that is not left
+    /// after all, and of what is for sessions without one.
+    Migration,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
     /// Nothing moved on the backend leg: ping it.
@@ -46,8 +49,6 @@ enum Timer {
     Expiry,
     /// The session waited too long for a backend.
     Failover,
-    /// A leg that is to be left may have come to rest, or had its time.
-    Migration,
     /// The process may have memory again.
     Pressure,
     /// The closing handshake or the delivery for a vanished client takes too long.
@@ -57,6 +58,7 @@ enum Timer {
 const TIMERS: [Timer; 17] = [
     Timer::Linger,
     Timer::Unanswered,
+    Timer::Migration,
     Timer::Barrier,
     Timer::BackendKeepalive,
     Timer::BackendOverdue,
@@ -69,7 +71,6 @@ const TIMERS: [Timer; 17] = [
     Timer::Expiry,
     Timer::Backoff,
     Timer::Failover,
-    Timer::Migration,
     Timer::Pressure,
     Timer::Phase,
 ];

@@ -113,6 +113,27 @@ impl Backend {
         }
     }
 
+    /// The proxy has left it on purpose: it reads what is on the way to it, and handles it.
+    pub(crate) fn finish(&mut self, now: Instant, shared: &mut Shared) {
+        if self.gone || self.hung {
+            return;
+        }
+        self.listen(usize::MAX);
+        // A newer leg of its session fences it off.
+        while self.carrier.is_none() && !self.queue.is_empty() && !self.dying {
+            self.begun = false;
+            self.busy_until = now;
+            let Some(item) = self.queue.pop_front() else { break };
+            self.handle(item, shared);
+        }
+    }
+
+    /// Whether it has said everything that it will say to what it was sent.
+    pub(crate) fn is_done(&self) -> bool {
+        let waits = self.queue.iter().any(|item| matches!(item, Item::Message(..)));
+        !waits && !self.begun && self.coming.is_empty() && self.outbox.is_empty()
+    }
+
     // Saying.
 
     pub(crate) fn say(&mut self, payload: &[u8]) {

@@ -10,6 +10,7 @@
 
 mod ends;
 mod ledger;
+mod migration;
 mod output;
 mod told;
 
@@ -26,6 +27,7 @@ use crate::coverage::{Coverage, Met};
 pub(crate) use ends::Goodbye;
 use ends::{Expected, LegEnd};
 pub(crate) use ledger::{Fate, Ledger};
+use migration::Move;
 use told::{Collector, Said, Tape, Window};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +86,9 @@ struct Leg {
     /// The client's Close is wholly on it.
     close_written: bool,
     closed: bool,
+    /// When the last message was wholly on it, and when its backend last said something.
+    given: Option<Instant>,
+    spoke: Option<Instant>,
 }
 
 pub(crate) struct Shadow {
@@ -105,6 +110,10 @@ pub(crate) struct Shadow {
     leg: Leg,
     /// The client's frames.
     client: Splitter,
+    /// Legs that were left on purpose.
+    pub(crate) moves: u64,
+    /// The session is to be on another backend.
+    moving: Option<Move>,
     /// What the engine has yet to say.
     expected: Vec<Expected>,
     pub(crate) goodbye: Option<Goodbye>,
@@ -141,6 +150,8 @@ impl Leg {
             carrier: traits.carrier,
             close_written: false,
             closed: false,
+            given: None,
+            spoke: None,
         }
     }
 }
@@ -164,6 +175,8 @@ impl Shadow {
             held: Vec::new(),
             leg: Leg::new(now, traits),
             client: Splitter::new(true),
+            moves: 0,
+            moving: None,
             expected: Vec::new(),
             goodbye: None,
             deaf: false,
@@ -225,6 +238,9 @@ impl Shadow {
             Piece::Control { opcode: codec::CLOSE, payload } => {
                 if self.link != Link::Attached {
                     self.meet(Met::CloseWhileWaiting);
+                }
+                if self.moving.is_some() {
+                    self.meet(Met::ClosedMigrating);
                 }
                 self.phase = Phase::Closing(payload.to_vec(), self.now);
             }
@@ -293,6 +309,9 @@ impl Shadow {
         self.now = now;
         self.deaf = true;
         if self.phase == Phase::Relaying {
+            if self.moving.is_some() {
+                self.meet(Met::VanishedMigrating);
+            }
             self.meet(Met::Orphaned);
             self.phase = Phase::Orphaned(now);
             self.forget_held();
@@ -314,11 +333,17 @@ impl Shadow {
         let mut whole = Vec::new();
         let mut splitter = std::mem::replace(&mut self.leg.upstream, Splitter::new(true));
         splitter.feed(bytes, |piece| match piece {
-            Piece::Header { raw, .. } | Piece::Payload { raw, .. } => whole.extend(self.ledger.written(raw)),
+            Piece::Header { raw, .. } | Piece::Payload { raw, .. } => {
+                assert!(!self.is_left(), "law 2: a message is written to a leg that is left");
+                whole.extend(self.ledger.written(raw));
+            }
             Piece::Control { opcode, payload } => self.leg_control(opcode, payload),
         });
         self.ledger.set_in_header(splitter.is_in_header());
         self.leg.upstream = splitter;
+        if !whole.is_empty() {
+            self.leg.given = Some(now);
+        }
         if self.mode == AckMode::None {
             let seq = self.ledger.whole;
             self.acknowledge(seq);
@@ -441,6 +466,7 @@ impl Shadow {
         assert_eq!(session.unacknowledged(), ledger.unacked(), "law 1: unacknowledged");
         assert_eq!(c.forgotten, ledger.forgotten, "law 8: forgotten");
         assert!(ledger.unacked() <= self.config.buffer_messages as usize, "law 5: messages");
+        self.compare_move(session);
         if self.phase == Phase::Relaying && !self.is_full() && !self.short {
             assert!(session.wants_read(Side::Client), "law 10: the client is held back while there is room");
         }
