@@ -161,10 +161,7 @@ impl Session {
             // With `reply`, what was answered is forgotten; with commit, what was not is not passed: a new leg
             // repeats nothing that the client was told.
             record: self.ack == AckMode::Pong && !commit && !self.is_deaf() && retained,
-            hold: commit
-                && !self.is_mute()
-                && !self.is_deaf()
-                && (unacknowledged || self.downstream.is_holding()),
+            hold: commit && !self.is_mute() && !self.is_deaf() && (unacknowledged || self.downstream.is_holding()),
             acks,
         };
         let mut tally = Tally::default();

@@ -45,6 +45,8 @@ pub(super) struct Answers {
     given: Option<Instant>,
     /// When the backend last said something.
     said: Option<Instant>,
+    /// When it last was not listened to.
+    unheard: Option<Instant>,
     probe: Option<Probe>,
 }
 
@@ -69,6 +71,11 @@ impl Answers {
         if !self.uneven {
             self.owed += news;
         }
+    }
+
+    /// The backend is not listened to: that it is silent means nothing.
+    pub(super) fn handle_not_reading(&mut self, now: Instant) {
+        self.unheard = Some(now);
     }
 
     /// Data of the backend came: a message, or a part of one.
@@ -127,9 +134,11 @@ impl Answers {
     /// From when on all that was written counts as answered if nothing comes until then; `None` if nothing was ever
     /// written or said. `quiet` is the least silence, and `unknown` how long a backend that never answered is given.
     pub(super) fn answered_at(&self, quiet: Duration, unknown: Duration) -> Option<Instant> {
-        let silent = |time: Duration| self.moved().map(|moved| moved + time.max(quiet));
+        let silent = |time: Duration| self.moved().max(self.unheard).map(|moved| moved + time.max(quiet));
         match (self.longest, self.probe) {
-            (None, Some(probe)) => silent(quiet).max(Some(probe.given + unknown)),
+            (None, Some(probe)) => {
+                silent(quiet).max(Some(self.unheard.unwrap_or(probe.given).max(probe.given) + unknown))
+            }
             (Some(longest), _) if self.uneven => silent(longest * ANSWERS),
             (Some(longest), _) if self.owed > 0 => {
                 let answers = (longest * ANSWERS).min(MOST_FOR_ANSWERS);

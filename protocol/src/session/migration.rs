@@ -221,6 +221,13 @@ impl Session {
         self.order == super::PongOrder::Late && !self.answers.is_owed()
     }
 
+    /// Called when that may change: while the backend is not listened to, its silence means nothing.
+    pub(super) fn note_reading(&mut self, now: Instant) {
+        if !self.downstream.wants_read() {
+            self.answers.handle_not_reading(now);
+        }
+    }
+
     /// Since when the leg is at rest, which may lie ahead; `None` while something is missing that is no matter of time.
     fn rest_at(&self, leg: &BackendLeg, halted: Option<Instant>, since: Instant) -> Option<Instant> {
         if sabotage::is(Sabotage::MigratedBeforeQuiet) && self.upstream.is_at_rest() {

@@ -55,9 +55,7 @@ pub use config::{
 pub use downstream::Passed;
 use downstream::{Downstream, Tally, Treatment};
 use ending::Phase;
-pub use event::{
-    Action, AttachRequest, Counters, EndReason, Event, Hindrance, Loss, Poisoned, Side, Unmovable,
-};
+pub use event::{Action, AttachRequest, Counters, EndReason, Event, Hindrance, Loss, Poisoned, Side, Unmovable};
 use keys::Keys;
 pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
@@ -462,6 +460,7 @@ impl Session {
 
     /// Memory may have come free. Returns whether the session got what it waits for.
     pub fn handle_memory(&mut self, now: Instant) -> bool {
+        self.note_reading(now);
         let upstream = self.upstream.memory().is_waiting() && self.upstream.retry_memory();
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
         // What waited may be an empty message, behind whose header nothing need ever come.

@@ -237,9 +237,11 @@ impl Session {
     fn suspect_backend(&mut self, now: Instant) {
         let reading = self.wants_read(Side::Backend);
         let epoch = self.epoch;
+        let again = now + self.config.ack_timeout;
         let Some(leg) = self.leg_mut() else { return };
         if !reading {
-            return leg.live.handle_not_reading(now);
+            leg.live.handle_not_reading(now);
+            return leg.live.handle_healthy(again);
         }
         if leg.live.suspect(now) {
             self.tell(Event::Suspect(epoch));

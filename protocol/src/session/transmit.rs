@@ -76,6 +76,7 @@ impl Session {
             return;
         }
         let pending = self.pending_downstream();
+        self.note_reading(now);
         let before = self.downstream.before_control(&self.client.outlet);
         let written = self.client.outlet.written(len.min(pending), before);
         self.downstream.advance(written.data);
@@ -150,6 +151,7 @@ impl Session {
             Some(Control::Pong) | None => {}
         }
         self.upstream.ring.advance(written.data);
+        self.note_reading(now);
         self.answers.handle_written(now, self.upstream.ring.leg_written());
         if cleared {
             self.tell(Event::Cleared(self.epoch));

@@ -326,7 +326,10 @@ impl World {
                 }
                 Action::Adopt => self.adopt(),
                 Action::Discard => {
-                    assert!(self.preparing.is_some() || self.prepared.is_some(), "migration: there is nothing to discard");
+                    assert!(
+                        self.preparing.is_some() || self.prepared.is_some(),
+                        "migration: there is nothing to discard"
+                    );
                     (self.preparing, self.prepared) = (None, None);
                 }
                 Action::Event(event) => {
@@ -484,7 +487,8 @@ impl World {
         let leg = legs.last().expect("a first leg");
         let counted = matches!(plan.answers, Answers::Echo | Answers::Counter) && plan.pongs == Pongs::Early;
         let known = counted || plan.pongs == Pongs::Late;
-        if known && plan.carrier.is_none() && plan.answers != Answers::Push && !*hung_once && !shadow.lied {
+        if known && plan.carrier.is_none() && plan.answers != Answers::Push && !*hung_once && !leg.dying && !shadow.lied
+        {
             assert!(leg.is_done(), "law 10: the session leaves a backend that has more to say");
             shadow.coverage.meet(Met::LeftWhenDone);
         }
