@@ -206,7 +206,7 @@ impl Session {
     pub fn wants_read(&self, side: Side) -> bool {
         match side {
             Side::Client => match self.phase {
-                Phase::Relaying => self.upstream.wants_read(self.is_mute()),
+                Phase::Relaying => self.upstream.wants_read(self.may_slide()),
                 Phase::Closing(_) | Phase::Ending(_) => !self.client.ended,
                 Phase::Orphaned { .. } | Phase::Ended => false,
             },
@@ -247,7 +247,13 @@ impl Session {
     }
 
     fn taking(&self, now: Instant) -> Taking {
-        Taking { mute: self.is_mute(), millis: self.millis(now) }
+        Taking { mute: self.may_slide(), millis: self.millis(now) }
+    }
+
+    /// Whether what the leg was written makes room, because nothing will ever acknowledge it. Not once a handshake has
+    /// said which message the next leg begins with.
+    fn may_slide(&self) -> bool {
+        self.is_mute() && !self.is_dialled_at_rest()
     }
 
     fn is_mute(&self) -> bool {

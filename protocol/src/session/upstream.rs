@@ -423,7 +423,9 @@ impl Upstream {
     /// Where a barrier goes: behind the last whole message, or at the next stop.
     pub(super) fn barrier_place(&self) -> Option<Stop> {
         if let Some(stop) = self.next_stop() {
-            return (self.ring.cursor() <= stop.at).then_some(stop);
+            // The cursor may have skipped a hole behind the stop.
+            let at = stop.at.max(self.ring.cursor());
+            return (at == stop.at || self.ring.written_seq() == stop.seq).then_some(Stop { at, ..stop });
         }
         let ring = &self.ring;
         if self.halted {

@@ -41,6 +41,8 @@ pub(crate) struct Backend {
     pub(crate) inbox: VecDeque<u8>,
     /// Bytes on the way from it.
     pub(crate) outbox: VecDeque<u8>,
+    /// Bytes of control frames behind the last message in the outbox.
+    control: usize,
     /// Most bytes in the inbox.
     pub(crate) room: usize,
     /// Most bytes that the proxy reads or writes at once.
@@ -80,6 +82,7 @@ impl Backend {
             carrier: plan.carrier,
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
+            control: 0,
             room: usize::MAX,
             grain: usize::MAX,
             coming: VecDeque::new(),
@@ -131,7 +134,7 @@ impl Backend {
     /// Whether it has said everything that it will say to what it was sent.
     pub(crate) fn is_done(&self) -> bool {
         let waits = self.queue.iter().any(|item| matches!(item, Item::Message(..)));
-        !waits && !self.begun && self.coming.is_empty() && self.outbox.is_empty()
+        !waits && !self.begun && self.coming.is_empty() && self.outbox.len() <= self.control
     }
 
     // Saying.
@@ -150,6 +153,7 @@ impl Backend {
     pub(crate) fn put(&mut self, first: u8, payload: &[u8]) {
         let mut bytes = Vec::with_capacity(payload.len() + 10);
         codec::frame(&mut bytes, first, payload, None);
+        self.control = if first & 0x8 == 0 { 0 } else { self.control + bytes.len() };
         self.outbox.extend(bytes);
     }
 

@@ -122,7 +122,7 @@ impl Run {
         assert!(heard.len() <= direct.len(), "law 4: {} messages in place of {}", heard.len(), direct.len());
         assert!(heard.iter().zip(&direct).all(|(heard, direct)| *heard == direct), "law 4: the client's transcript");
         let success = matches!(&shadow.goodbye, Some(Goodbye::Exactly(close)) if close[..] == [0x03, 0xE8]);
-        let own = client.close.is_some() && counters.abandoned == 0 && success && healed;
+        let own = client.close.is_some() && shadow.closed_by_client && counters.abandoned == 0 && success && healed;
         assert!(!own || heard.len() == direct.len(), "law 4: {} messages are missing", direct.len() - heard.len());
     }
 

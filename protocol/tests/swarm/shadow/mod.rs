@@ -121,6 +121,8 @@ pub(crate) struct Shadow {
     pub(crate) deaf: bool,
     counters: Counters,
     pub(crate) swallowed: u64,
+    /// The client has closed while nothing else had ended its session.
+    pub(crate) closed_by_client: bool,
     /// What was held went out before a barrier, or a memory overflowed: repeats are allowed from here on.
     pub(crate) blurred: bool,
     /// The process's memory is short.
@@ -182,6 +184,7 @@ impl Shadow {
             deaf: false,
             counters: Counters::default(),
             swallowed: 0,
+            closed_by_client: false,
             blurred: false,
             lied: false,
             short: false,
@@ -242,6 +245,7 @@ impl Shadow {
                 if self.moving.is_some() {
                     self.meet(Met::ClosedMigrating);
                 }
+                self.closed_by_client = true;
                 self.phase = Phase::Closing(payload.to_vec(), self.now);
             }
             Piece::Control { .. } => {}
