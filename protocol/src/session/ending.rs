@@ -8,7 +8,7 @@ use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::{AckMode, OnAmbiguous, Reattach};
-use super::event::{Action, AttachRequest, EndReason, Event, Loss};
+use super::event::{Action, AttachRequest, EndReason, Event, Hindrance, Loss};
 use super::leg::{Attachment, BackendLeg, LegEnd};
 use super::{Session, Verdict};
 
@@ -97,6 +97,11 @@ fn close_payload(code: CloseCode, reason: &str) -> ControlPayload {
     ControlPayload::new(&payload, None)
 }
 
+/// What a backend is told whose leg is left though nothing is wrong with it.
+pub(super) fn going_away() -> ControlPayload {
+    close_payload(CloseCode::GOING_AWAY, "")
+}
+
 fn code_of(payload: &ControlPayload) -> Option<CloseCode> {
     ClosePayload::parse(payload.as_bytes()).ok().and_then(|close| close.code)
 }
@@ -106,6 +111,7 @@ impl Session {
 
     pub(super) fn handle_client_close(&mut self, now: Instant, payload: ControlPayload) {
         self.client.closed = true;
+        self.give_up_migration(Hindrance::Ending);
         match &mut self.phase {
             Phase::Relaying => {
                 self.upstream.stop();
@@ -123,6 +129,7 @@ impl Session {
         self.client.ended = true;
         self.client.outlet.kill();
         self.downstream.discard();
+        self.give_up_migration(Hindrance::Ending);
         if matches!(self.phase, Phase::Relaying) {
             self.upstream.stop();
             self.upstream.abandon_tail();
@@ -254,7 +261,7 @@ impl Session {
             Loss::GoingAway(code) => Some(close_payload(code, "")),
             Loss::Protocol(error) => Some(close_payload(error.close_code(), &error.to_string())),
             Loss::AckAhead(_) => Some(close_payload(CloseCode::PROTOCOL_ERROR, "acknowledged what was not sent")),
-            Loss::Operator => Some(close_payload(CloseCode::GOING_AWAY, "")),
+            Loss::Operator | Loss::Unsettled => Some(going_away()),
             Loss::Died | Loss::Hung => None,
         };
         self.retire(farewell);
@@ -278,6 +285,9 @@ impl Session {
         self.upstream.rewind();
         self.tell(Event::LegLost { epoch: self.epoch, loss, retained: self.upstream.ring.retained() });
         let delay = self.patience.next_delay();
+        if self.fall_to_prepared(now, loss) {
+            return;
+        }
         self.backend = Attachment::Waiting { since: now, until: now + delay };
         if delay.is_zero() {
             self.dial(now);
@@ -294,15 +304,22 @@ impl Session {
             self.backend = Attachment::Dialling { since };
             // What the handshake says of the leg must stay true until it is there.
             self.upstream.frozen = true;
-            let ring = &self.upstream.ring;
-            self.actions.push_back(Action::Attach(AttachRequest {
-                epoch: self.epoch + 1,
-                next_seq: ring.first_retained().unwrap_or(ring.last_seq() + 1),
-                delivered: self.counters.passed,
-                explicit: self.ack == AckMode::Explicit,
-                // Where the others stay away, sparing the last one would end sessions that killed nobody.
-                spare_last: self.upstream.is_isolated() && now < since + SPARE_FOR,
-            }));
+            // Where the others stay away, sparing the last one would end sessions that killed nobody.
+            let spare_last = self.upstream.is_isolated() && now < since + SPARE_FOR;
+            let request = AttachRequest { spare_last, ..self.attach_request() };
+            self.actions.push_back(Action::Attach(request));
+        }
+    }
+
+    /// What the next leg must be if nothing more happens to this one.
+    pub(super) fn attach_request(&self) -> AttachRequest {
+        let ring = &self.upstream.ring;
+        AttachRequest {
+            epoch: self.epoch + 1,
+            next_seq: Some(ring.first_retained().unwrap_or(ring.last_seq() + 1)),
+            delivered: Some(self.counters.passed),
+            explicit: self.ack == AckMode::Explicit,
+            spare_last: false,
         }
     }
 
@@ -409,6 +426,7 @@ impl Session {
         if !matches!(self.backend, Attachment::Attached(_)) {
             self.backend = Attachment::None;
         }
+        self.give_up_migration(Hindrance::Ending);
         self.upstream.stop();
         self.release_output();
         self.downstream.stop();
@@ -451,6 +469,7 @@ impl Session {
 
     /// Closes the books. `reason` is told unless one was told before.
     pub(super) fn finish(&mut self, reason: EndReason) {
+        self.give_up_migration(Hindrance::Ending);
         let farewell = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Ended => return,
             Phase::Ending(ending) => ending.farewell,
