@@ -1,6 +1,7 @@
 //! The contestants: which programs there are, and how each is told to relay to a backend with one worker.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -105,7 +106,11 @@ impl Contestant {
         let log = std::fs::File::create(directory.join("log"))?;
         command.stdout(Stdio::from(log.try_clone()?)).stderr(log);
         let mut process = Process::start_proxy(&mut command, cores)?;
-        wait_until_ready(&mut process, loopback(port), &directory)?;
+        let ready = || {
+            let api = admin.as_ref().is_none_or(|admin| UnixStream::connect(admin).is_ok());
+            TcpStream::connect(loopback(port)).is_ok() && api
+        };
+        wait_until(ready, &mut process, &directory)?;
         Ok(Some(Proxy { process: Some(process), address: loopback(port), admin }))
     }
 }
@@ -167,9 +172,9 @@ fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(loopback(0))?.local_addr()?.port())
 }
 
-fn wait_until_ready(process: &mut Process, address: SocketAddr, directory: &Path) -> Result<()> {
+fn wait_until(ready: impl Fn() -> bool, process: &mut Process, directory: &Path) -> Result<()> {
     let begin = Instant::now();
-    while TcpStream::connect(address).is_err() {
+    while !ready() {
         if !process.is_running() || begin.elapsed() > READY_WITHIN {
             let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
             return Err(Error::Other(format!("{} did not start:\n{log}", directory.display())));
