@@ -37,6 +37,8 @@ pub(super) enum Phase {
 pub(super) struct Closing {
     pub(super) payload: ControlPayload,
     deadline: Instant,
+    /// The client did not close: it broke the protocol, and is told so at the end.
+    broken: Option<FrameError>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Session {
             Phase::Relaying => {
                 self.upstream.stop();
                 let deadline = now + self.config.close_timeout;
-                self.phase = Phase::Closing(Box::new(Closing { payload, deadline }));
+                self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: None }));
             }
             Phase::Ending(ending) => ending.farewell = Some(payload),
             Phase::Closing(_) | Phase::Orphaned { .. } | Phase::Ended => {}
@@ -139,11 +141,16 @@ impl Session {
         self.check_done(now);
     }
 
-    /// The client broke the protocol: it is told so, and nothing more is taken from it (RFC 6455 7.1.7).
+    /// The client broke the protocol: nothing more is taken from it, and it is told so (RFC 6455 7.1.7). As on a direct
+    /// connection, what it said before is handled and answered first: the error takes the place of its Close.
     pub(super) fn fail_client(&mut self, now: Instant, error: FrameError) {
         self.client.closed = true;
-        let close = close_payload(error.close_code(), &error.to_string());
-        self.begin_ending(now, Some(close), None, EndReason::ClientError(error));
+        if matches!(self.phase, Phase::Relaying) {
+            self.upstream.stop();
+            let payload = close_payload(error.close_code(), &error.to_string());
+            let deadline = now + self.config.close_timeout;
+            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(error) }));
+        }
         self.check_done(now);
     }
 
@@ -236,6 +243,11 @@ impl Session {
 
     /// The client sees the same end that it would have seen without a proxy.
     pub(super) fn forward(&mut self, now: Instant, end: LegEnd) {
+        if let Phase::Closing(closing) = &self.phase
+            && closing.broken.is_some()
+        {
+            return self.answer_close(now);
+        }
         let reason = match &end {
             _ if self.is_echo(&end) => EndReason::ClientClosed,
             LegEnd::Close(payload) => EndReason::BackendClosed(code_of(payload)),
@@ -401,15 +413,18 @@ impl Session {
         }
     }
 
-    /// Answers the client's Close without the backend: as it came, or 1012 if something before it may be lost.
+    /// Answers the client's Close without the backend: as it came, or 1012 if something before it may be lost. Tells a
+    /// client that broke the protocol so.
     pub(super) fn answer_close(&mut self, now: Instant) {
         let Phase::Closing(closing) = &self.phase else { return };
-        let close = if self.upstream.ring.unacknowledged() == 0 {
+        let close = if closing.broken.is_some() || self.upstream.ring.unacknowledged() == 0 {
             closing.payload
         } else {
             close_payload(CloseCode::SERVICE_RESTART, "messages before this Close may be lost")
         };
-        self.begin_ending(now, Some(close), None, EndReason::ClientClosed);
+        let reason = closing.broken.map_or(EndReason::ClientClosed, EndReason::ClientError);
+        let farewell = closing.broken.map(|_| close);
+        self.begin_ending(now, Some(close), farewell, reason);
     }
 
     fn begin_ending(
