@@ -10,6 +10,7 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::http::response;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
@@ -49,6 +50,13 @@ impl DialError {
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Some(*status),
             _ => None,
         }
+    }
+
+    /// This machine could not dial, for want of descriptors, ports or memory: that says nothing of the backend.
+    pub(super) fn is_our_own(&self) -> bool {
+        let Self::Connect(error) = self else { return false };
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        ours.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
 }
 

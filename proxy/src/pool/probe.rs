@@ -3,21 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::backend::Backend;
 use super::dial::{self, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
-use super::{Pool, locked};
+use super::{Pool, locked, polite};
 
 /// How long a failed probe speaks for legs that end after it began.
 const DYING_LASTS: Duration = Duration::from_secs(1);
 /// Time between the starts of two probes of a backend, at least: 50 a second are no load, and nobody waits long.
 const SPACING: Duration = Duration::from_millis(20);
-/// How long a backend that answered a probe with 101 may take to close.
-const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// Whether a backend is proven to be dying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -116,7 +112,7 @@ impl Backend {
             log(&backend, verdict, &answer);
             sender.send_replace(Some((verdict, Instant::now())));
             if let Ok(Answer::Switched(_, stream, _)) = answer {
-                close(stream).await;
+                polite::close(stream).await;
             }
         });
         Probe { started, result }
@@ -154,26 +150,6 @@ fn describe(answer: &Result<Answer, DialError>) -> String {
         Ok(Answer::Other(response)) => format!("answered {}", response.status()),
         Err(error) => error.to_string(),
     }
-}
-
-/// Closes the probe's leg as a client does, so that no handler logs an error: Close 1000, then read to the end.
-async fn close(mut stream: TcpStream) {
-    let polite = async {
-        stream.write_all(&close_1000()).await?;
-        let mut scratch = [0; 1024];
-        while stream.read(&mut scratch).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // Whatever comes of it, the probe has its answer.
-    let _ = tokio::time::timeout(CLOSE_TIME, polite).await;
-}
-
-/// Close 1000 as a client sends it, masked with a fresh key (RFC 6455 5.3).
-fn close_1000() -> [u8; 8] {
-    let mut key = [0; 4];
-    getrandom::fill(&mut key).expect("the system has random numbers");
-    let [high, low] = 1000_u16.to_be_bytes();
-    [0x88, 0x82, key[0], key[1], key[2], key[3], high ^ key[0], low ^ key[1]]
 }
 
 #[cfg(test)]
