@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
@@ -12,12 +12,14 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::edge::{EdgeContext, Reason};
+use crate::pool::{Backend, Fleet, HealthState, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
 
 /// What is read at each scrape.
 struct Source {
     sessions: Arc<Context>,
     edge: Arc<EdgeContext>,
+    fleet: Arc<Fleet>,
     started: f64,
 }
 
@@ -28,10 +30,10 @@ impl fmt::Debug for Source {
 }
 
 /// A registry that reads from these.
-pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>) -> Registry {
+pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>, fleet: Arc<Fleet>) -> Registry {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut registry = Registry::with_prefix("tideover");
-    registry.register_collector(Box::new(Source { sessions, edge, started }));
+    registry.register_collector(Box::new(Source { sessions, edge, fleet, started }));
     registry
 }
 
@@ -84,18 +86,53 @@ impl Source {
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let pool = self.sessions.pool();
-        let backends: Vec<_> = pool
-            .backends()
-            .iter()
-            .map(|backend| (backend.url.to_string(), backend.live(), pool.standing(backend.id)))
-            .collect();
-        let legs = backends.iter().map(|(url, live, _)| ([("backend", url.as_str())], *live as i64));
-        page.gauges("backend_legs", "Live backend legs, those being attached included", None, legs)?;
-        let demoted = backends.iter().map(|(url, _, at)| ([("backend", url.as_str())], i64::from(at.demoted)));
-        page.gauges("backend_demoted", "Whether the backend is tried last for now", None, demoted)?;
-        let failures = backends.iter().map(|(url, _, at)| ([("backend", url.as_str())], at.failures));
-        page.counters("backend_dials_failed", "Dials that failed", failures)
+        let backends: Vec<_> = self.fleet.backends().iter().map(|(pool, backend)| Row::new(pool, backend)).collect();
+        let gauges = |of: fn(&Row) -> i64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let counters = |of: fn(&Row) -> u64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let help = "Live backend legs, those being attached included";
+        page.gauges("backend_legs", help, None, gauges(|row| row.live as i64))?;
+        let help = "Whether the backend is not down by its checks";
+        page.gauges("backend_up", help, None, gauges(|row| (row.standing.state != HealthState::Down).into()))?;
+        let help = "Whether the backend is ejected";
+        page.gauges("backend_ejected", help, None, gauges(|row| (row.standing.state == HealthState::Ejected).into()))?;
+        let help = "Whether the backend is tried last for now";
+        page.gauges("backend_demoted", help, None, gauges(|row| row.demoted.into()))?;
+        page.counters("backend_ejections", "Ejections of the backend", counters(|row| row.standing.ejections))?;
+        page.counters("backend_dials_failed", "Dials that failed", counters(|row| row.standing.failures))?;
+        page.counters("backend_checks", "Active health checks", backends.iter().flat_map(Row::checks))
+    }
+}
+
+/// A backend at the time of a scrape.
+struct Row {
+    pool: String,
+    url: String,
+    live: usize,
+    demoted: bool,
+    standing: Standing,
+    checks: [u64; 2],
+}
+
+impl Row {
+    fn new(pool: &Pool, backend: &Backend) -> Self {
+        Self {
+            pool: pool.name.to_string(),
+            url: backend.url.to_string(),
+            live: backend.live(),
+            demoted: !backend.eligible(Instant::now()),
+            standing: backend.standing(),
+            checks: backend.check_counts(),
+        }
+    }
+
+    fn labels(&self) -> Labels<'_, 2> {
+        [("pool", &self.pool), ("backend", &self.url)]
+    }
+
+    fn checks(&self) -> [(Labels<'_, 3>, u64); 2] {
+        let [pool, backend] = self.labels();
+        let [passed, failed] = self.checks;
+        [("passed", passed), ("failed", failed)].map(|(result, count)| ([pool, backend, ("result", result)], count))
     }
 }
 
@@ -135,13 +172,13 @@ fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     encoder.encode_histogram::<NoLabelSet>(sums.failover_micros as f64 / 1e6, count, &buckets, None)
 }
 
-/// One label.
-type Label<'a> = [(&'static str, &'a str); 1];
+/// The labels of a row.
+type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
-    fn info(&mut self, name: &str, help: &str, labels: &Label<'_>) -> fmt::Result {
+    fn info(&mut self, name: &str, help: &str, labels: &Labels<'_, 1>) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
     }
 
@@ -149,12 +186,12 @@ impl Page<'_> {
         self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
     }
 
-    fn gauges<'l>(
+    fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        rows: impl IntoIterator<Item = (Label<'l>, i64)>,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, i64)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         rows.into_iter().try_for_each(|(label, value)| family.encode_family(&label)?.encode_gauge(&value))
@@ -170,11 +207,11 @@ impl Page<'_> {
         encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn counters<'l>(
+    fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        rows: impl IntoIterator<Item = (Label<'l>, u64)>,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         rows.into_iter().try_for_each(|(label, value)| {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 
-/// Everything about the health of a pool's backends.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Everything about the health of a pool's backends. The default is that of the flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthConfig {
     /// The active checks.
     pub check: HealthCheck,
@@ -21,6 +21,12 @@ pub struct HealthConfig {
     /// `--health-panic`: the least percentage of a pool's backends that must be up by their checks for the checks to
     /// be believed. From 0 (always) to 100.
     pub panic: u8,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { check: HealthCheck::default(), ejection: Ejection::default(), slow_start: None, panic: 50 }
+    }
 }
 
 /// The active checks of a pool.
@@ -102,7 +108,11 @@ impl FromStr for CheckProbe {
 fn target_of(text: &str) -> Result<Box<str>, ()> {
     let parsed = hyper::http::uri::PathAndQuery::from_str(text).map_err(|_| ())?;
     // `http://host/` was meant as a URL; it is no path.
-    if text.starts_with('/') && !text.starts_with("//") && !text.contains('#') { Ok(parsed.as_str().into()) } else { Err(()) }
+    if text.starts_with('/') && !text.starts_with("//") && !text.contains('#') {
+        Ok(parsed.as_str().into())
+    } else {
+        Err(())
+    }
 }
 
 impl fmt::Display for CheckProbe {
@@ -137,7 +147,8 @@ impl Statuses {
 /// One item of the list: `204` or `200-399`, within 200 to 599.
 pub(super) fn statuses(text: &str) -> Option<RangeInclusive<u16>> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse::<u16>().ok())?;
+    let number =
+        |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse::<u16>().ok())?;
     let (first, last) = (number(first)?, number(last)?);
     (200 <= first && first <= last && last <= 599).then_some(first..=last)
 }
@@ -151,7 +162,9 @@ mod tests {
         for text in ["tcp", "http:/health", "http:/health?deep=1", "ws:/", "ws:/room:1"] {
             assert_eq!(text.parse::<CheckProbe>().unwrap().to_string(), text);
         }
-        for text in ["", "off", "tcp:", "tcp:80", "http", "http:", "http:health", "http://a/", "ws:/#x", "ws:/a b", "icmp"] {
+        for text in
+            ["", "off", "tcp:", "tcp:80", "http", "http:", "http:health", "http://a/", "ws:/#x", "ws:/a b", "icmp"]
+        {
             assert!(text.parse::<CheckProbe>().is_err(), "{text}");
         }
     }

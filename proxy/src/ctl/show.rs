@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::Answer;
 use super::table::{pairs, table as columns};
 use super::{Order, Problem};
-use crate::admin::{Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage};
+use crate::admin::{BackendHealth as Health, Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage};
 
 /// What the answer to an order looks like to people.
 pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
@@ -32,20 +32,23 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Problem> {
 
 fn backends(answer: &Backends) -> String {
     let rows = answer.backends.iter().map(|backend| {
-        let state = match (backend.failing, backend.demoted) {
-            (true, _) => "failing",
-            (false, true) => "demoted",
-            (false, false) => "ok",
+        let state = match (backend.health, backend.failing) {
+            (Health::Down, _) => "down",
+            (Health::Ejected, _) => "ejected",
+            (Health::Doubted, _) => "doubted",
+            (Health::Up, true) => "failing",
+            (Health::Up, false) => "up",
         };
+        let check = backend.last_check.as_ref().map_or("-", |check| check.result.as_str()).to_owned();
         let pongs = match (backend.mute, backend.answers_pings) {
             (true, _) => "none".to_owned(),
             (false, true) => format!("{:?}", backend.pongs).to_lowercase(),
             (false, false) => "unknown".to_owned(),
         };
         let (legs, failed) = (backend.legs.to_string(), backend.failed_dials.to_string());
-        [backend.id.to_string(), backend.url.clone(), legs, state.to_owned(), failed, pongs]
+        [backend.id.to_string(), backend.url.clone(), legs, state.to_owned(), check, failed, pongs]
     });
-    columns(["ID", "BACKEND", "LEGS", "STATE", "FAILED DIALS", "PONGS"], rows)
+    columns(["ID", "BACKEND", "LEGS", "STATE", "LAST CHECK", "FAILED DIALS", "PONGS"], rows)
 }
 
 fn sessions(answer: &Page) -> String {

@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::handshake::UpstreamRequest;
+use super::health::Failure;
 use crate::config::BackendUrl;
 
 /// Bytes that a backend's response head may have. More is a bad handshake.
@@ -49,6 +50,18 @@ impl DialError {
         match self {
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Some(*status),
             _ => None,
+        }
+    }
+
+    /// What it says of the backend's health. `None`: nothing, the backend was not asked.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Queue => None,
+            Self::Connect(_) if self.is_our_own() => None,
+            Self::Connect(_) | Self::ConnectTimeout => Some(Failure::Proof),
+            Self::AnswerTimeout | Self::Ended(_) | Self::NotHttp(_) | Self::BadHandshake(_) | Self::Status(_) => {
+                Some(Failure::Handshake)
+            }
         }
     }
 

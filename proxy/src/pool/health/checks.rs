@@ -94,7 +94,7 @@ mod tests {
             checks.checked(passed, &settings);
             checks.in_transition()
         };
-        let transitions: Vec<_> = [true, false, true, false, false, true, true].map(|passed| next(passed)).into();
+        let transitions: Vec<_> = [true, false, true, false, false, true, true].map(&mut next).into();
         assert_eq!(transitions, [false, true, false, true, false, true, false]);
     }
 }

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 
+use super::super::locked;
 use super::machine::{Change, Dial, Machine, Standing};
 use super::trust::Failure;
-use super::super::locked;
-use crate::config::HealthConfig;
+use crate::config::{HealthConfig, PoolSettings};
 
 /// What the health of all backends of a pool goes by.
 #[derive(Debug)]
 pub(in crate::pool) struct PoolHealth {
-    settings: ArcSwap<HealthConfig>,
+    /// Those of the pool, as they are now.
+    settings: Arc<ArcSwap<PoolSettings>>,
     /// Fewer backends are up by their checks than can be believed.
     pub(super) disbelieved: AtomicBool,
     /// Held while it is counted whether one more may be ejected, and until it is.
@@ -22,17 +23,11 @@ pub(in crate::pool) struct PoolHealth {
 }
 
 impl PoolHealth {
-    pub(in crate::pool) fn new(settings: HealthConfig) -> Arc<Self> {
-        let settings = ArcSwap::from_pointee(settings);
+    pub(in crate::pool) fn new(settings: Arc<ArcSwap<PoolSettings>>) -> Arc<Self> {
         Arc::new(Self { settings, disbelieved: AtomicBool::new(false), ejecting: Mutex::default() })
     }
 
-    /// What it goes by from now on.
-    pub(in crate::pool) fn change(&self, settings: HealthConfig) {
-        self.settings.store(Arc::new(settings));
-    }
-
-    pub(super) fn settings(&self) -> Arc<HealthConfig> {
+    fn settings(&self) -> Arc<PoolSettings> {
         self.settings.load_full()
     }
 
@@ -90,10 +85,10 @@ impl Health {
         if self.is_settled() {
             return 1.0;
         }
-        let settings = self.pool.settings();
+        let slow_start = self.pool.settings().health.slow_start;
         let machine = locked(&self.machine);
-        self.settle(&machine, &settings, now);
-        machine.weight_factor(settings.slow_start, now)
+        self.settle(&machine, slow_start, now);
+        machine.weight_factor(slow_start, now)
     }
 
     /// Whether its checks say that it is down, and are believed.
@@ -114,18 +109,23 @@ impl Health {
         !self.is_settled() && locked(&self.machine).in_transition()
     }
 
-    /// A session is about to dial, which may take as long as `patience`.
-    pub(in crate::pool) fn picked(&self, patience: Duration, now: Instant) {
+    /// A session is about to dial.
+    pub(in crate::pool) fn picked(&self, now: Instant) {
         if !self.is_settled() {
+            let patience = self.pool.settings().connect_timeout;
             locked(&self.machine).picked(patience, now);
         }
     }
 
     pub(super) fn dialled(&self, dial: Dial, may_eject: bool, now: Instant) -> Option<Change> {
-        if dial == Dial::Answered && self.is_settled() {
-            return None;
+        if dial == Dial::Answered {
+            return self.answered(now);
         }
         self.change(now, |machine, settings| machine.dialled(dial, may_eject, settings, now))
+    }
+
+    pub(super) fn answered(&self, now: Instant) -> Option<Change> {
+        if self.is_settled() { None } else { self.change(now, |machine, _| machine.answered(now)) }
     }
 
     pub(super) fn proven(&self, failure: Failure, may_eject: bool, now: Instant) -> Option<Change> {
@@ -185,13 +185,13 @@ impl Health {
     fn change<T>(&self, now: Instant, change: impl FnOnce(&mut Machine, &HealthConfig) -> T) -> T {
         let settings = self.pool.settings();
         let mut machine = locked(&self.machine);
-        let changed = change(&mut machine, &settings);
-        self.settle(&machine, &settings, now);
+        let changed = change(&mut machine, &settings.health);
+        self.settle(&machine, settings.health.slow_start, now);
         changed
     }
 
     /// Under the lock of the machine, so that two changes cannot be noted in the wrong order.
-    fn settle(&self, machine: &Machine, settings: &HealthConfig, now: Instant) {
-        self.settled.store(machine.is_settled(settings.slow_start, now), Ordering::Relaxed);
+    fn settle(&self, machine: &Machine, slow_start: Option<Duration>, now: Instant) {
+        self.settled.store(machine.is_settled(slow_start, now), Ordering::Relaxed);
     }
 }

@@ -105,7 +105,8 @@ impl Machine {
 
     /// Whether nothing needs to be asked any more: it is eligible and has its whole weight, until something happens.
     pub(super) fn is_settled(&self, slow_start: Option<Duration>, now: Instant) -> bool {
-        !self.checks.is_down() && self.trust.out_until().is_none() && self.weight_factor(slow_start, now) >= 1.0
+        let troubled = self.checks.is_down() || self.checks.in_transition() || self.trust.is_troubled();
+        !troubled && self.failed_at.is_none() && self.weight_factor(slow_start, now) >= 1.0
     }
 
     /// Whether the next check may change something: it is worth being made soon.
@@ -169,7 +170,7 @@ impl Machine {
             // So many checks in a row say more than the time that an ejection had to last yet.
             Some(Turn::Up) => {
                 self.trust.readmit(now);
-                self.came_up = Some(now);
+                (self.came_up, self.failed_at) = (Some(now), None);
                 return Some(Change::Up);
             }
             None => {}
@@ -181,7 +182,7 @@ impl Machine {
     }
 
     fn back(&mut self, now: Instant) -> Change {
-        self.came_up = Some(now);
+        (self.came_up, self.failed_at) = (Some(now), None);
         Change::Back
     }
 

@@ -107,10 +107,7 @@ fn an_answer_between_failed_handshakes_starts_the_count_again() {
 #[test]
 fn one_that_lets_dials_time_out_is_out_for_as_long_as_that_took() {
     let mut story = Story::new();
-    assert_eq!(
-        story.dialled(Dial::Failed(Failure::Proof, 5 * SECOND)),
-        Some(Change::Ejected(5 * SECOND))
-    );
+    assert_eq!(story.dialled(Dial::Failed(Failure::Proof, 5 * SECOND)), Some(Change::Ejected(5 * SECOND)));
     let mut story = Story::new();
     story.dialled(Dial::Failed(Failure::Handshake, 5 * SECOND));
     assert!(!story.later(5 * SECOND - MS).is_eligible());
@@ -200,7 +197,8 @@ fn a_check_decides_a_trial_too() {
 #[test]
 fn a_passed_check_does_not_excuse_failed_handshakes() {
     let mut story = Story::new();
-    [(); 3].map(|()| story.bad_handshake());
+    let failed = [(); 3].map(|()| story.bad_handshake());
+    assert_eq!(failed, [None, None, Some(Change::Ejected(SECOND))]);
     assert_eq!(story.later(SECOND).checked(true), Some(Change::Back));
     assert!(matches!(story.bad_handshake(), Some(Change::Ejected(_))), "the fourth in a row");
 }

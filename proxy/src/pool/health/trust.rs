@@ -63,6 +63,11 @@ impl Trust {
         self.out.is_some_and(|out| out.ejected)
     }
 
+    /// Whether an answered dial would change anything.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.out.is_some() || self.streak > 0
+    }
+
     /// Until when nobody is sent there for a trial, if it is out.
     pub(super) fn out_until(&self) -> Option<Instant> {
         self.out.map(|out| out.until)

@@ -21,7 +21,16 @@ impl Pool {
         self.judge(backend, true, |may_eject, now| backend.health.proven(failure, may_eject, now));
     }
 
+    /// Something other than a dial has shown that it serves.
+    pub(in crate::pool) fn answered(&self, backend: &Backend) {
+        self.judge(backend, false, |_, now| backend.health.answered(now));
+    }
+
     pub(super) fn checked(&self, backend: &Backend, check: LastCheck) {
+        // It was disabled, or checks were turned off, while this one was under way.
+        if backend.admin_state() == AdminState::Disabled || self.settings().health.check.probe.is_none() {
+            return;
+        }
         let (result, passed) = (check.result.clone(), check.passed);
         tracing::debug!(pool = %self.name, backend = %backend.name, passed, %result, "health check");
         let change = self.judge(backend, !passed, |may_eject, now| backend.health.checked(check, may_eject, now));
@@ -63,23 +72,24 @@ impl Pool {
 
     fn may_eject(&self, backend: &Backend) -> bool {
         let backends = self.backends();
-        let ready = || backends.iter().filter(|other| other.admin_state() == AdminState::Ready);
-        let is_left = |other: &&Arc<Backend>| {
-            other.id != backend.id && !other.health.is_ejected() && !other.health.is_down()
-        };
+        let ready = || backends.iter().filter(|other| other.is_wanted());
+        let is_left =
+            |other: &&Arc<Backend>| other.id != backend.id && !other.health.is_ejected() && !other.health.is_down();
         panic::may_eject(ready().filter(is_left).count(), ready().count())
     }
 
     /// Decides anew whether the checks are believed.
     fn weigh_checks(&self) {
         let backends = self.backends();
-        let ready = || backends.iter().filter(|other| other.admin_state() == AdminState::Ready);
+        let ready = || backends.iter().filter(|other| other.is_wanted());
         let up = ready().filter(|other| !other.health.fails_checks()).count();
-        let believed = panic::are_checks_believed(up, ready().count(), self.health.settings().panic);
+        let believed = panic::are_checks_believed(up, ready().count(), self.settings().health.panic);
         if self.health.disbelieved.swap(!believed, Ordering::Relaxed) == believed {
             match believed {
                 true => tracing::info!(pool = %self.name, up, "the health checks are believed again"),
-                false => tracing::warn!(pool = %self.name, up, "too few backends are up: health checks are disregarded"),
+                false => {
+                    tracing::warn!(pool = %self.name, up, "too few backends are up: health checks are disregarded")
+                }
             }
         }
     }

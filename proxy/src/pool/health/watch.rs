@@ -1,35 +1,36 @@
-//! The task that makes a pool's checks.
+//! The task that makes the checks.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinSet;
 
-use super::super::{AdminState, Backend, BackendId, Pool};
+use super::super::{AdminState, Backend, BackendId, Fleet, Pool};
 use super::check::check;
 use super::handle::LastCheck;
-use crate::config::{CheckProbe, HealthCheck};
+use crate::config::{CheckProbe, HealthCheck, HealthConfig};
 
 /// The part of its pause after which a backend is checked again that is about to change, or is out.
 const HASTE: f64 = 0.25;
 /// A pause is so much of the interval, at least and at most: checks of many proxies drift apart.
-const PAUSES: std::ops::Range<f64> = 0.9..1.1;
+const PAUSES: Range<f64> = 0.9..1.1;
 /// The first check comes within this part of the interval.
-const FIRST_PAUSES: std::ops::Range<f64> = 0.0..0.25;
+const FIRST_PAUSES: Range<f64> = 0.0..0.25;
 /// How often it is looked for backends that came, left or began to change, and for other settings.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Checks the backends of a pool for as long as it is there, whichever they are and whatever its settings ask for.
-pub(in crate::pool) async fn watch(pool: Weak<Pool>) {
-    let mut rounds = Rounds::default();
-    loop {
-        let Some(pool) = pool.upgrade() else { return };
-        let pause = rounds.go(&pool, Instant::now());
-        drop(pool);
-        tokio::select! {
-            Some(over) = rounds.under_way.join_next() => rounds.over(over.ok()),
-            () = tokio::time::sleep(pause) => {}
+impl Fleet {
+    /// Checks all backends for ever, whichever there are and whatever the settings of their pools ask for.
+    pub async fn watch_health(self: Arc<Self>) {
+        let mut rounds = Rounds::default();
+        loop {
+            let pause = rounds.go(&self.pools(), Instant::now());
+            tokio::select! {
+                Some(over) = rounds.under_way.join_next() => rounds.over(over.ok()),
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 }
@@ -44,6 +45,7 @@ struct Rounds {
 
 /// When a backend is checked next.
 struct Turn {
+    backend: Weak<Backend>,
     /// When the latest check began, or since when the backend is watched.
     since: Instant,
     /// The pause after that, as a part of the interval.
@@ -52,8 +54,14 @@ struct Turn {
 }
 
 impl Turn {
-    fn new(parts: std::ops::Range<f64>, now: Instant) -> Self {
-        Self { since: now, part: within(parts, random()), under_way: false }
+    /// The first check of a backend.
+    fn first(backend: &Arc<Backend>, now: Instant) -> Self {
+        Self { backend: Arc::downgrade(backend), since: now, part: within(FIRST_PAUSES, random()), under_way: false }
+    }
+
+    /// A check begins.
+    fn begin(&mut self, now: Instant) {
+        (self.since, self.part, self.under_way) = (now, within(PAUSES, random()), true);
     }
 
     fn due(&self, interval: Duration, soon: bool) -> Instant {
@@ -63,38 +71,38 @@ impl Turn {
 
 impl Rounds {
     /// Begins the checks that are due; how long nothing is to be done then, unless a check ends.
-    fn go(&mut self, pool: &Arc<Pool>, now: Instant) -> Duration {
-        let settings = pool.health.settings();
-        let Some(probe) = &settings.check.probe else {
-            self.keep_only(pool, &[]);
-            return TICK;
-        };
-        let backends = pool.backends();
-        // A disabled backend may be switched off: nobody wants to hear that it is.
-        let checked: Vec<_> = backends.iter().filter(|one| one.admin_state() != AdminState::Disabled).collect();
-        self.keep_only(pool, &checked);
+    fn go(&mut self, pools: &[Arc<Pool>], now: Instant) -> Duration {
         let mut next = now + TICK;
-        for backend in checked {
-            let turn = self.turns.entry(backend.id).or_insert_with(|| Turn::new(FIRST_PAUSES, now));
-            if turn.under_way {
-                continue;
+        let mut watched = Vec::new();
+        for pool in pools {
+            let settings = pool.settings();
+            let HealthConfig { check, .. } = &settings.health;
+            let Some(probe) = &check.probe else { continue };
+            // A disabled backend may be switched off: nobody wants to hear that it is.
+            for backend in pool.backends().iter().filter(|one| one.admin_state() != AdminState::Disabled) {
+                watched.push(backend.id);
+                let turn = self.turns.entry(backend.id).or_insert_with(|| Turn::first(backend, now));
+                let due = turn.due(check.interval, backend.health.in_transition());
+                if turn.under_way {
+                    continue;
+                }
+                if due > now {
+                    next = next.min(due);
+                    continue;
+                }
+                turn.begin(now);
+                self.under_way.spawn(check_once(pool.clone(), backend.clone(), probe.clone(), check.clone()));
             }
-            let due = turn.due(settings.check.interval, backend.health.in_transition());
-            if due > now {
-                next = next.min(due);
-                continue;
-            }
-            *turn = Turn { under_way: true, ..Turn::new(PAUSES, now) };
-            self.under_way.spawn(check_once(pool.clone(), backend.clone(), probe.clone(), settings.check.clone()));
         }
+        self.forget_all_but(&watched);
         next - now
     }
 
-    /// Forgets all other backends. What the checks of those that are still in the pool said is void.
-    fn keep_only(&mut self, pool: &Pool, backends: &[&Arc<Backend>]) {
-        self.turns.retain(|id, _| {
-            let stays = backends.iter().any(|backend| backend.id == *id);
-            if !stays && let Some(backend) = pool.backend(*id) {
+    /// Forgets the other backends. What their checks said is void.
+    fn forget_all_but(&mut self, watched: &[BackendId]) {
+        self.turns.retain(|id, turn| {
+            let stays = watched.contains(id);
+            if !stays && let Some(backend) = turn.backend.upgrade() {
                 backend.health.uncheck();
             }
             stays
@@ -121,7 +129,7 @@ async fn check_once(pool: Arc<Pool>, backend: Arc<Backend>, probe: CheckProbe, s
 }
 
 /// The point of the range that a random number stands for.
-fn within(range: std::ops::Range<f64>, random: u32) -> f64 {
+fn within(range: Range<f64>, random: u32) -> f64 {
     range.start + (range.end - range.start) * (f64::from(random) / f64::from(u32::MAX))
 }
 
@@ -133,11 +141,20 @@ fn random() -> u32 {
 mod tests {
     use super::*;
 
+    fn turn(part: f64, now: Instant) -> Turn {
+        Turn { backend: Weak::new(), since: now, part, under_way: false }
+    }
+
     #[test]
     fn pauses_are_jittered_around_the_interval() {
         let now = Instant::now();
         let interval = Duration::from_secs(2);
-        let dues: Vec<_> = (0..100).map(|_| Turn::new(PAUSES, now).due(interval, false) - now).collect();
+        let mut turn = turn(0.0, now);
+        let mut due = || {
+            turn.begin(now);
+            turn.due(interval, false) - now
+        };
+        let dues: Vec<_> = (0..100).map(|_| due()).collect();
         assert!(dues.iter().all(|due| (1800..=2200).contains(&due.as_millis())), "{dues:?}");
         assert!(dues.iter().any(|due| due != &dues[0]));
     }
@@ -145,10 +162,9 @@ mod tests {
     #[test]
     fn a_backend_in_transition_is_checked_four_times_as_often() {
         let now = Instant::now();
-        let turn = Turn { since: now, part: 1.0, under_way: false };
         let interval = Duration::from_secs(2);
-        assert_eq!(turn.due(interval, false), now + interval);
-        assert_eq!(turn.due(interval, true), now + interval / 4);
+        assert_eq!(turn(1.0, now).due(interval, false), now + interval);
+        assert_eq!(turn(1.0, now).due(interval, true), now + interval / 4);
     }
 
     #[test]
