@@ -46,7 +46,7 @@ pub(super) async fn readyz(site: Site) -> Result<Json<Health>, Failure> {
         standing.state == HealthState::Down || standing.failed_at.is_some_and(failed)
     };
     if site.fleet.backends().iter().all(|(_, backend)| !backend.is_wanted() || fails(backend)) {
-        return Err(Failure::unavailable("every backend is down, or could not be dialled lately"));
+        return Err(Failure::unavailable("no backend is up, or could be dialled lately"));
     }
     Ok(healthz().await)
 }

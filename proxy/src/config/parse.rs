@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
-use hyper::http::uri::Authority;
 use tideover_protocol::close::CloseCode;
 
 use super::choice::{self, Choice};
@@ -86,9 +85,8 @@ pub(super) fn host(flag: &Flag, text: &str) -> Result<Option<HeaderValue>, Strin
     if text.is_empty() {
         return Ok(None);
     }
-    let authority: Authority = text.parse().map_err(|_| is_not(flag))?;
-    let host = HeaderValue::from_str(authority.as_str()).ok().filter(|_| !text.contains('@'));
-    host.map(Some).ok_or_else(|| is_not(flag))
+    let is_host = !text.ends_with('/') && format!("ws://{text}").parse::<BackendUrl>().is_ok();
+    HeaderValue::from_str(text).ok().filter(|_| is_host).map(Some).ok_or_else(|| is_not(flag))
 }
 
 /// Where the operator's API listens; empty is nowhere.
