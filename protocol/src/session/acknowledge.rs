@@ -32,7 +32,6 @@ impl Session {
             return self.handle_explicit_ack(now, payload);
         }
         let epoch = self.epoch;
-        let stable_after = self.config.stable_after;
         let Some(leg) = self.leg_mut() else { return };
         let first = !leg.pings.answered;
         let Some(barrier) = leg.pings.handle_pong(payload) else { return };
@@ -41,11 +40,6 @@ impl Session {
             (leg.proven, leg.answered) = (barrier.seq, now);
         }
         let late = leg.order.handle_barrier(barrier.messages);
-        let stable = !leg.stable && now.since(leg.since) >= stable_after;
-        leg.stable |= stable;
-        if stable {
-            self.patience.reset();
-        }
         if first {
             self.actions.push_back(Action::AnswersPings(epoch));
         }
@@ -75,27 +69,31 @@ impl Session {
     fn acknowledge(&mut self, now: Instant, seq: u64) {
         let linger = self.linger();
         let until = (!linger.is_zero()).then(|| now + linger);
-        let before = self.upstream.ring.unacknowledged();
         self.upstream.acknowledge(seq, until, &mut self.counters);
-        self.handle_progress(before);
-    }
-
-    /// After acknowledging: if anything was, what killed backends before is past.
-    fn handle_progress(&mut self, unacknowledged_before: usize) {
-        if self.upstream.ring.unacknowledged() < unacknowledged_before {
-            self.deaths = 0;
-        }
         self.settle_forgotten();
     }
 
     /// What the client was told need not be remembered longer than what led to it.
     pub(super) fn settle_forgotten(&mut self) {
-        if sabotage::is(Sabotage::MemoryOutlivesInputs) {
-            return;
-        }
         let ring = &self.upstream.ring;
         let gone = ring.first_retained().map_or(ring.last_seq(), |first| first - 1);
-        self.downstream.forget(gone, ring.retained() == 0);
+        let empty = ring.retained() == 0;
+        self.handle_progress(gone);
+        if !sabotage::is(Sabotage::MemoryOutlivesInputs) {
+            self.downstream.forget(gone, empty);
+        }
+    }
+
+    /// Everything up to `gone` is forgotten. If a leg brought the session so far, what killed backends before is past,
+    /// and what was waited for them does not count. That a message was acknowledged again is no progress: a backend
+    /// may die of it each time after its pong.
+    fn handle_progress(&mut self, gone: u64) {
+        let further = gone > self.settled;
+        self.settled = gone;
+        if further && self.leg_mut().is_some_and(|leg| leg.heard) {
+            self.deaths = 0;
+            self.patience.reset();
+        }
     }
 
     fn linger(&self) -> Duration {
@@ -194,7 +192,7 @@ impl Session {
         }
         if self.ack == AckMode::Reply {
             let surplus = self.upstream.acknowledge_replies(replies, &mut self.counters);
-            self.handle_progress(unacknowledged);
+            self.settle_forgotten();
             if surplus > 0 {
                 self.fall_back(now);
             }

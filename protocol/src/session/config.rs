@@ -153,9 +153,10 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// `--hang-timeout`: a leg that is suspect for so long is lost without further proof.
     pub hang_timeout: Option<Duration>,
-    /// `--failover-timeout`: how long a session may wait for a backend, in all, between two stable legs.
+    /// `--failover-timeout`: how long a session may wait for a backend, in all, since a leg was stable or a message
+    /// was forgotten after its acknowledgement.
     pub failover_timeout: Duration,
-    /// `--stable-after`: a leg that lived so long and answered a barrier resets back-off and failover time.
+    /// `--stable-after`: a leg that lived so long and said something resets back-off and failover time.
     pub stable_after: Duration,
     /// `--failover-codes` and `--ambiguous`.
     pub end_codes: EndCodes,

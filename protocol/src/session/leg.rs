@@ -41,7 +41,9 @@ pub(super) struct BackendLeg {
     pub(super) unheard: bool,
     /// Whether its driver was asked to find out if the backend is mute.
     pub(super) mute_asked: bool,
-    /// It lived `--stable-after` and answered a barrier, or answers none.
+    /// Something came of it behind its handshake.
+    pub(super) heard: bool,
+    /// It lived `--stable-after` and something came of it, or it answers no pings.
     pub(super) stable: bool,
     /// The client's Close is on this leg.
     pub(super) close_placed: bool,
@@ -65,6 +67,7 @@ impl BackendLeg {
             carrier: traits.carrier,
             unheard: false,
             mute_asked: false,
+            heard: false,
             stable: false,
             close_placed: false,
             close_written: false,
@@ -132,7 +135,8 @@ pub(super) enum Attachment {
     None,
 }
 
-/// The patience of a session: how long it waits between attempts and in all, between two stable legs.
+/// The patience of a session: how long it waits between attempts and in all, until a leg is stable or brings the
+/// session further.
 #[derive(Debug)]
 pub(super) struct Patience {
     /// Failed attempts and unstable legs so far.
@@ -153,7 +157,7 @@ impl Patience {
         Self { failures: 0, waited: Duration::ZERO, entropy }
     }
 
-    /// A stable leg: back-off and time in all start anew.
+    /// A stable leg, or progress: back-off and time in all start anew.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
         self.waited = Duration::ZERO;

@@ -108,8 +108,10 @@ pub struct Session {
     /// The level in force: `reply` may have fallen back to `pong`, and a backend may have asked for `explicit`.
     ack: AckMode,
     order: PongOrder,
-    /// Deaths of backends since a message was last acknowledged for the first time.
+    /// Deaths of backends since a message was last forgotten.
     deaths: u32,
+    /// Every message up to this one is forgotten.
+    settled: u64,
     /// When to look again whether the process has memory for more messages.
     pressed: Option<Instant>,
     epoch: Epoch,
@@ -148,6 +150,7 @@ impl Session {
             ack,
             order: traits.order,
             deaths: 0,
+            settled: 0,
             pressed: None,
             epoch: 1,
             client: ClientLeg::new(now),
@@ -315,6 +318,7 @@ impl Session {
             return Passed { consumed: data.len(), direct: 0..0 };
         };
         let acks = leg.carrier == Some(AckCarrier::Message);
+        leg.heard = true;
         if leg.live.handle_moved(now) {
             self.tell(Event::Cleared(epoch));
         }

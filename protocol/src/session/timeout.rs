@@ -112,7 +112,7 @@ impl Session {
                 .and_then(|leg| Liveness::mute_at(&leg.pings, self.patience_with_mute())),
             Timer::Stable => self
                 .open_leg()
-                .filter(|leg| !leg.stable && (leg.pings.answered || leg.mute || config.ack == AckMode::None))
+                .filter(|leg| !leg.stable && (leg.heard || leg.mute || config.ack == AckMode::None))
                 .map(|leg| leg.since + config.stable_after),
             Timer::ClientKeepalive => {
                 self.client_deadline(|live, pings| live.keepalive_at(pings, config.ping_interval?))

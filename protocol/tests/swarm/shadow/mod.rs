@@ -66,6 +66,8 @@ struct Leg {
     ping: Option<Ping>,
     number: u64,
     answered_any: bool,
+    /// The backend has sent something.
+    heard: bool,
     /// What a barrier has proven read; how many messages of the leg.
     proven: u64,
     proven_count: u64,
@@ -95,6 +97,8 @@ pub(crate) struct Shadow {
     pub(crate) mode: AckMode,
     order: PongOrder,
     deaths: u32,
+    /// Up to here every message was gone when it was last looked at.
+    gone: u64,
     pub(crate) epoch: u32,
     pub(crate) phase: Phase,
     pub(crate) link: Link,
@@ -129,6 +133,7 @@ impl Leg {
             ping: None,
             number: 0,
             answered_any: false,
+            heard: false,
             proven: 0,
             proven_count: 0,
             replies: 0,
@@ -155,6 +160,7 @@ impl Shadow {
             mode,
             order: traits.order,
             deaths: 0,
+            gone: 0,
             epoch: 1,
             phase: Phase::Relaying,
             link: Link::Attached,
@@ -376,13 +382,22 @@ impl Shadow {
     fn acknowledge(&mut self, seq: u64) {
         let linger = self.linger();
         let until = (!linger.is_zero()).then(|| self.now + linger);
-        if self.ledger.acknowledge(seq, until) {
+        self.ledger.acknowledge(seq, until);
+        self.progress();
+    }
+
+    /// A message less to replay is what makes a session forget earlier deaths, if a leg that speaks brought it so far.
+    fn progress(&mut self) {
+        let gone = self.ledger.gone();
+        if gone > self.gone && self.link == Link::Attached && self.leg.heard {
             self.deaths = 0;
         }
+        self.gone = gone;
     }
 
     /// What nothing retained can bring again need not be remembered.
     fn settle(&mut self) {
+        self.progress();
         self.window.forget(self.ledger.gone(), self.ledger.kept.is_empty());
     }
 

@@ -27,6 +27,7 @@ impl Shadow {
     pub(crate) fn leg_took(&mut self, now: Instant, bytes: &[u8]) {
         self.now = now;
         self.leg.moved = now;
+        self.leg.heard = true;
         self.leg.suspect = false;
         let mut call = Call { replies: 0, retained: !self.ledger.kept.is_empty(), unacked: self.ledger.unacked() };
         let mut collector = std::mem::replace(&mut self.leg.collector, Collector::new());
