@@ -21,12 +21,11 @@ pub(in crate::pool) enum Failure {
 /// Whether a backend is trusted with sessions.
 ///
 /// ```text
-///             failed handshake                  proof, or the third in a row
-///  Trusted ──────────────────────▶ Doubt ──────────────────────────▶ Ejection
-///     ▲ ▲  proof ─────────────────────────────────────────────────────▲ │ ▲
-///     │ └─ answered, at any time ──────────────────────────────────────┘ │
-///     │                                        time over: a trial        │
-///     └─ answered ◀───────────────────────────── half-open ── failed ────┘
+///  trusted ── failed handshake ──▶ doubted ── proof, or the third failure in a row ──▶ ejected
+///  trusted ── proof ──▶ ejected
+///  doubted, ejected ── time over ──▶ half-open ── trial answered ──▶ trusted
+///                                    half-open ── trial failed ──▶ doubted; ejected, for twice as long
+///  any ── answered ──▶ trusted
 /// ```
 ///
 /// Doubt ends like an ejection, with a trial. It differs in its length, which never grows, and in not counting among
@@ -101,14 +100,16 @@ impl Trust {
         now: Instant,
     ) -> bool {
         self.streak = self.streak.saturating_add(1);
-        let proven = failure == Failure::Proof || self.streak >= HANDSHAKES || self.is_ejected();
-        // Of many dials under way only the first makes a difference: the others say the same once more.
-        let known = self.out.is_some_and(|out| out.ejected && now < out.until);
-        match settings.time.filter(|_| proven && may_eject && !known) {
-            Some(least) => self.eject(least, took, settings.max, now),
-            None => self.doubt(took, known, now),
+        if self.out.is_some_and(|out| out.ejected && now < out.until) {
+            // Of many dials under way the first made the difference; the others say the same once more.
+            return false;
         }
-        proven && self.is_ejected() && !known
+        let proven = failure == Failure::Proof || self.streak >= HANDSHAKES || self.is_ejected();
+        match settings.time.filter(|_| proven && may_eject) {
+            Some(least) => self.eject(least, took, settings.max, now),
+            None => self.doubt(took, now),
+        }
+        self.is_ejected()
     }
 
     fn eject(&mut self, least: Duration, took: Duration, longest: Duration, now: Instant) {
@@ -118,11 +119,11 @@ impl Trust {
         self.out = Some(Out { ejected: true, until: now + time, trial: None });
     }
 
-    fn doubt(&mut self, took: Duration, ejected: bool, now: Instant) {
+    fn doubt(&mut self, took: Duration, now: Instant) {
         let until = now + took.max(LEAST_DOUBT);
         // It is never forgiven earlier because it failed again.
         let until = self.out.map_or(until, |out| out.until.max(until));
-        self.out = Some(Out { ejected, until, trial: None });
+        self.out = Some(Out { ejected: false, until, trial: None });
     }
 
     /// A dial or a probe was answered. True if that ends an ejection.
