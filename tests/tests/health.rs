@@ -189,7 +189,7 @@ async fn a_killed_backend_is_ejected_and_comes_back_by_a_trial() {
         assert!(start.elapsed() < SOON, "it gets a session again");
         after.push(served(&proxy, "/echo").await);
     }
-    assert_eq!(said(&proxy, "backend is back"), 1);
+    assert_eq!(said(&proxy, "ejection is over"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,7 +217,7 @@ async fn while_a_trial_is_under_way_all_others_go_elsewhere() {
     let _others = clients(&proxy, 10).await;
     connection.accept(&["X-Trial: 1"]).await;
     let _trial = trial.await.expect("the trial was served");
-    until_said(&proxy, "backend is back", 1).await;
+    until_said(&proxy, "ejection is over", 1).await;
 
     let next = tokio::spawn(Client::connect(2, proxy.url("/echo")));
     let _second = tried.session(SOON).await;

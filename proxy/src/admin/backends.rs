@@ -8,7 +8,7 @@ use tideover_protocol::session::PongOrder;
 use utoipa::ToSchema;
 
 use super::Site;
-use crate::pool::{self, HealthState, LastCheck};
+use crate::pool::{self, AdminState, HealthState, LastCheck};
 
 /// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -30,6 +30,16 @@ pub(crate) struct Backend {
     /// Where it is.
     #[schema(example = "ws://127.0.0.1:9001")]
     pub(crate) url: String,
+    /// Its share of the pool's sessions, relative to the others'; 0 for none.
+    pub(crate) weight: u16,
+    /// How many legs it may have; null for any number.
+    pub(crate) max_sessions: Option<usize>,
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    pub(crate) priority: u16,
+    /// Whether it may get sessions.
+    pub(crate) state: State,
+    /// Whether it is gone from the configuration, and forgotten with its last leg.
+    pub(crate) removed: bool,
     /// Live legs, those that are being attached included.
     pub(crate) legs: usize,
     /// Whether it ever answered a ping.
@@ -85,6 +95,18 @@ pub(crate) struct Check {
     pub(crate) result: String,
 }
 
+/// What is wanted of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It may get sessions.
+    Ready,
+    /// It gets no more, and those that it has are to go.
+    Draining,
+    /// It gets no more, and those that it has stay.
+    Disabled,
+}
+
 /// When pongs come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -102,6 +124,15 @@ impl Backend {
             name: backend.name.to_string(),
             pool: pool.name.to_string(),
             url: backend.url.to_string(),
+            weight: backend.weight(),
+            max_sessions: backend.max_sessions(),
+            priority: backend.priority(),
+            state: match backend.admin_state() {
+                AdminState::Ready => State::Ready,
+                AdminState::Draining => State::Draining,
+                AdminState::Disabled => State::Disabled,
+            },
+            removed: backend.is_removed(),
             legs: backend.live(),
             answers_pings: backend.answers_pings(),
             mute: backend.mute(),

@@ -86,7 +86,15 @@ impl Source {
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let backends: Vec<_> = self.fleet.backends().iter().map(|(pool, backend)| Row::new(pool, backend)).collect();
+        let mut backends: Vec<Row> = Vec::new();
+        for (pool, backend) in self.fleet.backends() {
+            let row = Row::new(&pool, &backend);
+            // A removed backend may have come back under another id, and still have legs.
+            match backends.iter_mut().find(|other| other.labels() == row.labels()) {
+                Some(other) => other.live += row.live,
+                None => backends.push(row),
+            }
+        }
         let gauges = |of: fn(&Row) -> i64| backends.iter().map(move |row| (row.labels(), of(row)));
         let counters = |of: fn(&Row) -> u64| backends.iter().map(move |row| (row.labels(), of(row)));
         let help = "Live backend legs, those being attached included";

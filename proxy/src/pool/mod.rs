@@ -9,10 +9,12 @@
 mod attach;
 mod backend;
 mod dial;
+mod discover;
 mod evidence;
 mod fleet;
 mod handshake;
 mod health;
+mod members;
 mod order;
 mod polite;
 mod probe;
@@ -30,9 +32,11 @@ pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
 pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
+pub use discover::Discovery;
 pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
 pub use health::{HealthState, LastCheck, Standing};
+pub use members::{Changes, Source};
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;
@@ -40,6 +44,7 @@ pub use session_headers::SessionHeaders;
 
 use crate::config::{PoolConfig, PoolSettings};
 use health::{Health, PoolHealth};
+use members::Listed;
 use order::{Candidate, Table};
 
 /// The backends of a pool, in the order of the configuration.
@@ -54,6 +59,8 @@ pub struct Pool {
     backends: ArcSwap<Vec<Arc<Backend>>>,
     table: Mutex<Table>,
     health: Arc<PoolHealth>,
+    /// What its sources say. Held while the list of backends changes.
+    listed: Mutex<Listed>,
 }
 
 impl Pool {
@@ -63,14 +70,16 @@ impl Pool {
         let handshakes = config.settings.handshakes_per_backend;
         let settings = Arc::new(ArcSwap::from_pointee(config.settings.clone()));
         let health = PoolHealth::new(settings.clone());
+        let listed = Listed::new(config);
         let backend = |backend| Arc::new(Backend::new(backend, handshakes, Health::new(health.clone(), None)));
-        let backends = config.backends.iter().map(backend).collect();
+        let backends = listed.merged().iter().map(backend).collect();
         Self {
             name: config.name.as_str().into(),
             settings,
             backends: ArcSwap::from_pointee(backends),
             table: Mutex::default(),
             health,
+            listed: Mutex::new(listed),
         }
     }
 
@@ -107,8 +116,8 @@ impl Pool {
         let now = Instant::now();
         let candidates = backends.iter().filter(|backend| backend.takes_sessions()).filter_map(|backend| {
             let (id, rank) = (backend.id, rank(backend.id)?);
-            let weight = f32::from(backend.weight()) * backend.weight_factor(now);
-            Some(Candidate { id, rank, eligible: backend.eligible(now), live: backend.live(), weight })
+            let (priority, weight) = (backend.priority(), f32::from(backend.weight()) * backend.weight_factor(now));
+            Some(Candidate { id, rank, eligible: backend.eligible(now), priority, live: backend.live(), weight })
         });
         let id = table.pick(candidates)?;
         let backend = backends.iter().find(|backend| backend.id == id)?;

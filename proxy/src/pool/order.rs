@@ -23,6 +23,8 @@ pub(super) struct Candidate {
     pub(super) eligible: bool,
     /// Its live legs.
     pub(super) live: usize,
+    /// Of those that are eligible, all of a lower number go first.
+    pub(super) priority: u16,
     /// Its share, above 0.
     pub(super) weight: f32,
 }
@@ -35,19 +37,24 @@ impl Candidate {
 }
 
 impl Table {
-    /// The next backend: of the best rank, eligible if possible, with the fewest legs by weight; of equals the one
-    /// picked longest ago.
+    /// The next backend: of the best rank, eligible if possible, of the lowest priority number, with the fewest legs by
+    /// weight; of equals the one picked longest ago.
     pub(super) fn pick(&mut self, candidates: impl Iterator<Item = Candidate>) -> Option<BackendId> {
         let turn = |candidate: &Candidate| self.picked.get(&candidate.id).copied().unwrap_or(0);
         let Candidate { id, .. } = candidates.min_by(|a, b| {
-            (a.rank, !a.eligible)
-                .cmp(&(b.rank, !b.eligible))
+            (a.rank, !a.eligible, a.priority)
+                .cmp(&(b.rank, !b.eligible, b.priority))
                 .then(a.load().total_cmp(&b.load()))
                 .then_with(|| turn(a).cmp(&turn(b)))
         })?;
         self.turn += 1;
         self.picked.insert(id, self.turn);
         Some(id)
+    }
+
+    /// The backend is gone for good.
+    pub(super) fn forget(&mut self, id: BackendId) {
+        self.picked.remove(&id);
     }
 }
 
@@ -75,6 +82,7 @@ mod tests {
             id: BackendId(n),
             rank: 0,
             eligible: true,
+            priority: 0,
             live: *live,
             weight: 100.0,
         };
@@ -86,7 +94,14 @@ mod tests {
         let mut tried = Vec::new();
         let candidate = |(n, live)| {
             let id = BackendId(n);
-            Some(Candidate { id, rank: reattach_rank(order, last, id)?, eligible: true, live, weight: 100.0 })
+            Some(Candidate {
+                id,
+                rank: reattach_rank(order, last, id)?,
+                eligible: true,
+                priority: 0,
+                live,
+                weight: 100.0,
+            })
         };
         let candidates: Vec<_> = (0..).zip(live).filter_map(candidate).collect();
         let left =
@@ -115,6 +130,7 @@ mod tests {
                 id,
                 rank: 0,
                 eligible: true,
+                priority: 0,
                 live: live[id.0 as usize],
                 weight,
             });
@@ -126,12 +142,21 @@ mod tests {
 
     #[test]
     fn what_is_not_eligible_goes_last_within_its_rank() {
-        let of = |id, rank, eligible| Candidate { id, rank, eligible, live: 0, weight: 1.0 };
+        let of = |id, rank, eligible| Candidate { id, rank, eligible, priority: 0, live: 0, weight: 1.0 };
         let candidates = [of(A, 1, true), of(B, 0, false), of(C, 0, true)];
         let pick = |candidates: &[Candidate]| Table::default().pick(candidates.iter().copied());
         assert_eq!(pick(&candidates), Some(C));
         assert_eq!(pick(&candidates[..2]), Some(B));
         assert_eq!(pick(&[of(A, 1, false)]), Some(A), "it is tried when nobody else is left");
+    }
+
+    #[test]
+    fn a_higher_priority_number_waits_until_all_lower_ones_failed() {
+        let of = |id, eligible, priority, live| Candidate { id, rank: 0, eligible, priority, live, weight: 1.0 };
+        let pick = |a, b| Table::default().pick([of(A, a, 0, 9), of(B, b, 0, 9), of(C, true, 1, 0)].into_iter());
+        assert_ne!(pick(true, true), Some(C));
+        assert_eq!(pick(false, true), Some(B));
+        assert_eq!(pick(false, false), Some(C));
     }
 
     #[test]

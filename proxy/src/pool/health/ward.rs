@@ -64,7 +64,7 @@ impl Pool {
             Some(Change::Ejected(time)) => {
                 tracing::warn!(pool = %self.name, backend = %backend.name, ?time, "backend ejected");
             }
-            Some(Change::Back) => tracing::info!(pool = %self.name, backend = %backend.name, "backend is back"),
+            Some(Change::Back) => tracing::info!(pool = %self.name, backend = %backend.name, "ejection is over"),
             Some(Change::Down | Change::Up) | None => {}
         }
         change

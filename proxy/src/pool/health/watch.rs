@@ -78,8 +78,9 @@ impl Rounds {
             let settings = pool.settings();
             let HealthConfig { check, .. } = &settings.health;
             let Some(probe) = &check.probe else { continue };
-            // A disabled backend may be switched off: nobody wants to hear that it is.
-            for backend in pool.backends().iter().filter(|one| one.admin_state() != AdminState::Disabled) {
+            // A disabled backend may be switched off: nobody wants to hear that it is. A removed one is of no use.
+            let is_watched = |one: &&Arc<Backend>| one.admin_state() != AdminState::Disabled && !one.is_removed();
+            for backend in pool.backends().iter().filter(is_watched) {
                 watched.push(backend.id);
                 let turn = self.turns.entry(backend.id).or_insert_with(|| Turn::first(backend, now));
                 let due = turn.due(check.interval, backend.health.in_transition());
