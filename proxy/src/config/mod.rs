@@ -12,10 +12,13 @@ mod backend;
 mod choice;
 mod file;
 mod flags;
+mod origin;
 mod parse;
 mod pool;
 mod problem;
+mod public_url;
 mod raw;
+mod schemes;
 mod session_key;
 #[cfg(test)]
 mod tests;
@@ -29,9 +32,12 @@ pub use admin::{AdminAddress, AdminToken};
 pub use args::Args;
 pub use backend::{BackendUrl, InvalidBackendUrl};
 pub use flags::{Fallback, Flag, Kind, Scope, THEMES, Theme, flags};
+pub use origin::Origin;
 pub use pool::{BackendConfig, DEFAULT_POOL, DEFAULT_WEIGHT, PoolConfig, PoolSettings, RouteConfig};
 pub use problem::{Place, Problem, Problems};
+pub use public_url::PublicUrl;
 pub use raw::Sources;
+pub use schemes::{AssignConfig, DnsConfig, DnsZone, Mode, OnScale, Public, ScaleConfig, SchemesConfig};
 pub use session_key::SessionKey;
 
 /// Everything that `tideover serve` is configured with, valid: each value is within its flag's bounds (see
@@ -57,6 +63,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `--trust-forwarded`: peers whose forwarding headers are kept. May be empty.
     pub trust_forwarded: Vec<ipnet::IpNet>,
+    /// What there is besides proxying.
+    pub schemes: SchemesConfig,
     /// `--admin`: where the operator's API listens. `None`: nowhere.
     pub admin: Option<AdminAddress>,
     /// `--admin-token-file`: what its callers must show on TCP. `None`: on TCP only health and metrics are answered.

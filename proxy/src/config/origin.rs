@@ -74,7 +74,8 @@ mod tests {
         for (text, written) in cases {
             assert_eq!(text.parse::<Origin>().map(|origin| origin.to_string()), Ok(written.to_owned()), "{text}");
         }
-        for text in ["", "null", "app.example.com", "https://a/", "https://a/x", "ws://a", "https://me@a", "https://a:"] {
+        for text in ["", "null", "app.example.com", "https://a/", "https://a/x", "ws://a", "https://me@a", "https://a:"]
+        {
             assert_eq!(text.parse::<Origin>(), Err(()), "{text}");
         }
     }

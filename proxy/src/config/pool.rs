@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 
-use super::{BackendUrl, ReattachOrder, SessionKey};
+use super::{BackendUrl, Mode, Public, ReattachOrder, ScaleConfig, SessionKey};
 
 /// The pool that `--backend` fills, and that is meant where none is named.
 pub const DEFAULT_POOL: &str = "default";
@@ -30,6 +30,10 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// `--handshakes-per-backend`: handshakes under way with one backend at a time, at least 1.
     pub handshakes_per_backend: usize,
+    /// `--mode`.
+    pub mode: Mode,
+    /// When it is too small or too large. `None`: nobody is told.
+    pub scale: Option<ScaleConfig>,
 }
 
 /// A backend of a pool.
@@ -43,13 +47,15 @@ pub struct BackendConfig {
     pub weight: u16,
     /// How many legs it may have at a time, at least 1. `None`: any number.
     pub max_sessions: Option<usize>,
+    /// Where it is without the proxy.
+    pub public: Public,
 }
 
 impl BackendConfig {
     /// The backend at `url`, with the defaults.
     #[must_use]
     pub fn new(url: BackendUrl) -> Self {
-        Self { id: url.authority(), url, weight: DEFAULT_WEIGHT, max_sessions: None }
+        Self { id: url.authority(), url, weight: DEFAULT_WEIGHT, max_sessions: None, public: Public::default() }
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Origin;
+use super::parse;
+use super::valid::Reader;
+use super::{BackendConfig, Origin, PoolConfig, PublicUrl};
 
 /// How the handshakes of a pool are answered (`--mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,13 @@ pub struct SchemesConfig {
     pub on_scale: Option<OnScale>,
 }
 
+impl Default for SchemesConfig {
+    /// None but proxying.
+    fn default() -> Self {
+        Self { assign: None, assigned_lifetime: Duration::from_secs(600), dns: None, on_scale: None }
+    }
+}
+
 /// Who may ask for an assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssignConfig {
@@ -45,7 +54,7 @@ pub struct DnsConfig {
     /// `--dns-listen`: where it answers, by UDP and TCP. At least one.
     pub listen: Vec<SocketAddr>,
     /// `--dns-name`: what it answers for. At least one, none twice.
-    pub names: Vec<DnsName>,
+    pub names: Vec<DnsZone>,
     /// `--dns-ns`: who answers for these names. Empty: `ns.` before each name, with the addresses of `listen`.
     pub nameservers: Vec<String>,
     /// `--dns-answers`: addresses in an answer, at least 1.
@@ -58,7 +67,7 @@ pub struct DnsConfig {
 
 /// A name of the DNS, and the pool whose backends it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsName {
+pub struct DnsZone {
     /// The name in lower case, without a dot at its end.
     pub name: String,
     /// The pool.
@@ -75,7 +84,7 @@ pub struct OnScale {
 }
 
 /// When a pool is too small or too large. At least one of the two targets is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScaleConfig {
     /// `--sessions-per-backend`: how many sessions a backend should have. `None`: sessions do not matter.
     pub sessions_per_backend: Option<u32>,
@@ -96,7 +105,112 @@ pub struct ScaleConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Public {
     /// `public-url`. `None`: nobody can be sent there.
-    pub url: Option<super::PublicUrl>,
+    pub url: Option<PublicUrl>,
     /// `public-address`. Empty: what the host of its URL is or resolves to.
     pub addresses: Vec<IpAddr>,
+}
+
+/// The schemes of the process, as they are given.
+pub(super) fn process(reader: &mut Reader) -> SchemesConfig {
+    let assign = AssignConfig {
+        origins: reader.list("assign-origin", parse::origin),
+        rate: reader.number("assign-rate"),
+        ttl: reader.duration("assign-ttl"),
+    };
+    let program = reader.one("on-scale", parse::program);
+    let timeout = reader.duration("on-scale-timeout");
+    SchemesConfig {
+        assign: reader.choice::<bool>("assign").then_some(assign),
+        assigned_lifetime: reader.duration("assigned-lifetime"),
+        dns: dns(reader),
+        on_scale: program.map(|program| OnScale { program, timeout }),
+    }
+}
+
+fn dns(reader: &mut Reader) -> Option<DnsConfig> {
+    let config = DnsConfig {
+        listen: reader.list("dns-listen", parse::listen),
+        names: reader.list("dns-name", parse::dns_zone),
+        nameservers: reader.list("dns-ns", parse::host_name),
+        answers: reader.number("dns-answers"),
+        ttl: reader.duration("dns-ttl"),
+        rate: reader.number("dns-rate"),
+    };
+    match (config.listen.is_empty(), config.names.is_empty()) {
+        (true, false) => {
+            reader.reject(&["dns-name", "dns-listen"], "a name is answered for only with dns-listen".into())
+        }
+        (false, true) => reader.reject(&["dns-listen", "dns-name"], "there is no name to answer for".into()),
+        _ => {}
+    }
+    let names: Vec<_> = config.names.iter().map(|zone| &zone.name).collect();
+    if let Some(twice) = super::valid::first_twice(&names) {
+        reader.reject(&["dns-name"], format!("{twice} is given twice"));
+    }
+    (!config.listen.is_empty()).then_some(config)
+}
+
+/// When a pool is too small or too large.
+pub(super) fn scale(reader: &mut Reader) -> Option<ScaleConfig> {
+    let percent = |number: u32| f64::from(number) / 100.0;
+    let config = ScaleConfig {
+        sessions_per_backend: Some(reader.number("sessions-per-backend")).filter(|each| *each > 0),
+        load: Some(reader.number("scale-load")).filter(|load| *load > 0).map(percent),
+        min: reader.number("scale-min"),
+        max: reader.number("scale-max"),
+        slack: percent(reader.number("scale-slack")),
+        debounce: reader.duration("scale-debounce"),
+    };
+    if config.min > config.max {
+        let message = format!("at least {} and at most {} backends cannot be wanted", config.min, config.max);
+        reader.reject(&["scale-min", "scale-max"], message);
+    }
+    (config.sessions_per_backend.is_some() || config.load.is_some()).then_some(config)
+}
+
+/// Gives the backends of a pool what `--public-url` and `--public-address` say of them.
+pub(super) fn publish(reader: &mut Reader, backends: &mut [BackendConfig]) {
+    for (name, url) in reader.list("public-url", parse::public_url) {
+        match find(backends, &name) {
+            Some(backend) => backend.public.url = Some(url),
+            None => reader.reject(&["public-url"], format!("there is no backend {name:?}")),
+        }
+    }
+    for (name, address) in reader.list("public-address", parse::public_address) {
+        match find(backends, &name) {
+            Some(backend) => backend.public.addresses.push(address),
+            None => reader.reject(&["public-address"], format!("there is no backend {name:?}")),
+        }
+    }
+}
+
+fn find<'b>(backends: &'b mut [BackendConfig], name: &str) -> Option<&'b mut BackendConfig> {
+    backends.iter_mut().find(|backend| backend.id == name || backend.url.authority() == name)
+}
+
+/// What must hold between the schemes and the pools.
+pub(super) fn check(reader: &mut Reader, schemes: &SchemesConfig, pools: &[PoolConfig]) {
+    for zone in schemes.dns.iter().flat_map(|dns| &dns.names) {
+        if !pools.iter().any(|pool| pool.name == zone.pool) {
+            reader.reject(
+                &["dns-name"],
+                format!("{} stands for the pool {:?}, which is not there", zone.name, zone.pool),
+            );
+        }
+    }
+    if schemes.on_scale.is_some() && pools.iter().all(|pool| pool.settings.scale.is_none()) {
+        let message = "when to run it is not known: sessions-per-backend or scale-load is needed";
+        reader.reject(&["on-scale"], message.into());
+    }
+    for pool in pools {
+        let needs = match (pool.settings.mode, &schemes.assign) {
+            (Mode::Redirect, _) => "mode",
+            (Mode::Proxy, Some(_)) => "assign",
+            (Mode::Proxy, None) => continue,
+        };
+        for backend in pool.backends.iter().filter(|backend| backend.public.url.is_none()) {
+            let message = format!("clients cannot be sent to the backend {:?}: it has no public-url", backend.id);
+            reader.reject(&[needs, "public-url"], message);
+        }
+    }
 }

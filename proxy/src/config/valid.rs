@@ -8,6 +8,7 @@ use super::choice::Choice;
 use super::parse::{self, End};
 use super::problem::{Place, Problem, Problems};
 use super::raw::{Given, Raw};
+use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{BackendConfig, Config, DEFAULT_POOL, Fallback, Flag, PoolConfig, PoolSettings, RouteConfig};
 
@@ -24,6 +25,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         max_sessions: reader.number("max-sessions"),
         drain_timeout: reader.duration("drain-timeout"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
+        schemes: schemes::process(&mut reader),
         admin: reader.one("admin", parse::admin),
         admin_token: reader.one("admin-token-file", parse::token_file),
         workers: reader.number("workers"),
@@ -38,12 +40,16 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
 }
 
 fn pool(reader: &mut Reader) -> PoolConfig {
+    let mut backends: Vec<_> = reader.list("backend", parse::backend).into_iter().map(BackendConfig::new).collect();
+    schemes::publish(reader, &mut backends);
     PoolConfig {
         name: DEFAULT_POOL.into(),
-        backends: reader.list("backend", parse::backend).into_iter().map(BackendConfig::new).collect(),
+        backends,
         settings: PoolSettings {
             connect_timeout: reader.duration("connect-timeout"),
             handshakes_per_backend: reader.number("handshakes-per-backend"),
+            mode: reader.choice("mode"),
+            scale: schemes::scale(reader),
         },
     }
 }
@@ -156,6 +162,7 @@ fn check_together(reader: &mut Reader, config: &Config) {
         reader.reject(&["failover-codes", "ambiguous"], format!("close code {both} is in both; it may be in one"));
     }
     check_total(reader, config, &route.session);
+    schemes::check(reader, &config.schemes, &config.pools);
 }
 
 /// The largest message must fit into its direction's half of the total beside a ring, or it would wait for ever.
@@ -172,24 +179,24 @@ fn check_total(reader: &mut Reader, config: &Config, session: &session::Config) 
     }
 }
 
-fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
+pub(super) fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
     items.iter().enumerate().find(|(n, item)| items[..*n].contains(item)).map(|(_, item)| item)
 }
 
 /// Reads one flag after the other and notes what is wrong. In place of a bad value it goes on with the default.
-struct Reader {
+pub(super) struct Reader {
     raw: Raw,
 }
 
 impl Reader {
     /// The value of a flag that takes one: that of the first source that gives it.
-    fn one<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> T {
+    pub(super) fn one<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> T {
         let mut values = self.list(name, parse);
         values.swap_remove(0)
     }
 
     /// The values of a flag that takes a list. Those of all sources are judged; the first source's are returned.
-    fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
         let flag = Flag::named(name).expect("a flag of the table");
         self.given(flag, &parse).unwrap_or_else(|| default(flag, parse))
     }
@@ -209,7 +216,7 @@ impl Reader {
         first.filter(|_| !self.raw.bad.contains(name))
     }
 
-    fn choice<T: Choice>(&mut self, name: &'static str) -> T {
+    pub(super) fn choice<T: Choice>(&mut self, name: &'static str) -> T {
         self.one(name, parse::choice)
     }
 
@@ -219,11 +226,11 @@ impl Reader {
         self.given(flag, parse::choice).and_then(|mut values| values.pop())
     }
 
-    fn number<T: TryFrom<u64>>(&mut self, name: &'static str) -> T {
+    pub(super) fn number<T: TryFrom<u64>>(&mut self, name: &'static str) -> T {
         self.one(name, parse::number)
     }
 
-    fn duration(&mut self, name: &'static str) -> Duration {
+    pub(super) fn duration(&mut self, name: &'static str) -> Duration {
         self.duration_or_word(name).expect("only a flag that may be a word is one")
     }
 
@@ -232,7 +239,7 @@ impl Reader {
     }
 
     /// Notes that these flags do not fit each other, unless one of them is bad by itself.
-    fn reject(&mut self, names: &[&'static str], message: String) {
+    pub(super) fn reject(&mut self, names: &[&'static str], message: String) {
         if !names.iter().any(|name| self.raw.bad.contains(name)) {
             let places = names.iter().map(|name| self.place(name)).collect();
             self.raw.problems.push(Problem { places, message });

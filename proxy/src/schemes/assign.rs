@@ -18,7 +18,7 @@ use super::origins::{Origins, preflight};
 use crate::config::AssignConfig;
 
 /// Where it is asked.
-pub const PATH: &str = "/.tideover/assign";
+const PATH: &str = "/.tideover/assign";
 
 /// A v6 client has a network of its own, so its addresses are one client.
 const CLIENTS: Prefixes = Prefixes { v4: 32, v6: 64 };

@@ -1,4 +1,4 @@
-//! Which client a request comes from, for its rate.
+//! What is known of the client of a request, through the proxies before this one.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,10 @@ use ipnet::IpNet;
 
 /// The address behind the trusted proxies: that of the peer, or, if the peer is trusted, the last one in
 /// X-Forwarded-For that is not trusted itself. What stands before that could be invented.
-pub(super) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |ip: &IpAddr| trusted.iter().any(|net| net.contains(ip));
     let mut client = peer.to_canonical();
-    let lines: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
     let mut hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
     while is_trusted(&client) {
         match hops.next().and_then(|hop| hop.trim().parse::<IpAddr>().ok()) {
@@ -20,6 +19,15 @@ pub(super) fn address(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> I
         }
     }
     client
+}
+
+/// Whether the client speaks TLS to the outermost trusted proxy, which says so in X-Forwarded-Proto.
+pub(crate) fn has_tls(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let is_trusted = trusted.iter().any(|net| net.contains(&peer.to_canonical()));
+    let said = headers.get("x-forwarded-proto").filter(|_| is_trusted);
+    said.is_some_and(|proto| {
+        proto.as_bytes().eq_ignore_ascii_case(b"https") || proto.as_bytes().eq_ignore_ascii_case(b"wss")
+    })
 }
 
 #[cfg(test)]
@@ -52,5 +60,17 @@ mod tests {
     fn a_trusted_proxy_that_says_nothing_is_the_client() {
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_whether_there_is_tls() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let said = |peer: &str, proto: &'static str| {
+            let headers =
+                HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), HeaderValue::from_static(proto))]);
+            has_tls(&headers, peer.parse().unwrap(), &trusted)
+        };
+        assert!(said("10.0.0.1", "https") && said("10.0.0.1", "WSS"));
+        assert!(!said("10.0.0.1", "http") && !said("192.0.2.1", "https"));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::config::PublicUrl;
+use crate::config::{PublicUrl, ScaleConfig};
 use crate::pool::BackendId;
 
 /// The least headroom that counts: one that reports to be full is still a little better than none.
@@ -16,8 +16,10 @@ pub struct Load {
     pub backend: BackendId,
     /// Where clients reach it without the proxy; `None` if nobody said so.
     pub public_url: Option<PublicUrl>,
-    /// Its addresses for the DNS; empty while they are not known.
+    /// Its addresses for the DNS, if somebody said so. Empty: those of its host.
     pub addresses: Vec<IpAddr>,
+    /// The host that the proxy connects to: a name or an address.
+    pub host: String,
     /// Its share of the pool's sessions, relative to the others'. Not above 0: none.
     pub weight: f64,
     /// Sessions that this proxy relays to it.
@@ -32,11 +34,11 @@ pub struct Load {
 
 /// Where the schemes learn of pools and backends.
 pub trait Loads: fmt::Debug + Send + Sync {
-    /// The names of all pools.
-    fn pools(&self) -> Vec<Box<str>>;
-
     /// The backends of a pool as they are now; empty if there is no such pool.
     fn loads(&self, pool: &str) -> Vec<Load>;
+
+    /// The pools whose size is advised about, and by what.
+    fn scale_targets(&self) -> Vec<(Box<str>, ScaleConfig)>;
 }
 
 /// The `most` least loaded of those that may get a session, the least first. `assigned` tells how many sessions were
@@ -75,6 +77,7 @@ pub(super) mod tests {
             backend: BackendId::new(number.into()),
             public_url: Some(format!("ws://backend-{number}").parse().unwrap()),
             addresses: vec![[192, 0, 2, number].into()],
+            host: format!("backend-{number}"),
             weight: 100.0,
             sessions: 0,
             utilisation: None,

@@ -3,6 +3,7 @@
 
 mod guarantees;
 mod relay;
+mod schemes;
 mod server;
 
 use std::fmt;
@@ -90,6 +91,18 @@ pub enum Kind {
     Ends,
     /// A list of IP networks.
     Networks,
+    /// A list of backends and their public URLs.
+    PublicUrls,
+    /// A list of backends and their public addresses.
+    PublicAddresses,
+    /// A list of origins of web pages.
+    Origins,
+    /// A list of names, each with the pool that it stands for.
+    DnsZones,
+    /// A list of names of hosts.
+    HostNames,
+    /// The path of a program, or nothing.
+    Program,
     /// A log filter.
     Filter,
     /// The name of a header field that is free, or nothing.
@@ -112,7 +125,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 11] = [
+pub static THEMES: [Theme; 14] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
@@ -122,6 +135,9 @@ pub static THEMES: [Theme; 11] = [
     guarantees::REPLAY,
     relay::CLOSING,
     server::LIMITS,
+    schemes::REDIRECT,
+    schemes::DNS,
+    schemes::SCALING,
     server::OPERATOR,
     server::PROCESS,
 ];
@@ -168,7 +184,19 @@ impl Kind {
     /// Whether several values may be given: by repeating the flag, with commas, or as an array of the file.
     #[must_use]
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Addresses | Self::Backends | Self::Codes | Self::Ends | Self::Networks)
+        matches!(
+            self,
+            Self::Addresses
+                | Self::Backends
+                | Self::Codes
+                | Self::Ends
+                | Self::Networks
+                | Self::PublicUrls
+                | Self::PublicAddresses
+                | Self::Origins
+                | Self::DnsZones
+                | Self::HostNames
+        )
     }
 
     /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
@@ -190,6 +218,12 @@ impl Kind {
             Self::Codes => "CODES".into(),
             Self::Ends => "ENDS".into(),
             Self::Networks => "CIDRS".into(),
+            Self::PublicUrls => "BACKEND=URL".into(),
+            Self::PublicAddresses => "BACKEND=IP".into(),
+            Self::Origins => "ORIGIN".into(),
+            Self::DnsZones => "NAME=POOL".into(),
+            Self::HostNames => "NAME".into(),
+            Self::Program => "PROGRAM".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
             Self::KeyFile => "PATH".into(),
@@ -218,6 +252,12 @@ impl fmt::Display for Kind {
             Self::Codes => f.write_str("a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
+            Self::PublicUrls => f.write_str("a backend and its URL, such as 10.0.0.1:9001=wss://chat-1.example.com"),
+            Self::PublicAddresses => f.write_str("a backend and its IP address, such as 10.0.0.1:9001=192.0.2.1"),
+            Self::Origins => f.write_str("an origin such as https://app.example.com, or *"),
+            Self::DnsZones => f.write_str("a name such as ws.example.com, and perhaps its pool: ws.example.com=chat"),
+            Self::HostNames => f.write_str("a name such as ns1.example.com"),
+            Self::Program => f.write_str("the path of a program, or nothing"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::super::Family;
 use hickory_server::proto::op::{LowerQuery, ResponseCode};
 use hickory_server::proto::rr::rdata::{A, AAAA, NS, SOA};
 use hickory_server::proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType};
@@ -24,6 +25,10 @@ pub(super) struct Zone {
     /// Seconds.
     ttl: u32,
 }
+
+/// Gives the addresses of one family of the backends of a zone's pool that are to be named; `None` if no backend can be
+/// named now.
+pub(super) type Backends<'a> = dyn Fn(&Zone, Family) -> Option<Vec<IpAddr>> + 'a;
 
 /// What a zone is made of, beside its name and pool.
 #[derive(Clone, Debug)]
@@ -58,7 +63,7 @@ impl Zone {
         Self { apex: name.into(), pool, nameservers, glue: terms.glue, serial: terms.serial, ttl: terms.ttl }
     }
 
-    fn answer(&self, query: &LowerQuery, backends: impl FnOnce(&Self) -> Vec<IpAddr>) -> Reply {
+    fn answer(&self, query: &LowerQuery, backends: &Backends<'_>) -> Reply {
         // As the client spelled it: resolvers vary the case of letters and compare.
         let name = &query.original().name;
         let apex = name.trim_to(usize::from(self.apex.num_labels()));
@@ -66,22 +71,24 @@ impl Zone {
             return self.at_apex(query.query_type(), name, backends);
         }
         if self.own_nameservers().any(|own| LowerName::from(own) == *query.name()) {
-            let records = addresses(name, self.ttl, query.query_type(), &self.glue);
-            return self.found(&apex, records);
+            let wanted = families(query.query_type());
+            let glue = self.glue.iter().filter(|address| wanted.iter().any(|family| family.has(address)));
+            return self.found(&apex, addresses(name, self.ttl, glue));
         }
         // Nothing is below a name without children (RFC 8020).
         Reply { code: ResponseCode::NXDomain, ..self.found(&apex, Vec::new()) }
     }
 
-    fn at_apex(&self, wanted: RecordType, name: &Name, backends: impl FnOnce(&Self) -> Vec<IpAddr>) -> Reply {
+    fn at_apex(&self, wanted: RecordType, name: &Name, backends: &Backends<'_>) -> Reply {
         match wanted {
             RecordType::A | RecordType::AAAA | RecordType::ANY => {
-                let backends = backends(self);
-                if backends.is_empty() {
+                // Who wants ANY gets one type only (RFC 8482 4.1), so that a small question has no large answer.
+                let found = families(wanted).iter().map(|family| backends(self, *family));
+                match found.reduce(|first, second| first.filter(|first| !first.is_empty()).or(second)).flatten() {
+                    Some(found) => self.found(name, addresses(name, self.ttl, found.iter())),
                     // Not that there are none: a resolver should keep what it has, or ask another server.
-                    return Reply { authoritative: true, ..Reply::error(ResponseCode::ServFail) };
+                    None => Reply { authoritative: true, ..Reply::error(ResponseCode::ServFail) },
                 }
-                self.found(name, addresses(name, self.ttl, wanted, &backends))
             }
             RecordType::SOA => self.found(name, vec![self.soa(name)]),
             RecordType::NS => Reply { additionals: self.glue_records(), ..self.found(name, self.ns(name)) },
@@ -113,13 +120,12 @@ impl Zone {
     }
 
     fn glue_records(&self) -> Vec<Record> {
-        self.own_nameservers().flat_map(|server| addresses(server, self.ttl, RecordType::ANY, &self.glue)).collect()
+        self.own_nameservers().flat_map(|server| addresses(server, self.ttl, self.glue.iter())).collect()
     }
 }
 
-/// Answers a question from the zones. `backends` gives the addresses of the backends of a zone's pool that are to be
-/// named, of both families; none if no backend can be named now.
-pub(super) fn answer(zones: &[Zone], query: &LowerQuery, backends: impl FnOnce(&Zone) -> Vec<IpAddr>) -> Reply {
+/// Answers a question from the zones.
+pub(super) fn answer(zones: &[Zone], query: &LowerQuery, backends: &Backends<'_>) -> Reply {
     let transfers = matches!(query.query_type(), RecordType::AXFR | RecordType::IXFR);
     let zone = zones
         .iter()
@@ -132,23 +138,22 @@ pub(super) fn answer(zones: &[Zone], query: &LowerQuery, backends: impl FnOnce(&
     }
 }
 
-/// The address records of one type. Who wants ANY gets one type only (RFC 8482 4.1), so that a small question has no
-/// large answer.
-fn addresses(name: &Name, ttl: u32, wanted: RecordType, addresses: &[IpAddr]) -> Vec<Record> {
-    let of = |v4: bool| {
-        addresses.iter().filter(|address| address.is_ipv4() == v4).map(|address| match address {
-            IpAddr::V4(v4) => RData::A(A(*v4)),
-            IpAddr::V6(v6) => RData::AAAA(AAAA(*v6)),
-        })
+/// The families that answer a question; the first that has any does.
+fn families(wanted: RecordType) -> &'static [Family] {
+    match wanted {
+        RecordType::A => &[Family::V4],
+        RecordType::AAAA => &[Family::V6],
+        RecordType::ANY => &[Family::V4, Family::V6],
+        _ => &[],
+    }
+}
+
+fn addresses<'a>(name: &Name, ttl: u32, addresses: impl Iterator<Item = &'a IpAddr>) -> Vec<Record> {
+    let data = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => RData::A(A(*v4)),
+        IpAddr::V6(v6) => RData::AAAA(AAAA(*v6)),
     };
-    let any_v4 = wanted == RecordType::ANY && addresses.iter().any(IpAddr::is_ipv4);
-    let data: Vec<RData> = match wanted {
-        RecordType::A => of(true).collect(),
-        RecordType::AAAA => of(false).collect(),
-        RecordType::ANY => of(any_v4).collect(),
-        _ => Vec::new(),
-    };
-    data.into_iter().map(|data| Record::from_rdata(name.clone(), ttl, data)).collect()
+    addresses.map(|address| Record::from_rdata(name.clone(), ttl, data(address))).collect()
 }
 
 #[cfg(test)]
@@ -161,20 +166,21 @@ mod tests {
     }
 
     fn zones() -> Vec<Zone> {
-        let terms = Terms {
-            nameservers: Vec::new(),
-            glue: vec![[192, 0, 2, 53].into()],
-            serial: 7,
-            ttl: 5,
-        };
+        let terms = Terms { nameservers: Vec::new(), glue: vec![[192, 0, 2, 53].into()], serial: 7, ttl: 5 };
         let foreign = Terms { nameservers: vec![name("ns1.example.net.")], ..terms.clone() };
-        vec![Zone::new(&name("ws.example.com."), "default".into(), terms),
-             Zone::new(&name("eu.ws.example.com."), "europe".into(), foreign)]
+        vec![
+            Zone::new(&name("ws.example.com."), "default".into(), terms),
+            Zone::new(&name("eu.ws.example.com."), "europe".into(), foreign),
+        ]
     }
 
     fn ask(question: &str, wanted: RecordType, backends: &[&str]) -> Reply {
         let query = LowerQuery::query(Query::query(name(question), wanted));
-        answer(&zones(), &query, |_| backends.iter().map(|address| address.parse().unwrap()).collect())
+        let backends: Vec<IpAddr> = backends.iter().map(|address| address.parse().unwrap()).collect();
+        answer(&zones(), &query, &|_, family| {
+            let of_family = backends.iter().filter(|address| family.has(address)).copied().collect();
+            (!backends.is_empty()).then_some(of_family)
+        })
     }
 
     fn lines(records: &[Record]) -> Vec<String> {
@@ -194,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_type_that_is_not_there_is_no_data_and_says_for_how_long() {
-        for (wanted, backends) in [(RecordType::AAAA, &BOTH[..1]), (RecordType::TXT, &BOTH[..]), (RecordType::MX, &[])] {
+        for (wanted, backends) in [(RecordType::AAAA, &BOTH[..1]), (RecordType::TXT, &BOTH[..]), (RecordType::MX, &[])]
+        {
             let reply = ask("ws.example.com.", wanted, backends);
             assert_eq!((reply.code, reply.answers.len()), (ResponseCode::NoError, 0));
             assert_eq!(
@@ -231,7 +238,7 @@ mod tests {
         }
         let mut query = Query::query(name("ws.example.com."), RecordType::A);
         query.set_query_class(DNSClass::CH);
-        let reply = answer(&zones(), &LowerQuery::query(query), |_| unreachable!("nobody is named"));
+        let reply = answer(&zones(), &LowerQuery::query(query), &|_, _| unreachable!("nobody is named"));
         assert_eq!(reply.code, ResponseCode::Refused);
     }
 
