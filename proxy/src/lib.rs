@@ -8,6 +8,7 @@ pub mod edge;
 mod fields;
 pub mod logging;
 pub mod pool;
+pub mod reload;
 pub mod schemes;
 pub mod serve;
 pub mod session;

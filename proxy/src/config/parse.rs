@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
@@ -11,8 +12,8 @@ use tideover_protocol::close::CloseCode;
 use super::choice::{self, Choice};
 use super::units::{parse_duration, parse_size};
 use super::{
-    AdminAddress, AdminToken, BackendUrl, DEFAULT_POOL, DnsZone, Flag, InvalidBackendUrl, Kind, Origin, PublicUrl,
-    SessionKey,
+    AdminAddress, AdminToken, BackendUrl, BackendsFile, DEFAULT_POOL, DnsName, DnsZone, Flag, InvalidBackendUrl, Kind,
+    Origin, PublicUrl, SessionKey,
 };
 use crate::fields;
 
@@ -52,6 +53,34 @@ pub(super) fn backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
     text.parse().map_err(|why: InvalidBackendUrl| why.to_string())
 }
 
+/// What a backend or a pool is called: what fits into a URL path, a log line and a metric's label as it is.
+pub(super) fn name(flag: &Flag, text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"\"',\\".contains(&byte);
+    if (1..=255).contains(&text.len()) && text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(is_not(flag)) }
+}
+
+/// A pattern of a route.
+pub(super) fn matching<T: FromStr>(flag: &Flag, text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| is_not(flag))
+}
+
+/// The list of backends in the file of that path, read now; empty is none.
+pub(super) fn backends_file(_: &Flag, text: &str) -> Result<Option<BackendsFile>, String> {
+    if text.is_empty() { Ok(None) } else { BackendsFile::read(text.as_ref()).map(Some) }
+}
+
+pub(super) fn dns_name(flag: &Flag, text: &str) -> Result<Option<DnsName>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|()| is_not(flag)) }
+}
+
+pub(super) fn dns_server(flag: &Flag, text: &str) -> Result<Option<SocketAddr>, String> {
+    let address = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().or_else(|_| address()).ok().filter(|server| server.port() != 0).map(Some).ok_or_else(|| is_not(flag))
+}
+
 pub(super) fn network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {
     let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| is_not(flag))
@@ -87,17 +116,26 @@ pub(super) fn token_file(_: &Flag, text: &str) -> Result<Option<AdminToken>, Str
 /// A backend, named by its id, and its public URL.
 pub(super) fn public_url(flag: &Flag, text: &str) -> Result<(String, PublicUrl), String> {
     let (backend, url) = text.split_once('=').ok_or_else(|| is_not(flag))?;
-    Ok((backend.to_owned(), own_public_url(flag, url)?))
+    Ok((backend.to_owned(), some_public_url(flag, url)?))
 }
 
-pub(super) fn own_public_url(_: &Flag, text: &str) -> Result<PublicUrl, String> {
+/// The public URL of the backend itself; empty is none.
+pub(super) fn own_public_url(flag: &Flag, text: &str) -> Result<Option<PublicUrl>, String> {
+    if text.is_empty() { Ok(None) } else { some_public_url(flag, text).map(Some) }
+}
+
+fn some_public_url(_: &Flag, text: &str) -> Result<PublicUrl, String> {
     text.parse().map_err(|why: &str| why.to_owned())
+}
+
+pub(super) fn ip(flag: &Flag, text: &str) -> Result<IpAddr, String> {
+    text.parse().map(|address: IpAddr| address.to_canonical()).map_err(|_| is_not(flag))
 }
 
 /// A backend, named by its id, and an address.
 pub(super) fn public_address(flag: &Flag, text: &str) -> Result<(String, IpAddr), String> {
     let (backend, address) = text.split_once('=').ok_or_else(|| is_not(flag))?;
-    address.parse().map(|address: IpAddr| (backend.to_owned(), address.to_canonical())).map_err(|_| is_not(flag))
+    Ok((backend.to_owned(), ip(flag, address)?))
 }
 
 pub(super) fn origin(flag: &Flag, text: &str) -> Result<Origin, String> {

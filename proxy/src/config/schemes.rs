@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::parse;
-use super::valid::Reader;
+use super::reader::Reader;
 use super::{BackendConfig, Origin, PoolConfig, PublicUrl};
 
 /// How the handshakes of a pool are answered (`--mode`).
@@ -111,7 +111,7 @@ pub struct Public {
 }
 
 /// The schemes of the process, as they are given.
-pub(super) fn process(reader: &mut Reader) -> SchemesConfig {
+pub(super) fn process(reader: &mut Reader<'_>) -> SchemesConfig {
     let assign = AssignConfig {
         origins: reader.list("assign-origin", parse::origin),
         rate: reader.number("assign-rate"),
@@ -127,7 +127,7 @@ pub(super) fn process(reader: &mut Reader) -> SchemesConfig {
     }
 }
 
-fn dns(reader: &mut Reader) -> Option<DnsConfig> {
+fn dns(reader: &mut Reader<'_>) -> Option<DnsConfig> {
     let config = DnsConfig {
         listen: reader.list("dns-listen", parse::listen),
         names: reader.list("dns-name", parse::dns_zone),
@@ -151,7 +151,7 @@ fn dns(reader: &mut Reader) -> Option<DnsConfig> {
 }
 
 /// When a pool is too small or too large.
-pub(super) fn scale(reader: &mut Reader) -> Option<ScaleConfig> {
+pub(super) fn scale(reader: &mut Reader<'_>) -> Option<ScaleConfig> {
     let percent = |number: u32| f64::from(number) / 100.0;
     let config = ScaleConfig {
         sessions_per_backend: Some(reader.number("sessions-per-backend")).filter(|each| *each > 0),
@@ -169,19 +169,23 @@ pub(super) fn scale(reader: &mut Reader) -> Option<ScaleConfig> {
 }
 
 /// Gives the backends of a pool what `--public-url` and `--public-address` say of them.
-pub(super) fn publish(reader: &mut Reader, backends: &mut [BackendConfig]) {
+pub(super) fn publish(reader: &mut Reader<'_>, backends: &mut [BackendConfig]) {
     for (name, url) in reader.list("public-url", parse::public_url) {
         match find(backends, &name) {
             Some(backend) => backend.public.url = Some(url),
-            None => reader.reject(&["public-url"], format!("there is no backend {name:?}")),
+            None => reader.reject(&["public-url"], no_backend(&name)),
         }
     }
     for (name, address) in reader.list("public-address", parse::public_address) {
         match find(backends, &name) {
             Some(backend) => backend.public.addresses.push(address),
-            None => reader.reject(&["public-address"], format!("there is no backend {name:?}")),
+            None => reader.reject(&["public-address"], no_backend(&name)),
         }
     }
+}
+
+fn no_backend(name: &str) -> String {
+    format!("there is no --backend {name:?}; what is listed elsewhere has this as a key of its own")
 }
 
 fn find<'b>(backends: &'b mut [BackendConfig], name: &str) -> Option<&'b mut BackendConfig> {
@@ -189,7 +193,7 @@ fn find<'b>(backends: &'b mut [BackendConfig], name: &str) -> Option<&'b mut Bac
 }
 
 /// What must hold between the schemes and the pools.
-pub(super) fn check(reader: &mut Reader, schemes: &SchemesConfig, pools: &[PoolConfig]) {
+pub(super) fn check(reader: &mut Reader<'_>, schemes: &SchemesConfig, pools: &[PoolConfig]) {
     for zone in schemes.dns.iter().flat_map(|dns| &dns.names) {
         if !pools.iter().any(|pool| pool.name == zone.pool) {
             reader.reject(

@@ -24,6 +24,7 @@ fn load(pool: &Pool, backend: &Backend) -> Load {
         public_url: public.url.clone(),
         addresses: public.addresses.clone(),
         host: backend.url.host.clone(),
+        priority: backend.priority(),
         weight: backend.weight().into(),
         sessions: backend.live(),
         utilisation: None,

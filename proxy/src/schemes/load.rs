@@ -20,6 +20,8 @@ pub struct Load {
     pub addresses: Vec<IpAddr>,
     /// The host that the proxy connects to: a name or an address.
     pub host: String,
+    /// Only those of the lowest number that may get sessions do.
+    pub priority: u16,
     /// Its share of the pool's sessions, relative to the others'. Not above 0: none.
     pub weight: f64,
     /// Sessions that this proxy relays to it.
@@ -47,7 +49,9 @@ pub trait Loads: fmt::Debug + Send + Sync {
 /// The load is `(sessions + assigned + 1) / weight / headroom`. The headroom is what a backend reports to have left, the
 /// mean of the others where it does not report, and 1 where none does.
 pub(super) fn least_loaded(loads: Vec<Load>, assigned: impl Fn(BackendId) -> f64, most: usize) -> Vec<Load> {
-    let eligible: Vec<Load> = loads.into_iter().filter(|load| load.eligible && load.weight > 0.0).collect();
+    let mut eligible: Vec<Load> = loads.into_iter().filter(|load| load.eligible && load.weight > 0.0).collect();
+    let best = eligible.iter().map(|load| load.priority).min();
+    eligible.retain(|load| Some(load.priority) == best);
     let mean = mean(eligible.iter().filter_map(|load| load.utilisation)).unwrap_or(0.0);
     let mut ranked: Vec<(f64, Load)> = eligible
         .into_iter()
@@ -78,6 +82,7 @@ pub(super) mod tests {
             public_url: Some(format!("ws://backend-{number}").parse().unwrap()),
             addresses: vec![[192, 0, 2, number].into()],
             host: format!("backend-{number}"),
+            priority: 0,
             weight: 100.0,
             sessions: 0,
             utilisation: None,
@@ -123,5 +128,9 @@ pub(super) mod tests {
     fn who_may_not_get_a_session_gets_none() {
         let loads = [Load { eligible: false, ..idle(1) }, Load { weight: 0.0, ..idle(2) }];
         assert_eq!(order(&loads, |_| 0.0), [0; 0]);
+        let spare = Load { priority: 1, ..idle(3) };
+        let busy = Load { sessions: 900, ..idle(4) };
+        assert_eq!(order(&[spare.clone(), busy.clone()], |_| 0.0), [4], "a spare one waits");
+        assert_eq!(order(&[spare, Load { eligible: false, ..busy }], |_| 0.0), [3]);
     }
 }

@@ -24,7 +24,7 @@ pub(super) const REDIRECT: Theme = Theme {
         },
         Flag {
             name: "public-url",
-            scope: Scope::Pool,
+            scope: Scope::Source,
             kind: Kind::PublicUrls,
             default: Fallback::Value(""),
             summary: "Where clients reach a backend without the proxy; repeatable",
@@ -117,7 +117,7 @@ pub(super) const DNS: Theme = Theme {
         },
         Flag {
             name: "public-address",
-            scope: Scope::Pool,
+            scope: Scope::Source,
             kind: Kind::PublicAddresses,
             default: Fallback::Value(""),
             summary: "The address of a backend for the DNS, where it is not that of its URL; repeatable",
