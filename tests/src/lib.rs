@@ -14,9 +14,10 @@ pub mod matrix;
 pub mod ports;
 pub mod program;
 pub mod proxy;
+pub mod questions;
 pub mod random;
 pub mod raw;
-mod scratch;
+pub mod scratch;
 pub mod target;
 
 pub use backend::{Backend, Kind};
