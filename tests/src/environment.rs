@@ -11,6 +11,7 @@ use std::{
 use crate::{lock, program};
 
 const REQUIREMENTS: &str = include_str!("../backends/requirements.txt");
+const KOSOKU: &str = include_str!("../backends/kosoku.txt");
 const PACKAGE: &str = include_str!("../backends/package.json");
 const PACKAGE_LOCK: &str = include_str!("../backends/package-lock.json");
 const GORILLA_BACKEND: &str = include_str!("../backends/gorilla/main.go");
@@ -31,6 +32,15 @@ const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
 pub fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| installed("python", REQUIREMENTS, install_python).join("bin/python"))
+}
+
+/// The program `kosoku`, which runs Autobahn's cases, of `tests/backends/kosoku.txt`.
+///
+/// # Panics
+/// When it cannot be installed, with what is missing.
+pub fn kosoku() -> &'static Path {
+    static KOSOKU_PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    KOSOKU_PROGRAM.get_or_init(|| installed("kosoku", KOSOKU, install_kosoku).join("bin/kosoku"))
 }
 
 /// The `node_modules` directory with `tests/backends/package-lock.json` installed, for NODE_PATH.
@@ -104,15 +114,27 @@ fn installed(name: &str, pins: &str, install: fn(&Path)) -> PathBuf {
 }
 
 fn install_python(directory: &Path) {
+    install_packages(directory, "tests/backends/requirements.txt", REQUIREMENTS, &[]);
+}
+
+fn install_kosoku(directory: &Path) {
+    install_packages(directory, "tests/backends/kosoku.txt", KOSOKU, &["--require-hashes", "--only-binary=:all:"]);
+}
+
+fn install_packages(directory: &Path, name: &str, pins: &str, flags: &[&str]) {
     run(
         "Python 3.10 or later with the venv module (Debian: apt install python3-venv)",
         Command::new("python3").args(["-m", "venv"]).arg(directory),
     );
     let requirements = directory.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).expect("target/test-env");
+    fs::write(&requirements, pins).expect("target/test-env");
     run(
-        "the Python packages of tests/backends/requirements.txt, so access to a package index",
-        Command::new(directory.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
+        &format!("the Python packages of {name}, so access to a package index"),
+        Command::new(directory.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(flags)
+            .arg("-r")
+            .arg(requirements),
     );
 }
 

@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod client;
 pub mod clock;
+pub mod conformance;
 pub mod deadline;
 pub mod environment;
 pub mod example;
