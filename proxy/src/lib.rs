@@ -9,6 +9,8 @@ mod fields;
 pub mod logging;
 pub mod net;
 pub mod pool;
+pub mod reload;
+pub mod schemes;
 pub mod serve;
 pub mod session;
 pub mod tls;

@@ -17,11 +17,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Operator};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Sources};
 use crate::edge::{EdgeContext, serve_connection};
 use crate::pool::Fleet;
+use crate::reload::Reloader;
+use crate::schemes::{Dns, Schemes};
 use crate::session::{self, Context};
-use crate::tls::{self, Reload};
+use crate::tls;
 
 /// Handshakes that may wait to be accepted, as far as the system allows.
 const BACKLOG: i32 = 4096;
@@ -49,15 +51,17 @@ struct Shared {
     config: Arc<Config>,
     edge: Arc<EdgeContext>,
     fleet: Arc<Fleet>,
+    schemes: Arc<Schemes>,
     sessions: Arc<Context>,
+    reloader: Reloader,
 }
 
 /// Serves until a signal ends it. SIGTERM and SIGINT drain: no new sessions, Close 1001 for who is left after
 /// `--drain-timeout`, then exit code 0. A second signal ends at once, with exit code 1. So does a listener that cannot
-/// be opened.
+/// be opened. SIGHUP takes a new configuration from the `sources` that `config` came from.
 #[must_use]
-pub fn run(config: Config) -> ExitCode {
-    match serve(config) {
+pub fn run(config: Config, sources: Sources) -> ExitCode {
+    match serve(config, sources) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!(%error, "cannot serve");
@@ -66,17 +70,19 @@ pub fn run(config: Config) -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> io::Result<ExitCode> {
+fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
     raise_descriptor_limit();
     let listeners: Vec<_> =
         config.listen.iter().map(|place| Listener::open(place, &config)).collect::<io::Result<_>>()?;
-    let upstreams = config.pools.iter().map(|pool| pool.settings.transport.tls.clone()).collect();
-    let reload = Arc::new(Reload::new(config.tls.clone(), upstreams));
     let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
-    let shared = Arc::new(Shared::new(Arc::new(config)));
+    let shared = Arc::new(Shared::new(config, sources));
+    let dns = shared.config.schemes.dns.as_ref();
+    let dns = dns.map(|config| Dns::bind(config, shared.schemes.clone())).transpose()?;
     let (stage, stages) = watch::channel(Stage::Serving);
     let over = start_workers(&shared, &listeners, &stages)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    // Before anybody can know that the process runs: unhandled, it would end it.
+    let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     for listener in &listeners {
         let (addr, tls) = (listener.socket.local_addr()?, listener.tls.is_some());
         tracing::info!(%addr, tls, workers = shared.config.workers, "listening");
@@ -84,11 +90,20 @@ fn serve(config: Config) -> io::Result<ExitCode> {
     // The port closes with the workers' handles: else it would take connections in a drain that nobody accepts.
     drop(listeners);
     let code = runtime.block_on(async {
+        tokio::spawn(shared.schemes.clone().advise(shared.config.schemes.on_scale.clone()));
+        if let Some(dns) = dns {
+            for addr in dns.addresses()? {
+                tracing::info!(%addr, "DNS");
+            }
+            tokio::spawn(dns.serve());
+        }
         if let Some(listener) = admin {
             tracing::info!(addr = %listener.address()?, "operator's API");
             tokio::spawn(serve_admin(listener, shared.clone()));
         }
-        tokio::spawn(reload_tls(reload, signal(SignalKind::hangup())?));
+        tokio::spawn(shared.fleet.clone().watch_health());
+        let reloading = shared.clone();
+        tokio::spawn(async move { reloading.reloader.run(hangup).await });
         supervise(&shared, &stage).await
     })?;
     // Workers end with their runtimes; a thread that is stuck must not keep the process.
@@ -99,13 +114,16 @@ fn serve(config: Config) -> io::Result<ExitCode> {
 }
 
 impl Shared {
-    fn new(config: Arc<Config>) -> Self {
+    fn new(config: Config, sources: Sources) -> Self {
         let fleet = Arc::new(Fleet::new(&config));
+        let schemes = Arc::new(Schemes::new(&config.schemes, fleet.clone()));
         let sessions = Arc::new(Context::new(&config));
+        let reloader = Reloader::new(sources, config.clone(), fleet.clone());
+        let config = Arc::new(config);
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
-        let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), start));
-        Self { config, edge, fleet, sessions }
+        let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), schemes.clone(), start));
+        Self { config, edge, fleet, schemes, sessions, reloader }
     }
 }
 
@@ -229,28 +247,6 @@ async fn supervise(shared: &Shared, stage: &watch::Sender<Stage>) -> io::Result<
     let sums = shared.sessions.totals().get();
     tracing::info!(sessions = sums.ended, counters = ?sums.counters, "ended");
     Ok(code)
-}
-
-/// Reads the files of TLS again on SIGHUP, and when they change. Never ends.
-async fn reload_tls(reload: Arc<Reload>, mut hangup: Signal) {
-    let watching = async {
-        match reload.watch() {
-            Ok(watch) => watch.run().await,
-            Err(error) => {
-                tracing::warn!(%error, "files of TLS are not watched: SIGHUP loads them again");
-                std::future::pending().await
-            }
-        }
-    };
-    let hanging_up = async {
-        loop {
-            match hangup.recv().await {
-                Some(()) => reload.now(),
-                None => std::future::pending().await,
-            }
-        }
-    };
-    tokio::join!(watching, hanging_up);
 }
 
 async fn serve_admin(listener: admin::Listener, shared: Arc<Shared>) {

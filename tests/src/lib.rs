@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod client;
 pub mod clock;
+pub mod conformance;
 pub mod deadline;
 pub mod environment;
 pub mod example;
@@ -14,12 +15,14 @@ pub mod matrix;
 pub mod ports;
 pub mod program;
 pub mod proxy;
+pub mod questions;
 pub mod random;
 pub mod raw;
-mod scratch;
+pub mod scratch;
 pub mod target;
 pub mod tls;
 
 pub use backend::{Backend, Kind};
 pub use proxy::Proxy;
+pub use scratch::Scratch;
 pub use target::Target;

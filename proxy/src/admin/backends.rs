@@ -1,12 +1,14 @@
 //! The backends.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use tideover_protocol::session::PongOrder;
 use utoipa::ToSchema;
 
 use super::Site;
-use crate::pool;
+use crate::pool::{self, AdminState, HealthState, LastCheck};
 
 /// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -28,6 +30,16 @@ pub(crate) struct Backend {
     /// Where it is.
     #[schema(example = "ws://127.0.0.1:9001")]
     pub(crate) url: String,
+    /// Its share of the pool's sessions, relative to the others'; 0 for none.
+    pub(crate) weight: u16,
+    /// How many legs it may have; null for any number.
+    pub(crate) max_sessions: Option<usize>,
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    pub(crate) priority: u16,
+    /// Whether it may get sessions.
+    pub(crate) state: State,
+    /// Whether it is gone from the configuration, and forgotten with its last leg.
+    pub(crate) removed: bool,
     /// Live legs, those that are being attached included.
     pub(crate) legs: usize,
     /// Whether it ever answered a ping.
@@ -36,12 +48,63 @@ pub(crate) struct Backend {
     pub(crate) mute: bool,
     /// Whether its pongs come before its answers (`early`) or after them (`late`), as far as that is known.
     pub(crate) pongs: Pongs,
-    /// Whether it is tried last for now, because a dial failed or it is proven to be dying.
+    /// Its health. Checks are shown as they are, whether they are believed or not.
+    pub(crate) health: Health,
+    /// Whether it is tried last for now: it is down by checks that are believed, ejected, or doubted.
     pub(crate) demoted: bool,
+    /// Milliseconds until somebody is sent there for a trial, if it is doubted or ejected.
+    pub(crate) out_for_ms: Option<u64>,
+    /// Ejections so far.
+    pub(crate) ejections: u64,
+    /// The part of its weight that it has now: 1, or less while it starts slowly.
+    pub(crate) weight_factor: f32,
+    /// Its latest active check. `null`: it is not checked, or not yet.
+    pub(crate) last_check: Option<Check>,
     /// Failed dials so far.
     pub(crate) failed_dials: u64,
     /// Whether the latest dial failed.
     pub(crate) failing: bool,
+}
+
+/// Whether a backend is thought to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Health {
+    /// It is.
+    Up,
+    /// A dial failed a moment ago.
+    Doubted,
+    /// It could not be reached, or lost all its legs at once; a trial will decide.
+    Ejected,
+    /// Its checks fail.
+    Down,
+}
+
+/// An active check of a backend.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Check {
+    /// When it was over (RFC 3339).
+    #[schema(example = "2026-01-31T12:00:00.000Z")]
+    pub(crate) at: String,
+    /// How long it took.
+    pub(crate) took_ms: u64,
+    /// Whether the backend passed it.
+    pub(crate) passed: bool,
+    /// What came of it, in words.
+    #[schema(example = "answered 200 OK")]
+    pub(crate) result: String,
+}
+
+/// What is wanted of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It may get sessions.
+    Ready,
+    /// It gets no more, and those that it has are to go.
+    Draining,
+    /// It gets no more, and those that it has stay.
+    Disabled,
 }
 
 /// When pongs come.
@@ -55,12 +118,21 @@ pub(crate) enum Pongs {
 
 impl Backend {
     fn new(pool: &pool::Pool, backend: &pool::Backend) -> Self {
-        let standing = pool.standing(backend.id);
+        let (standing, now) = (backend.standing(), Instant::now());
         Self {
             id: backend.id.number(),
             name: backend.name.to_string(),
             pool: pool.name.to_string(),
             url: backend.url.to_string(),
+            weight: backend.weight(),
+            max_sessions: backend.max_sessions(),
+            priority: backend.priority(),
+            state: match backend.admin_state() {
+                AdminState::Ready => State::Ready,
+                AdminState::Draining => State::Draining,
+                AdminState::Disabled => State::Disabled,
+            },
+            removed: backend.is_removed(),
             legs: backend.live(),
             answers_pings: backend.answers_pings(),
             mute: backend.mute(),
@@ -69,11 +141,36 @@ impl Backend {
                 PongOrder::Early => Pongs::Early,
                 PongOrder::Late => Pongs::Late,
             },
-            demoted: standing.demoted,
+            health: match standing.state {
+                HealthState::Up => Health::Up,
+                HealthState::Doubted => Health::Doubted,
+                HealthState::Ejected => Health::Ejected,
+                HealthState::Down => Health::Down,
+            },
+            demoted: !backend.eligible(now),
+            out_for_ms: standing.out_until.map(|until| millis(until.saturating_duration_since(now))),
+            ejections: standing.ejections,
+            weight_factor: backend.weight_factor(now),
+            last_check: backend.last_check().map(Check::from),
             failed_dials: standing.failures,
             failing: standing.failed_at.is_some(),
         }
     }
+}
+
+impl From<LastCheck> for Check {
+    fn from(check: LastCheck) -> Self {
+        Self {
+            at: humantime::format_rfc3339_millis(check.at).to_string(),
+            took_ms: millis(check.took),
+            passed: check.passed,
+            result: check.result.into(),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The backends and what is known of them.

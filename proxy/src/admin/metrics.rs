@@ -4,15 +4,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::schemes;
 use crate::edge::{EdgeContext, Reason};
-use crate::pool::Fleet;
+use crate::pool::{Backend, Fleet, HealthState, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
 
 /// What is read at each scrape.
@@ -33,6 +34,7 @@ impl fmt::Debug for Source {
 pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>, fleet: Arc<Fleet>) -> Registry {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut registry = Registry::with_prefix("tideover");
+    registry.register_collector(Box::new(schemes::Source::new(edge.clone(), fleet.clone())));
     registry.register_collector(Box::new(Source { sessions, edge, fleet, started }));
     registry
 }
@@ -86,20 +88,61 @@ impl Source {
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let backends = self.fleet.backends();
-        let backends: Vec<_> = backends
-            .iter()
-            .map(|(pool, backend)| {
-                let labels = [pool.name.to_string(), backend.url.to_string()];
-                (labels, backend.live(), pool.standing(backend.id))
-            })
-            .collect();
-        let legs = backends.iter().map(|(labels, live, _)| (of_backend(labels), *live as i64));
-        page.gauges("backend_legs", "Live backend legs, those being attached included", None, legs)?;
-        let demoted = backends.iter().map(|(labels, _, at)| (of_backend(labels), i64::from(at.demoted)));
-        page.gauges("backend_demoted", "Whether the backend is tried last for now", None, demoted)?;
-        let failures = backends.iter().map(|(labels, _, at)| (of_backend(labels), at.failures));
-        page.counters("backend_dials_failed", "Dials that failed", failures)
+        let mut backends: Vec<Row> = Vec::new();
+        for (pool, backend) in self.fleet.backends() {
+            let row = Row::new(&pool, &backend);
+            // A removed backend may have come back under another id, and still have legs.
+            match backends.iter_mut().find(|other| other.labels() == row.labels()) {
+                Some(other) => other.live += row.live,
+                None => backends.push(row),
+            }
+        }
+        let gauges = |of: fn(&Row) -> i64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let counters = |of: fn(&Row) -> u64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let help = "Live backend legs, those being attached included";
+        page.gauges("backend_legs", help, None, gauges(|row| row.live as i64))?;
+        let help = "Whether the backend is not down by its checks";
+        page.gauges("backend_up", help, None, gauges(|row| (row.standing.state != HealthState::Down).into()))?;
+        let help = "Whether the backend is ejected";
+        page.gauges("backend_ejected", help, None, gauges(|row| (row.standing.state == HealthState::Ejected).into()))?;
+        let help = "Whether the backend is tried last for now";
+        page.gauges("backend_demoted", help, None, gauges(|row| row.demoted.into()))?;
+        page.counters("backend_ejections", "Ejections of the backend", counters(|row| row.standing.ejections))?;
+        page.counters("backend_dials_failed", "Dials that failed", counters(|row| row.standing.failures))?;
+        page.counters("backend_checks", "Active health checks", backends.iter().flat_map(Row::checks))
+    }
+}
+
+/// A backend at the time of a scrape.
+struct Row {
+    pool: String,
+    url: String,
+    live: usize,
+    demoted: bool,
+    standing: Standing,
+    checks: [u64; 2],
+}
+
+impl Row {
+    fn new(pool: &Pool, backend: &Backend) -> Self {
+        Self {
+            pool: pool.name.to_string(),
+            url: backend.url.to_string(),
+            live: backend.live(),
+            demoted: !backend.eligible(Instant::now()),
+            standing: backend.standing(),
+            checks: backend.check_counts(),
+        }
+    }
+
+    fn labels(&self) -> Labels<'_, 2> {
+        [("pool", &self.pool), ("backend", &self.url)]
+    }
+
+    fn checks(&self) -> [(Labels<'_, 3>, u64); 2] {
+        let [pool, backend] = self.labels();
+        let [passed, failed] = self.checks;
+        [("passed", passed), ("failed", failed)].map(|(result, count)| ([pool, backend, ("result", result)], count))
     }
 }
 
@@ -130,6 +173,9 @@ fn messages(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 
 fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     page.counter("failovers", "Backend legs given up and looked for again", sums.counters.failovers)?;
+    page.counter("migrations", "Sessions moved to another backend on purpose", sums.counters.migrations)?;
+    let help = "Sessions that were to be moved and were not";
+    page.counter("migrations_failed", help, sums.counters.migrations_failed)?;
     let bounds = FAILOVER_BUCKETS.iter().map(|millis| *millis as f64 / 1000.0).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(sums.failover_times).collect();
     let count = sums.failover_times.iter().sum();
@@ -140,13 +186,13 @@ fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 }
 
 /// The labels of a row.
-type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+pub(super) type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
-fn of_backend([pool, backend]: &[String; 2]) -> Labels<'_, 2> {
+pub(super) fn of_backend([pool, backend]: &[String; 2]) -> Labels<'_, 2> {
     [("pool", pool), ("backend", backend)]
 }
 
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn info(&mut self, name: &str, help: &str, labels: &Labels<'_, 1>) -> fmt::Result {
@@ -178,7 +224,7 @@ impl Page<'_> {
         encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

@@ -1,9 +1,11 @@
 //! Settings that are one of a few words.
 
-use tideover_protocol::session::{AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
+use tideover_protocol::session::{
+    AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
+};
 
 use super::tls::{ProxyProtocol, SendProxy};
-use super::{LogFormat, ReattachOrder};
+use super::{LogFormat, Mode, ReattachOrder};
 use crate::tls::ClientAuth;
 
 /// A type whose values are written as words.
@@ -57,6 +59,10 @@ impl Choice for OnAmbiguous {
         &[("probe", Self::Probe), ("failover", Self::Failover), ("end", Self::End)];
 }
 
+impl Choice for OnMigrateTimeout {
+    const WORDS: &'static [(&'static str, Self)] = &[("failover", Self::FailOver), ("stay", Self::Stay)];
+}
+
 impl Choice for Reattach {
     const WORDS: &'static [(&'static str, Self)] =
         &[("always", Self::Always), ("whole", Self::Whole), ("never", Self::Never)];
@@ -82,6 +88,10 @@ impl Choice for ProxyProtocol {
 
 impl Choice for SendProxy {
     const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("v2", Self::V2)];
+}
+
+impl Choice for Mode {
+    const WORDS: &'static [(&'static str, Self)] = &[("proxy", Self::Proxy), ("redirect", Self::Redirect)];
 }
 
 impl Choice for LogFormat {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
-use super::valid::Reader;
-use super::{Flag, parse};
+use super::reader::Reader;
+use super::{Flag, PoolConfig, parse};
 use crate::tls::{PairFiles, Server, ServerFiles, Upstream, UpstreamFiles};
 
 /// A place where clients connect.
@@ -101,7 +101,7 @@ fn server_name(flag: &Flag, text: &str) -> Result<Option<ServerName<'static>>, S
 }
 
 /// TLS toward clients, with its certificates read; `None` without any.
-pub(super) fn server(reader: &mut Reader) -> Option<Arc<Server>> {
+pub(super) fn server(reader: &mut Reader<'_>) -> Option<Arc<Server>> {
     let certificates = reader.list("tls-cert", one_of_paths);
     let keys = reader.list("tls-key", one_of_paths);
     let client_ca = reader.one("tls-client-ca", path);
@@ -134,7 +134,7 @@ pub(super) fn server(reader: &mut Reader) -> Option<Arc<Server>> {
 }
 
 /// Where clients connect. A listener that does not say whether it has TLS has it if there is a certificate.
-pub(super) fn listen(reader: &mut Reader, server: Option<&Arc<Server>>) -> Vec<Listen> {
+pub(super) fn listen(reader: &mut Reader<'_>, server: Option<&Arc<Server>>) -> Vec<Listen> {
     let urls = reader.list("listen", listen_url);
     if server.is_none() && urls.iter().any(|url| url.tls == Some(true)) {
         reader.reject(&["listen", "tls-cert"], "wss:// needs a certificate: give tls-cert and tls-key".into());
@@ -147,7 +147,7 @@ pub(super) fn listen(reader: &mut Reader, server: Option<&Arc<Server>>) -> Vec<L
 }
 
 /// The networks of balancers whose PROXY headers are believed; `None`: there is none.
-pub(super) fn proxy_protocol(reader: &mut Reader) -> Option<Vec<ipnet::IpNet>> {
+pub(super) fn proxy_protocol(reader: &mut Reader<'_>) -> Option<Vec<ipnet::IpNet>> {
     let trusted = reader.list("trust-proxies", parse::network);
     let on = reader.choice::<ProxyProtocol>("proxy-protocol") == ProxyProtocol::In;
     if on && trusted.is_empty() {
@@ -162,9 +162,8 @@ pub(super) fn proxy_protocol(reader: &mut Reader) -> Option<Vec<ipnet::IpNet>> {
     on.then_some(trusted)
 }
 
-/// How backends are connected to. Where one of them speaks TLS, what is trusted is read at once, so that what is wrong
-/// with it shows at the start.
-pub(super) fn transport(reader: &mut Reader, has_tls: bool) -> Transport {
+/// How backends are connected to. What is wrong with given files shows at once.
+pub(super) fn transport(reader: &mut Reader<'_>) -> Transport {
     let certificate = reader.one("backend-cert", path);
     let key = reader.one("backend-key", path);
     let files = UpstreamFiles {
@@ -180,11 +179,23 @@ pub(super) fn transport(reader: &mut Reader, has_tls: bool) -> Transport {
         },
     };
     let upstream = Upstream::new(files);
-    if has_tls || upstream.paths().next().is_some() {
+    if upstream.paths().next().is_some() {
         for problem in upstream.reload().err().into_iter().flatten() {
             reader.reject(&["backend-ca", "backend-cert", "backend-key"], problem);
         }
     }
     let send_proxy = reader.choice::<SendProxy>("send-proxy") == SendProxy::V2;
     Transport { tls: Arc::new(upstream), send_proxy }
+}
+
+/// Reads the system's roots at once where a backend needs them, so that their lack shows at the start.
+pub(super) fn check_roots(reader: &mut Reader<'_>, pools: &[PoolConfig]) {
+    for pool in pools {
+        let upstream = &pool.settings.transport.tls;
+        let has_tls = pool.backends.iter().any(|backend| backend.url.tls);
+        if has_tls && upstream.paths().next().is_none() {
+            let problems = upstream.reload().err().into_iter().flatten();
+            problems.for_each(|problem| reader.reject(&["backend-ca"], problem));
+        }
+    }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::headers::{self, Peer};
 use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
-use super::{EdgeContext, Reason, SessionSlot, upgrade};
+use super::{EdgeContext, Reason, SessionSlot, elsewhere, upgrade};
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
@@ -34,6 +34,9 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> (Response<ReplyBody>, Option<Accepted>) {
     let peer = client.peer();
+    if let Some(response) = elsewhere::assignment(context, peer, &request) {
+        return (response, None);
+    }
     let accepted = match begin(context, client, request).await {
         Ok(accepted) => accepted,
         Err(Refused::ByUs(refusal)) => {
@@ -45,6 +48,7 @@ pub(super) async fn answer(
             context.refused.count(Reason::Backend);
             return (pass_on(*response, peer), None);
         }
+        Err(Refused::Elsewhere(location)) => return (elsewhere::redirected(location, peer), None),
     };
     let (accept, mut accepted) = accepted;
     (switching(&accept, &mut accepted.attached), Some(accepted))
@@ -53,6 +57,8 @@ pub(super) async fn answer(
 enum Refused {
     ByUs(Refusal),
     ByBackend(Box<(Response<Incoming>, String)>),
+    /// It is told to go there.
+    Elsewhere(HeaderValue),
 }
 
 impl From<Refusal> for Refused {
@@ -80,10 +86,13 @@ async fn begin(
 ) -> Result<(HeaderValue, Accepted), Refused> {
     let key = upgrade::check(&request)?;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
-    let slot = context.take_slot()?;
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let route = context.fleet.route(&head).ok_or(Refusal::NoRoute)?;
+    if let Some(location) = elsewhere::redirect(context, client.peer(), &head, &route)? {
+        return Err(Refused::Elsewhere(location));
+    }
+    let slot = context.take_slot()?;
     let mut handshake = keep(context, client, &head, &route)?;
     let id = Uuid::now_v7();
     let attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;

@@ -3,6 +3,7 @@
 //! HTTP ends here. What lies behind the handshake, on either side, goes to the session untouched.
 
 mod accept;
+mod elsewhere;
 mod headers;
 mod opening;
 mod refusal;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 use crate::config::Config;
 use crate::net::Stream;
 use crate::pool::Fleet;
+use crate::schemes::Schemes;
 use crate::session::Start;
 use crate::tls::Server;
 use accept::Accepted;
@@ -50,6 +52,7 @@ pub type StartSession = Box<dyn Fn(Start) + Send + Sync>;
 pub struct EdgeContext {
     config: Arc<Config>,
     fleet: Arc<Fleet>,
+    schemes: Arc<Schemes>,
     start: StartSession,
     slots: Arc<Semaphore>,
     draining: AtomicBool,
@@ -72,11 +75,12 @@ pub struct SessionSlot {
 }
 
 impl EdgeContext {
-    /// An edge that attaches sessions as `fleet` says and begins them with `start`.
+    /// An edge that attaches sessions as `fleet` says and begins them with `start`, or sends clients elsewhere as
+    /// `schemes` say.
     #[must_use]
-    pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, start: StartSession) -> Self {
+    pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, schemes: Arc<Schemes>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, fleet, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
+        Self { config, fleet, schemes, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
@@ -94,6 +98,12 @@ impl EdgeContext {
     #[must_use]
     pub fn refused(&self) -> &Refused {
         &self.refused
+    }
+
+    /// Where clients are sent instead of being carried.
+    #[must_use]
+    pub fn schemes(&self) -> &Schemes {
+        &self.schemes
     }
 
     /// Whether there is no session, from its handshake on until its client leg is closed.

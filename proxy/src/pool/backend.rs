@@ -4,13 +4,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize,
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tideover_protocol::session::PongOrder;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::evidence::{Evidence, LegNumber};
+use super::health::{Health, LastCheck, Standing};
 use super::locked;
 use super::probe::Probes;
-use crate::config::{BackendConfig, BackendUrl};
+use crate::config::{BackendConfig, BackendUrl, Public};
 
 const EARLY: u8 = 1;
 const LATE: u8 = 2;
@@ -38,6 +40,10 @@ impl BackendId {
     }
 }
 
+fn places(handshakes: usize) -> Semaphore {
+    Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS))
+}
+
 /// What an operator wants of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminState {
@@ -62,38 +68,59 @@ pub struct Backend {
     pub name: Box<str>,
     /// Where it is. A host name is resolved at each dial.
     pub url: BackendUrl,
+    public: ArcSwap<Public>,
     weight: AtomicU16,
     /// `usize::MAX` for any number.
     max_sessions: AtomicUsize,
+    priority: AtomicU16,
     admin_state: AtomicU8,
+    removed: AtomicBool,
+    /// What its source said last. A setting that an operator changed stays until that changes.
+    configured: Mutex<BackendConfig>,
     /// Leases: live legs and those being attached.
     live: AtomicUsize,
-    /// Paces handshakes (`--handshakes-per-backend`); fair.
-    pub(super) handshakes: Semaphore,
+    handshakes: ArcSwap<Semaphore>,
     pub(super) evidence: Mutex<Evidence>,
     pub(super) probes: Probes,
+    pub(super) health: Health,
     answers_pings: AtomicBool,
     mute: AtomicBool,
     order: AtomicU8,
 }
 
 impl Backend {
-    pub(super) fn new(config: &BackendConfig, handshakes: usize) -> Self {
+    pub(super) fn new(config: &BackendConfig, handshakes: usize, health: Health) -> Self {
         Self {
             id: BackendId::next(),
             name: config.id.as_str().into(),
             url: config.url.clone(),
+            public: ArcSwap::from_pointee(config.public.clone()),
             weight: AtomicU16::new(config.weight),
             max_sessions: AtomicUsize::new(config.max_sessions.unwrap_or(usize::MAX)),
+            priority: AtomicU16::new(config.priority),
             admin_state: AtomicU8::new(READY),
+            removed: AtomicBool::new(false),
+            configured: Mutex::new(config.clone()),
             live: AtomicUsize::new(0),
-            handshakes: Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS)),
+            handshakes: ArcSwap::from_pointee(places(handshakes)),
             evidence: Mutex::default(),
             probes: Probes::default(),
+            health,
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             order: AtomicU8::new(0),
         }
+    }
+
+    /// Where it is without the proxy.
+    #[must_use]
+    pub fn public(&self) -> Arc<Public> {
+        self.public.load_full()
+    }
+
+    /// Changes where it is without the proxy, for the clients to come.
+    pub fn set_public(&self, public: Public) {
+        self.public.store(Arc::new(public));
     }
 
     /// Its share of the pool's sessions, relative to the others': from 0 to 256. 0: it gets no session.
@@ -116,6 +143,67 @@ impl Backend {
     /// Changes how many legs it may have. Those beyond that stay.
     pub fn set_max_sessions(&self, most: Option<usize>) {
         self.max_sessions.store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    #[must_use]
+    pub fn priority(&self) -> u16 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    /// Takes the settings that its source changed since it last said something. Whether there were any.
+    pub(super) fn configure(&self, config: &BackendConfig) -> bool {
+        let mut before = locked(&self.configured);
+        if before.weight != config.weight {
+            self.set_weight(config.weight);
+        }
+        if before.max_sessions != config.max_sessions {
+            self.set_max_sessions(config.max_sessions);
+        }
+        if before.public != config.public {
+            self.set_public(config.public.clone());
+        }
+        self.priority.store(config.priority, Ordering::Relaxed);
+        std::mem::replace(&mut *before, config.clone()) != *config
+    }
+
+    /// Whether no source names it any more: it is forgotten with its last leg.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Drains it, to be forgotten. False if that is so already.
+    pub(super) fn remove(&self) -> bool {
+        let news = !self.removed.swap(true, Ordering::Relaxed);
+        if news {
+            self.set_admin_state(AdminState::Draining);
+        }
+        news
+    }
+
+    /// Makes one that was removed ready again. False if it was not removed.
+    pub(super) fn restore(&self) -> bool {
+        let was_removed = self.removed.swap(false, Ordering::Relaxed);
+        if was_removed {
+            self.set_admin_state(AdminState::Ready);
+        }
+        was_removed
+    }
+
+    /// Paces its handshakes (`--handshakes-per-backend`); fair. A place is given back when it is dropped.
+    pub(super) async fn handshake_place(&self) -> OwnedSemaphorePermit {
+        self.handshakes.load_full().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// A place among its handshakes, if there is one now.
+    pub(super) fn free_handshake_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.handshakes.load_full().try_acquire_owned().ok()
+    }
+
+    /// Changes how many handshakes may be under way. Those that wait, wait for their turn as before.
+    pub(super) fn set_handshakes(&self, handshakes: usize) {
+        self.handshakes.store(Arc::new(places(handshakes)));
     }
 
     /// What an operator wants of it.
@@ -154,6 +242,42 @@ impl Backend {
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may be tried like any other: it is not down, not ejected and not doubted. If it is not eligible, it is
+    /// tried when all that are have failed.
+    #[must_use]
+    pub fn eligible(&self, now: Instant) -> bool {
+        self.health.is_eligible(now)
+    }
+
+    /// The part of its weight that it has now: 1, or from 0.1 on while it starts slowly.
+    #[must_use]
+    pub fn weight_factor(&self, now: Instant) -> f32 {
+        self.health.weight_factor(now)
+    }
+
+    /// What is known of its health.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.health.standing(Instant::now())
+    }
+
+    /// Its latest check. `None`: it is not checked, or not yet.
+    #[must_use]
+    pub fn last_check(&self) -> Option<LastCheck> {
+        self.health.last_check()
+    }
+
+    /// Checks so far: those that it passed, those that it failed.
+    #[must_use]
+    pub fn check_counts(&self) -> [u64; 2] {
+        self.health.check_counts()
+    }
+
+    /// Forgets what is known of its health, as if it had just been found well. Counters go on.
+    pub fn reset_health(&self) {
+        self.health.reset();
     }
 
     /// Whether it ever answered a ping, on any leg.
@@ -199,6 +323,17 @@ impl Backend {
     /// Remembers that it does not answer pings. True if that is news and should be logged.
     pub fn set_mute(&self) -> bool {
         !self.answers_pings() && !self.mute.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it is known to go away: an operator drains it, or it is down by checks that are believed. Its legs may
+    /// work none the less; the end of one is a death.
+    pub(super) fn is_going(&self) -> bool {
+        self.admin_state() == AdminState::Draining || self.health.is_down()
+    }
+
+    /// Whether the ends of its legs prove that it is dying, now, and nobody has been told yet.
+    pub(super) fn lost_all_legs_just_now(&self) -> bool {
+        locked(&self.evidence).is_news(Instant::now())
     }
 
     /// Whether the ends of its legs prove that it is dying, now.

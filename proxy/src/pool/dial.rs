@@ -10,11 +10,13 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::http::response;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::handshake::UpstreamRequest;
+use super::health::Failure;
 use crate::config::{BackendUrl, Transport};
 use crate::net::Stream;
 use crate::net::proxy_protocol::{self, Ends};
@@ -57,6 +59,35 @@ impl DialError {
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Some(*status),
             _ => None,
         }
+    }
+
+    /// What it says of the backend's health. `None`: nothing, the backend was not asked.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Queue => None,
+            Self::Connect(_) if self.is_our_own() => None,
+            Self::Connect(_) | Self::ConnectTimeout => Some(Failure::Proof),
+            Self::Tls(_) if self.is_our_own() => None,
+            Self::Tls(_)
+            | Self::TlsTimeout
+            | Self::AnswerTimeout
+            | Self::Ended(_)
+            | Self::NotHttp(_)
+            | Self::BadHandshake(_)
+            | Self::Status(_) => Some(Failure::Handshake),
+        }
+    }
+
+    /// This machine could not dial, for want of descriptors, ports, memory or roots to trust: that says nothing of the backend.
+    pub(super) fn is_our_own(&self) -> bool {
+        let error = match self {
+            Self::Connect(error) => error,
+            // Nothing to trust is there: the backend was not heard.
+            Self::Tls(error) => return error.kind() == io::ErrorKind::Other,
+            _ => return false,
+        };
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        ours.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
 }
 

@@ -1,5 +1,4 @@
-//! TLS on both legs: certificates of our own for clients, trust in those of backends, and both anew when their files
-//! change.
+//! TLS on both legs: certificates of our own for clients, and trust in those of backends. Both can be read anew.
 //!
 //! rustls with *ring*: it builds in seconds with a C compiler and nothing else, also for another processor, and the
 //! maintainers of rustls keep it. TLS 1.2 and 1.3; rustls knows no older version and no renegotiation, compression or
@@ -9,7 +8,6 @@ mod certificate;
 mod error;
 mod names;
 mod pem;
-mod reload;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -23,7 +21,6 @@ use rustls::crypto::{CryptoProvider, ring};
 
 pub use certificate::Certificate;
 pub use error::explain;
-pub use reload::{Reload, Watch};
 pub use server::{ClientAuth, Server, ServerFiles};
 pub use upstream::{Upstream, UpstreamFiles};
 

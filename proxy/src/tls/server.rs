@@ -39,12 +39,12 @@ pub struct ServerFiles {
 /// TLS toward clients. Its certificates can be loaded anew; connections that are there keep what they have.
 #[derive(Debug)]
 pub struct Server {
-    files: ServerFiles,
     current: ArcSwap<Loaded>,
 }
 
 #[derive(Debug)]
 struct Loaded {
+    files: ServerFiles,
     config: Arc<ServerConfig>,
     certificates: Vec<Certificate>,
 }
@@ -55,8 +55,7 @@ impl Server {
     /// # Errors
     /// All that is wrong with them, each with the file's path.
     pub fn load(files: ServerFiles) -> Result<Self, Vec<String>> {
-        let current = ArcSwap::from_pointee(Loaded::read(&files)?);
-        Ok(Self { files, current })
+        Ok(Self { current: ArcSwap::from_pointee(Loaded::read(files)?) })
     }
 
     /// Reads the files again. Handshakes from now on get what is in them. Nobody resumes a session (RFC 8446 2.2) of
@@ -65,14 +64,22 @@ impl Server {
     /// # Errors
     /// All that is wrong with them, each with the file's path. What was loaded before stays.
     pub fn reload(&self) -> Result<(), Vec<String>> {
-        self.current.store(Arc::new(Loaded::read(&self.files)?));
+        let files = self.current.load().files.clone();
+        self.current.store(Arc::new(Loaded::read(files)?));
         Ok(())
     }
 
+    /// Takes the files, and what was read from them, of another one: so a new configuration reaches the listeners.
+    pub fn adopt(&self, other: &Self) {
+        self.current.store(other.current.load_full());
+    }
+
     /// The files that it reads.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        let pairs = self.files.pairs.iter().flat_map(|pair| [pair.certificate.as_path(), &pair.key]);
-        pairs.chain(self.files.client_ca.as_deref())
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let files = &self.current.load().files;
+        let pairs = files.pairs.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+        pairs.chain(&files.client_ca).cloned().collect()
     }
 
     /// A line for each certificate, for the log.
@@ -99,7 +106,7 @@ impl Server {
 }
 
 impl Loaded {
-    fn read(files: &ServerFiles) -> Result<Self, Vec<String>> {
+    fn read(files: ServerFiles) -> Result<Self, Vec<String>> {
         let now = SystemTime::now();
         let mut problems = Vec::new();
         let pairs = files.pairs.iter().map(|pair| Certificate::read(pair, now));
@@ -113,7 +120,7 @@ impl Loaded {
             return Err(problems);
         }
         let config = server_config(&certificates, verifier).map_err(|error| vec![error.to_string()])?;
-        Ok(Self { config: Arc::new(config), certificates })
+        Ok(Self { files, config: Arc::new(config), certificates })
     }
 }
 

@@ -2,8 +2,12 @@
 //! the bounds and the help all come from it, so that they cannot drift apart.
 
 mod guarantees;
+mod health;
+mod migration;
 mod relay;
+mod schemes;
 mod server;
+pub(super) mod tables;
 mod tls;
 
 use std::fmt;
@@ -36,6 +40,10 @@ pub struct Flag {
 pub enum Scope {
     /// The process: there is one value.
     Process,
+    /// Where the backends of a pool come from: at the top level, those of the pool `default`.
+    Source,
+    /// A backend: only `[[backend]]` has it.
+    Backend,
     /// A pool: each may have its own.
     Pool,
     /// A route: each may have its own, for the sessions that it takes.
@@ -85,22 +93,60 @@ pub enum Kind {
     Addresses,
     /// A list of backend URLs.
     Backends,
+    /// The URL of a backend.
+    Url,
+    /// What people call a backend or a pool.
+    Name,
+    /// A list of hosts.
+    Hosts,
+    /// A list of beginnings of paths.
+    Paths,
+    /// A list of header fields.
+    Headers,
+    /// The path of a file that lists backends, or nothing.
+    BackendsFile,
+    /// A DNS name that stands for backends, or nothing.
+    Dns,
+    /// A DNS server, or nothing.
+    DnsServer,
     /// A list of close codes.
     Codes,
     /// A list of ends of a backend leg: close codes, `eof`, `codeless`.
     Ends,
     /// A list of IP networks.
     Networks,
+    /// The public URL of a backend, or nothing.
+    PublicUrl,
+    /// A list of IP addresses.
+    Ips,
+    /// A list of backends and their public URLs.
+    PublicUrls,
+    /// A list of backends and their public addresses.
+    PublicAddresses,
+    /// A list of origins of web pages.
+    Origins,
+    /// A list of names, each with the pool that it stands for.
+    DnsZones,
+    /// A list of names of hosts.
+    HostNames,
+    /// The path of a program, or nothing.
+    Program,
     /// A log filter.
     Filter,
     /// The name of a header field that is free, or nothing.
     Header,
+    /// A host and maybe a port, or nothing.
+    Host,
+    /// How backends are checked, or `off`.
+    Check,
+    /// A list of HTTP statuses and ranges of them.
+    Statuses,
     /// The path of a file with a secret, or nothing.
     KeyFile,
-    /// A list of paths of files.
-    Paths,
-    /// The path of a file, or nothing.
-    Path,
+    /// A list of paths of PEM files.
+    PemFiles,
+    /// The path of a PEM file, or nothing.
+    PemFile,
     /// The name or IP address of a host, or nothing.
     ServerName,
     /// Where the operator's API listens, or nothing.
@@ -119,18 +165,23 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 13] = [
+pub static THEMES: [Theme; 18] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
     guarantees::ANSWERS,
     relay::LIVENESS,
     relay::FAILOVER,
+    migration::MIGRATION,
+    health::HEALTH,
     guarantees::REPLAY,
     relay::CLOSING,
     tls::CLIENTS,
     tls::BACKENDS,
     server::LIMITS,
+    schemes::REDIRECT,
+    schemes::DNS,
+    schemes::SCALING,
     server::OPERATOR,
     server::PROCESS,
 ];
@@ -177,13 +228,32 @@ impl Kind {
     /// Whether several values may be given: by repeating the flag, with commas, or as an array of the file.
     #[must_use]
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Addresses | Self::Backends | Self::Codes | Self::Ends | Self::Networks | Self::Paths)
+        matches!(
+            self,
+            Self::Addresses
+                | Self::Backends
+                | Self::Codes
+                | Self::Ends
+                | Self::Networks
+                | Self::Statuses
+                | Self::Ips
+                | Self::PublicUrls
+                | Self::PublicAddresses
+                | Self::Origins
+                | Self::DnsZones
+                | Self::HostNames
+                | Self::Hosts
+                | Self::Paths
+                | Self::Headers
+                | Self::PemFiles
+        )
     }
 
     /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
     #[must_use]
     pub fn takes_integers(self) -> bool {
-        matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. } | Self::Codes | Self::Ends)
+        let number = matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. });
+        number || matches!(self, Self::Codes | Self::Ends | Self::Statuses)
     }
 
     /// What the help calls its value.
@@ -195,13 +265,31 @@ impl Kind {
             Self::Duration { .. } => "DURATION".into(),
             Self::Choice(words) => words().join("|"),
             Self::Addresses => "ADDR".into(),
-            Self::Backends => "URL".into(),
+            Self::Backends | Self::Url => "URL".into(),
+            Self::Name => "NAME".into(),
+            Self::Hosts => "HOSTS".into(),
+            Self::Paths => "PATHS".into(),
+            Self::Headers => "FIELDS".into(),
+            Self::BackendsFile => "PATH".into(),
+            Self::Dns => "NAME".into(),
+            Self::DnsServer => "ADDR".into(),
             Self::Codes => "CODES".into(),
             Self::Ends => "ENDS".into(),
             Self::Networks => "CIDRS".into(),
+            Self::PublicUrl => "URL".into(),
+            Self::Ips => "IP".into(),
+            Self::PublicUrls => "BACKEND=URL".into(),
+            Self::PublicAddresses => "BACKEND=IP".into(),
+            Self::Origins => "ORIGIN".into(),
+            Self::DnsZones => "NAME=POOL".into(),
+            Self::HostNames => "NAME".into(),
+            Self::Program => "PROGRAM".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
-            Self::KeyFile | Self::Path | Self::Paths => "PATH".into(),
+            Self::Host => "HOST".into(),
+            Self::Check => "CHECK".into(),
+            Self::Statuses => "STATUSES".into(),
+            Self::KeyFile | Self::PemFile | Self::PemFiles => "PATH".into(),
             Self::ServerName => "NAME".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
@@ -223,18 +311,38 @@ impl fmt::Display for Kind {
                 or.map_or(Ok(()), |word| write!(f, ", or {word}"))
             }
             Self::Choice(words) => f.write_str(&either(&words())),
-            Self::Addresses => f.write_str(
-                "an IP address and port, such as 127.0.0.1:8080 or [::]:8080, with ws:// or wss:// before it or without",
-            ),
-            Self::Backends => f.write_str("a URL ws://host, ws://host:port, or the same with wss://"),
+            Self::Addresses => f.write_str("an IP address and port, such as 127.0.0.1:8080 or [::]:8080"),
+            Self::Backends | Self::Url => f.write_str("a URL ws://host or ws://host:port"),
+            Self::Name => {
+                f.write_str("a name of 1 to 255 visible ASCII characters without quotes, commas and backslashes")
+            }
+            Self::Hosts => f.write_str("a host such as chat.example.com, or *.example.com for all below example.com"),
+            Self::Paths => f.write_str("a path such as /chat, without query and dot segments"),
+            Self::Headers => f.write_str("a header field such as X-Tenant, or X-Tenant=a for one value"),
+            Self::BackendsFile => f.write_str("the path of a file with one backend a line: URL [key=value ...]"),
+            Self::Dns => {
+                f.write_str("a DNS name: host:port for its addresses, or srv:_service._tcp.name for its SRV records")
+            }
+            Self::DnsServer => f.write_str("an IP address and port such as 127.0.0.1:53, or an IP address"),
             Self::Codes => f.write_str("a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
+            Self::PublicUrl => f.write_str("a URL such as wss://chat-1.example.com, or nothing"),
+            Self::Ips => f.write_str("an IP address such as 192.0.2.1 or 2001:db8::1"),
+            Self::PublicUrls => f.write_str("a backend and its URL, such as 10.0.0.1:9001=wss://chat-1.example.com"),
+            Self::PublicAddresses => f.write_str("a backend and its IP address, such as 10.0.0.1:9001=192.0.2.1"),
+            Self::Origins => f.write_str("an origin such as https://app.example.com, or *"),
+            Self::DnsZones => f.write_str("a name such as ws.example.com, and perhaps its pool: ws.example.com=chat"),
+            Self::HostNames => f.write_str("a name such as ns1.example.com"),
+            Self::Program => f.write_str("the path of a program, or nothing"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
-            Self::Paths => f.write_str("the path of a file that can be read"),
-            Self::Path => f.write_str("the path of a file that can be read; or nothing"),
+            Self::PemFiles => f.write_str("the path of a file that can be read"),
+            Self::PemFile => f.write_str("the path of a file that can be read; or nothing"),
             Self::ServerName => f.write_str("the name of a host or an IP address; or nothing"),
+            Self::Host => f.write_str("a host such as chat.example or chat.example:8080"),
+            Self::Check => f.write_str("off, tcp, http:/path or ws:/path"),
+            Self::Statuses => f.write_str("an HTTP status from 200 to 599, or a range such as 200-399"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
             Self::Admin => f.write_str(
                 "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",
@@ -268,12 +376,18 @@ const FROM_ZERO: Kind = duration(0, None);
 /// A duration above zero, or `off`.
 const POSITIVE_OR_OFF: Kind = duration(1, Some("off"));
 
+/// A duration that may be zero, or `off`.
+const FROM_ZERO_OR_OFF: Kind = duration(0, Some("off"));
+
 /// A duration that may be zero, or `auto`.
 const FROM_ZERO_OR_AUTO: Kind = duration(0, Some("auto"));
 
 const fn duration(min_millis: u64, or: Option<&'static str>) -> Kind {
     Kind::Duration { min: Duration::from_millis(min_millis), max: LONGEST, or }
 }
+
+/// The largest number of sessions a setting takes.
+const LARGEST_COUNT: u64 = 10_000_000;
 
 /// The largest size a setting takes, where nothing else bounds it: 1 TiB.
 const LARGEST: u64 = 1 << 40;

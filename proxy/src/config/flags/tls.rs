@@ -11,7 +11,7 @@ pub(super) const CLIENTS: Theme = Theme {
         Flag {
             name: "tls-cert",
             scope: Scope::Process,
-            kind: Kind::Paths,
+            kind: Kind::PemFiles,
             default: Fallback::Value(""),
             summary: "A file with a certificate and its chain, PEM, for wss:// clients; repeatable",
             details: "A client gets the one for the name that it asks for (SNI), wildcards included, and the first if \
@@ -22,7 +22,7 @@ pub(super) const CLIENTS: Theme = Theme {
         Flag {
             name: "tls-key",
             scope: Scope::Process,
-            kind: Kind::Paths,
+            kind: Kind::PemFiles,
             default: Fallback::Value(""),
             summary: "The private key of the tls-cert in the same place; repeatable",
             details: "PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted.",
@@ -31,7 +31,7 @@ pub(super) const CLIENTS: Theme = Theme {
         Flag {
             name: "tls-client-ca",
             scope: Scope::Process,
-            kind: Kind::Path,
+            kind: Kind::PemFile,
             default: Fallback::Value(""),
             summary: "A file with the authorities, PEM, whose certificates clients are asked for",
             details: "Without it clients are not asked for any. Read again as tls-cert is.",
@@ -73,7 +73,7 @@ pub(super) const BACKENDS: Theme = Theme {
         Flag {
             name: "backend-ca",
             scope: Scope::Pool,
-            kind: Kind::Path,
+            kind: Kind::PemFile,
             default: Fallback::Value(""),
             summary: "A file with the only authorities, PEM, that wss:// backends are trusted by; else the system's",
             details: "Read again as tls-cert is.",
@@ -91,7 +91,7 @@ pub(super) const BACKENDS: Theme = Theme {
         Flag {
             name: "backend-cert",
             scope: Scope::Pool,
-            kind: Kind::Path,
+            kind: Kind::PemFile,
             default: Fallback::Value(""),
             summary: "A file with a certificate, PEM, that the proxy shows wss:// backends that ask for one",
             details: "Needs backend-key. Read again as tls-cert is.",
@@ -100,7 +100,7 @@ pub(super) const BACKENDS: Theme = Theme {
         Flag {
             name: "backend-key",
             scope: Scope::Pool,
-            kind: Kind::Path,
+            kind: Kind::PemFile,
             default: Fallback::Value(""),
             summary: "The private key of backend-cert",
             details: "PEM: PKCS #8, PKCS #1 or SEC 1, not encrypted.",

@@ -6,6 +6,7 @@
 
 mod behaviour;
 mod connection;
+mod health;
 
 use std::{
     io::{self, Read},
@@ -59,6 +60,7 @@ fn end_with_the_test() {
 
 async fn serve(port: u16, log: &Path, tls: Option<TlsAcceptor>) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let health: Arc<Path> = log.with_file_name("health").into();
     let log = Arc::new(EventLog::append(log)?);
     let (stopping, stop) = watch::channel(());
     let mut terminate = signal(SignalKind::terminate())?;
@@ -68,9 +70,14 @@ async fn serve(port: u16, log: &Path, tls: Option<TlsAcceptor>) -> io::Result<()
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;
                 stream.set_nodelay(true)?;
-                let (log, stop) = (log.clone(), stop.clone());
+                let (log, health, stop) = (log.clone(), health.clone(), stop.clone());
                 match tls.clone() {
-                    None => drop(tokio::spawn(connection::handle(stream, log, stop))),
+                    None => drop(tokio::spawn(async move {
+                        match health::is_check(&stream).await {
+                            true => health::answer(stream, &health, &log).await,
+                            false => connection::handle(stream, log, stop).await,
+                        }
+                    })),
                     Some(tls) => drop(tokio::spawn(async move {
                         if let Ok(stream) = tls.accept(stream).await {
                             connection::handle(stream, log, stop).await;
