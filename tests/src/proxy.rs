@@ -177,6 +177,11 @@ pub fn says(line: &Value, message: &str) -> bool {
     line["fields"]["message"] == message || line["message"] == message
 }
 
+/// The text of a field of a log line; empty if it has none of that name.
+pub fn field<'a>(line: &'a Value, name: &str) -> &'a str {
+    line.get("fields").unwrap_or(line)[name].as_str().unwrap_or_default()
+}
+
 /// The first field of a log line that is a socket address.
 fn address_in(line: &Value) -> Option<SocketAddr> {
     let fields = line.get("fields").unwrap_or(line).as_object()?;

@@ -6,7 +6,7 @@ use tideover_tests::{
     Proxy,
     deadline::{eventually, within},
     lock::machine_shared,
-    proxy::says,
+    proxy::{field, says},
     raw::{Connection, RawBackend, upgrade_request},
     tls::{Authority, Files, VALID, handshake},
 };
@@ -34,8 +34,11 @@ async fn stage(flags: &[&str]) -> (Proxy, RawBackend) {
     (Proxy::before([backend.address()], flags), backend)
 }
 
+/// Both ends of sessions: the end of a leg would bring probes, which would pass for the next leg.
+type Kept = Vec<(Connection, Connection)>;
+
 /// The X-Forwarded-For that the backend gets of a client whose connection begins with these pieces, sent one by one.
-async fn forwarded_for(proxy: &Proxy, backend: &RawBackend, pieces: &[&[u8]]) -> String {
+async fn forwarded_for(kept: &mut Kept, proxy: &Proxy, backend: &RawBackend, pieces: &[&[u8]]) -> String {
     let mut client = Connection::dial(proxy.address()).await.expect("the port is open");
     for piece in pieces {
         client.send_bytes(piece).await.expect("sent");
@@ -47,50 +50,50 @@ async fn forwarded_for(proxy: &Proxy, backend: &RawBackend, pieces: &[&[u8]]) ->
     let mut leg = backend.connection(SOON).await;
     let head = leg.accept(&[]).await;
     assert_eq!(client.head(SOON).await.expect("an answer").status(), 101);
+    kept.push((client, leg));
     head.header("X-Forwarded-For").expect("the header").to_owned()
 }
 
 #[tokio::test]
 async fn both_versions_say_whose_a_connection_is() {
     let _machine = machine_shared();
-    let (proxy, backend) = stage(&IN).await;
-    assert_eq!(forwarded_for(&proxy, &backend, &[V1]).await, "192.0.2.7");
-    assert_eq!(forwarded_for(&proxy, &backend, &[&v2(0)]).await, "192.0.2.7");
-    assert_eq!(forwarded_for(&proxy, &backend, &[&v2(300)]).await, "192.0.2.7");
+    let ((proxy, backend), mut kept) = (stage(&IN).await, Kept::new());
+    assert_eq!(forwarded_for(&mut kept, &proxy, &backend, &[V1]).await, "192.0.2.7");
+    assert_eq!(forwarded_for(&mut kept, &proxy, &backend, &[&v2(0)]).await, "192.0.2.7");
+    assert_eq!(forwarded_for(&mut kept, &proxy, &backend, &[&v2(300)]).await, "192.0.2.7");
     let six = b"PROXY TCP6 2001:db8::7 ::1 1 2\r\n";
-    assert_eq!(forwarded_for(&proxy, &backend, &[six]).await, "2001:db8::7");
+    assert_eq!(forwarded_for(&mut kept, &proxy, &backend, &[six]).await, "2001:db8::7");
 }
 
 #[tokio::test]
 async fn a_connection_of_the_balancers_own_has_its_address() {
     let _machine = machine_shared();
-    let (proxy, backend) = stage(&IN).await;
+    let ((proxy, backend), mut kept) = (stage(&IN).await, Kept::new());
     let local = [SIGNATURE, &[0x20, 0, 0, 0]].concat();
     for header in [b"PROXY UNKNOWN\r\n", &local[..]] {
-        assert_eq!(forwarded_for(&proxy, &backend, &[header]).await, "127.0.0.1");
+        assert_eq!(forwarded_for(&mut kept, &proxy, &backend, &[header]).await, "127.0.0.1");
     }
 }
 
 #[tokio::test]
 async fn a_header_may_come_in_any_pieces() {
     let _machine = machine_shared();
-    let (proxy, backend) = stage(&IN).await;
+    let ((proxy, backend), mut kept) = (stage(&IN).await, Kept::new());
     for header in [V1.to_vec(), v2(9)] {
         for cut in 1..header.len() {
             let (begin, end) = header.split_at(cut);
-            assert_eq!(forwarded_for(&proxy, &backend, &[begin, end]).await, "192.0.2.7", "cut at {cut}");
+            assert_eq!(forwarded_for(&mut kept, &proxy, &backend, &[begin, end]).await, "192.0.2.7", "cut at {cut}");
         }
         let bytes: Vec<_> = header.chunks(1).collect();
-        assert_eq!(forwarded_for(&proxy, &backend, &bytes).await, "192.0.2.7", "byte by byte");
+        assert_eq!(forwarded_for(&mut kept, &proxy, &backend, &bytes).await, "192.0.2.7", "byte by byte");
     }
 }
 
 /// The reasons in the log for closed connections, each with the peer.
 fn closed(proxy: &Proxy) -> Vec<(String, String)> {
-    let text = |line: &serde_json::Value, field: &str| line["fields"][field].as_str().unwrap_or_default().to_owned();
     let lines = proxy.log_lines();
     let closed = lines.iter().filter(|line| says(line, "connection closed"));
-    closed.map(|line| (text(line, "peer"), text(line, "reason"))).collect()
+    closed.map(|line| (field(line, "peer").to_owned(), field(line, "reason").to_owned())).collect()
 }
 
 /// Sends these bytes and waits until the proxy closes; not a byte must come back.

@@ -6,6 +6,7 @@ use tideover_tests::{
     Backend, Kind, Proxy,
     deadline::{eventually, wait_for, within},
     lock::machine_shared,
+    proxy::field,
     raw::{Connection, RawBackend},
     tls::{Authority, Files, Pair, VALID, connect, path_text},
 };
@@ -47,8 +48,8 @@ async fn a_listener_may_be_plain_beside_one_with_tls() {
     let proxy = Proxy::start([&backend], &[&flags.flags()[..], &["--listen", "ws://127.0.0.1:0"]].concat());
     let address = wait_for(SOON, "the plain listener is there", || {
         let lines = proxy.log_lines();
-        let line = lines.iter().find(|line| line["fields"]["tls"] == false)?;
-        line["fields"]["addr"].as_str()?.parse().ok()
+        let line = lines.iter().find(|line| line["tls"] == false)?;
+        field(line, "addr").parse().ok()
     });
     let mut secure = connect(proxy.address(), "localhost", Authority::shared().client(None)).await.expect("TLS");
     assert!(upgrade(&mut secure).await.expect("an answer").starts_with("HTTP/1.1 101 "));

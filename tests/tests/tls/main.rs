@@ -13,7 +13,7 @@ use std::{
 
 use tideover_tests::{
     Proxy,
-    proxy::says,
+    proxy::{field, says},
     raw::upgrade_request,
     tls::{Authority, Files, Pair, VALID},
 };
@@ -52,5 +52,5 @@ async fn upgrade(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io:
 fn reasons(proxy: &Proxy, message: &str) -> Vec<String> {
     let lines = proxy.log_lines();
     let of = lines.iter().filter(|line| says(line, message));
-    of.map(|line| line["fields"]["reason"].as_str().unwrap_or_default().to_owned()).collect()
+    of.map(|line| field(line, "reason").to_owned()).collect()
 }
