@@ -28,6 +28,6 @@ fn health_is_off_by_default_and_its_settings_are_judged() {
         ("ejection-time", "31s"),
     ] {
         let lines = report(config(&[BACKEND, (flag, bad)], &[]), None);
-        assert!(lines.len() == 1 && lines[0].starts_with(&format!("--{flag}: ")), "{bad:?}: {lines:?}");
+        assert!(lines.len() == 1 && lines[0].starts_with(&format!("--{flag}")), "{bad:?}: {lines:?}");
     }
 }
