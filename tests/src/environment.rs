@@ -18,6 +18,9 @@ const GORILLA_BACKEND: &str = include_str!("../backends/gorilla/main.go");
 /// Debian's packages for [`gorilla_backend`].
 const GO_PACKAGES: &str = "golang-go golang-github-gorilla-websocket-dev";
 
+/// Debian's package for [`dig`].
+const DIG_PACKAGE: &str = "bind9-dnsutils";
+
 /// Where the second of them puts its sources.
 const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
 
@@ -47,21 +50,37 @@ pub fn gorilla_backend() -> Result<&'static Path, &'static str> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = PROGRAM.get_or_init(|| {
         if !Path::new(GORILLA).exists() || Command::new("go").arg("version").output().is_err() {
-            install_go()?;
+            install("Debian's Go packages", GO_PACKAGES)?;
         }
         Ok(installed("go", GORILLA_BACKEND, build_gorilla).join("gorilla-backend"))
     });
     built.as_deref().map_err(String::as_str)
 }
 
-fn install_go() -> Result<(), String> {
-    let needed = format!("needs Debian's Go packages: apt install {GO_PACKAGES}");
+/// The `dig` program, installed with Debian's packages if it is missing and we are root.
+///
+/// # Errors
+/// Says what is missing and how to get it. Not every system has it.
+pub fn dig() -> Result<&'static str, &'static str> {
+    static DIG: OnceLock<Result<(), String>> = OnceLock::new();
+    let found = DIG.get_or_init(|| {
+        if Command::new("dig").arg("-v").output().is_ok() { Ok(()) } else { install("dig", DIG_PACKAGE) }
+    });
+    found.as_ref().map(|()| "dig").map_err(String::as_str)
+}
+
+/// Installs Debian's packages, so that one test process at a time does.
+fn install(what: &str, packages: &str) -> Result<(), String> {
+    let environment = program::target_directory().join("test-env");
+    fs::create_dir_all(&environment).expect("target/test-env");
+    let _lock = lock::exclusive(&environment.join("apt.lock"));
+    let needed = format!("needs {what}: apt install {packages}");
     let apt_get = |arguments: &[&str]| {
         let output = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
         output.is_ok_and(|output| output.status.success())
     };
     let install: Vec<&str> =
-        ["install", "-y", "--no-install-recommends"].into_iter().chain(GO_PACKAGES.split(' ')).collect();
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages.split(' ')).collect();
     let root = rustix::process::geteuid().is_root();
     let done = root && (apt_get(&install) || apt_get(&["update"]) && apt_get(&install));
     if done { Ok(()) } else { Err(needed) }

@@ -14,6 +14,7 @@ pub mod matrix;
 pub mod ports;
 pub mod program;
 pub mod proxy;
+pub mod questions;
 pub mod random;
 pub mod raw;
 pub mod scratch;

@@ -37,7 +37,7 @@ impl Session {
         let Some(barrier) = leg.pings.handle_pong(payload) else { return };
         leg.mute = false;
         if barrier.seq > leg.proven {
-            (leg.proven, leg.answered) = (barrier.seq, now);
+            (leg.proven, leg.proven_at, leg.answered) = (barrier.seq, now, now);
         }
         let late = leg.order.handle_barrier(barrier.messages);
         if first {
@@ -52,6 +52,7 @@ impl Session {
             self.downstream.handle_barrier(barrier.seq);
             let one_more = u64::from(sabotage::is(Sabotage::AckOffByOne));
             self.acknowledge(now, barrier.seq + one_more);
+            self.settle_isolated();
         }
         self.check_done(now);
     }
@@ -116,6 +117,12 @@ impl Session {
     /// Whether messages wait for a barrier.
     pub(super) fn wants_barrier(&self, leg: &BackendLeg) -> bool {
         let ring = &self.upstream.ring;
+        if self.is_settling() && !self.is_proven(leg) {
+            return true;
+        }
+        if self.upstream.halted {
+            return self.ack == AckMode::Pong && self.downstream.is_holding();
+        }
         if let Some(stop) = self.upstream.next_stop() {
             return self.ack != AckMode::None && stop.seq > leg.proven;
         }
@@ -145,16 +152,15 @@ impl Session {
         acks: bool,
     ) -> (Passed, Option<downstream::Incoming>) {
         let ring = &self.upstream.ring;
+        // What is not on the leg yet is not what it answers.
+        let (retained, unacknowledged) = (ring.on_leg() > 0, ring.on_leg_unacknowledged() > 0);
         let commit = self.config.commit == Commit::Barrier && self.ack == AckMode::Pong;
         let commit = commit && !sabotage::is(Sabotage::NothingHeld);
         let treatment = Treatment {
             // With `reply`, what was answered is forgotten; with commit, what was not is not passed: a new leg
             // repeats nothing that the client was told.
-            record: self.ack == AckMode::Pong && !commit && !self.is_deaf() && ring.retained() > 0,
-            hold: commit
-                && !self.is_mute()
-                && !self.is_deaf()
-                && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
+            record: self.ack == AckMode::Pong && !commit && !self.is_deaf() && retained,
+            hold: commit && !self.is_mute() && !self.is_deaf() && (unacknowledged || self.downstream.is_holding()),
             acks,
         };
         let mut tally = Tally::default();
@@ -168,6 +174,9 @@ impl Session {
         }
         if self.downstream.held_bytes() > self.config.commit_bytes as u64 {
             self.release_output();
+        }
+        if outcome.0.consumed > 0 && outcome.1.is_none() {
+            self.answers.handle_data(now);
         }
         if tally.replies > 0 {
             self.handle_replies(now, tally.replies);
@@ -184,6 +193,7 @@ impl Session {
 
     fn handle_replies(&mut self, now: Instant, replies: u64) {
         let unacknowledged = self.upstream.ring.unacknowledged();
+        self.answers.handle_replies(now, replies);
         let Some(leg) = self.leg_mut() else { return };
         leg.answered = now;
         let early = leg.order.handle_replies(replies, unacknowledged == 0);
@@ -196,6 +206,16 @@ impl Session {
             if surplus > 0 {
                 self.fall_back(now);
             }
+        }
+        self.settle_isolated();
+    }
+
+    /// In isolation, a message that has its pong and its answer is done with: it need not linger while the next waits.
+    /// The longer it stood alone, the more deaths that others cause would be laid to its charge.
+    fn settle_isolated(&mut self) {
+        let Attachment::Attached(leg) = &self.backend else { return };
+        if self.ack == AckMode::Pong && self.upstream.forget_isolated(leg.order.replies(), &mut self.counters) {
+            self.settle_forgotten();
         }
     }
 

@@ -87,6 +87,15 @@ pub enum OnFull {
     DropOldest,
 }
 
+/// What a migration that takes longer than `--migrate-timeout` leads to (`--on-migrate-timeout`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMigrateTimeout {
+    /// The old leg is given up: what it has not acknowledged, or what lingers, is replayed on the new one.
+    FailOver,
+    /// The session stays where it is; nothing has changed for it.
+    Stay,
+}
+
 /// How a backend leg may end, as far as `--ambiguous` sorts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndCodes {
@@ -158,6 +167,12 @@ pub struct Config {
     pub failover_timeout: Duration,
     /// `--stable-after`: a leg that lived so long and said something resets back-off and failover time.
     pub stable_after: Duration,
+    /// `--migrate-quiet`: the least time that a leg must be silent before a session that is moved away leaves it.
+    pub migrate_quiet: Duration,
+    /// `--migrate-timeout`: how long a migration may take.
+    pub migrate_timeout: Duration,
+    /// `--on-migrate-timeout`.
+    pub on_migrate_timeout: OnMigrateTimeout,
     /// `--failover-codes` and `--ambiguous`.
     pub end_codes: EndCodes,
     /// `--on-ambiguous`.
@@ -200,6 +215,9 @@ impl Default for Config {
             hang_timeout: None,
             failover_timeout: Duration::from_secs(30),
             stable_after: Duration::from_secs(5),
+            migrate_quiet: Duration::from_millis(50),
+            migrate_timeout: Duration::from_secs(30),
+            on_migrate_timeout: OnMigrateTimeout::FailOver,
             end_codes: EndCodes::default(),
             on_ambiguous: OnAmbiguous::Probe,
             reattach: Reattach::Always,

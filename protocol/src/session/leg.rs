@@ -33,6 +33,8 @@ pub(super) struct BackendLeg {
     pub(super) order: OrderWatch,
     /// The last message that a barrier proved read.
     pub(super) proven: u64,
+    /// When a barrier last proved a message read.
+    pub(super) proven_at: Instant,
     /// When a barrier last proved a message read, or the last reply came.
     pub(super) answered: Instant,
     /// How the backend acknowledges, if it speaks the session protocol.
@@ -63,6 +65,7 @@ impl BackendLeg {
             mute: traits.mute,
             order: OrderWatch::default(),
             proven: 0,
+            proven_at: now,
             answered: now,
             carrier: traits.carrier,
             unheard: false,

@@ -154,6 +154,26 @@ impl Ledger {
         self.kept.partition_point(|kept| kept.seq <= through)
     }
 
+    /// The leg is left on purpose: what it was written is done with. Returns how many messages nothing had
+    /// acknowledged.
+    pub(crate) fn leave(&mut self) -> usize {
+        let written = self.kept.partition_point(|kept| kept.seq <= self.whole);
+        let unacknowledged = written - self.acked;
+        for index in 0..written {
+            let kept = self.kept.pop_front().expect("counted above");
+            self.bytes -= kept.raw.len();
+            if index < self.acked {
+                self.acked_bytes -= kept.raw.len();
+                self.forgotten += 1;
+            } else {
+                self.fates.insert(kept.seq, Fate::Slid);
+            }
+        }
+        self.acked = 0;
+        self.lingering.clear();
+        unacknowledged
+    }
+
     // Acknowledging.
 
     /// Up to `seq`, what was written to this leg is acknowledged; it is forgotten at `until`, or now.

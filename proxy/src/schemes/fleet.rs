@@ -1,0 +1,36 @@
+//! The schemes' view of the fleet.
+
+use std::time::Instant;
+
+use super::{Load, Loads};
+use crate::config::ScaleConfig;
+use crate::pool::{Backend, Fleet, Pool};
+
+impl Loads for Fleet {
+    fn loads(&self, pool: &str) -> Vec<Load> {
+        let of = |pool: &Pool| pool.backends().iter().map(|backend| load(backend)).collect();
+        self.pool(pool).map(|pool| of(&pool)).unwrap_or_default()
+    }
+
+    fn scale_targets(&self) -> Vec<(Box<str>, ScaleConfig)> {
+        let target = |pool: &std::sync::Arc<Pool>| Some((pool.name.clone(), pool.settings().scale?));
+        self.pools().iter().filter_map(target).collect()
+    }
+}
+
+fn load(backend: &Backend) -> Load {
+    let public = backend.public();
+    let is_up = backend.eligible(Instant::now());
+    Load {
+        backend: backend.id,
+        public_url: public.url.clone(),
+        addresses: public.addresses.clone(),
+        host: backend.url.host.clone(),
+        priority: backend.priority(),
+        weight: backend.weight().into(),
+        sessions: backend.live(),
+        utilisation: None,
+        present: is_up && backend.is_wanted(),
+        eligible: is_up && backend.takes_sessions(),
+    }
+}
