@@ -129,8 +129,12 @@ impl Echoes {
 
     /// The messages up to `seq` are forgotten; `all` says that no other is retained.
     pub(super) fn forget(&mut self, seq: u64, all: bool) {
-        if all {
+        let Some(first) = self.entries.front().filter(|_| !all) else {
             *self = Self::new(self.limit);
+            return;
+        };
+        // The usual case: this is asked with every read, and the entries of a busy session are not at hand.
+        if first.interval > seq {
             return;
         }
         let gone = self.entries.partition_point(|echo| echo.interval <= seq);
