@@ -129,10 +129,7 @@ impl Echoes {
 
     /// The messages up to `seq` are forgotten; `all` says that no other is retained.
     pub(super) fn forget(&mut self, seq: u64, all: bool) {
-        let Some(first) = self.entries.front().filter(|_| !all) else {
-            *self = Self::new(self.limit);
-            return;
-        };
+        let Some(first) = self.entries.front().filter(|_| !all) else { return self.clear() };
         // The usual case: this is asked with every read, and the entries of a busy session are not at hand.
         if first.interval > seq {
             return;
@@ -141,8 +138,13 @@ impl Echoes {
         self.entries.drain(..gone);
         self.cursor = self.cursor.map(|cursor| cursor.saturating_sub(gone)).filter(|next| *next < self.entries.len());
         if self.entries.is_empty() {
-            *self = Self::new(self.limit);
+            self.clear();
         }
+    }
+
+    /// Nothing is remembered.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limit);
     }
 }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::Site;
 use crate::pool;
 
-/// All backends, in the order of the configuration.
+/// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Backends {
     pub(crate) backends: Vec<Backend>,
@@ -17,8 +17,14 @@ pub(crate) struct Backends {
 /// A backend.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Backend {
-    /// Its number, from 0.
-    pub(crate) id: usize,
+    /// Its number, from 0; never used again for another.
+    pub(crate) id: u32,
+    /// What the configuration calls it.
+    #[schema(example = "127.0.0.1:9001")]
+    pub(crate) name: String,
+    /// Its pool.
+    #[schema(example = "default")]
+    pub(crate) pool: String,
     /// Where it is.
     #[schema(example = "ws://127.0.0.1:9001")]
     pub(crate) url: String,
@@ -48,9 +54,12 @@ pub(crate) enum Pongs {
 }
 
 impl Backend {
-    fn new(backend: &pool::Backend, standing: pool::Standing) -> Self {
+    fn new(pool: &pool::Pool, backend: &pool::Backend) -> Self {
+        let standing = pool.standing(backend.id);
         Self {
             id: backend.id.number(),
+            name: backend.name.to_string(),
+            pool: pool.name.to_string(),
             url: backend.url.to_string(),
             legs: backend.live(),
             answers_pings: backend.answers_pings(),
@@ -71,7 +80,6 @@ impl Backend {
 #[utoipa::path(get, path = "/v1/backends", operation_id = "list_backends", tag = "backends",
     responses((status = 200, body = Backends)))]
 pub(super) async fn list(site: Site) -> Json<Backends> {
-    let pool = site.sessions.pool();
-    let backends = pool.backends().iter();
-    Json(Backends { backends: backends.map(|backend| Backend::new(backend, pool.standing(backend.id))).collect() })
+    let backends = site.fleet.backends();
+    Json(Backends { backends: backends.iter().map(|(pool, backend)| Backend::new(pool, backend)).collect() })
 }

@@ -1,6 +1,6 @@
 //! One backend, and the leases on it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -10,34 +10,62 @@ use tokio::sync::Semaphore;
 use super::evidence::{Evidence, LegNumber};
 use super::locked;
 use super::probe::Probes;
-use crate::config::BackendUrl;
+use crate::config::{BackendConfig, BackendUrl};
 
 const EARLY: u8 = 1;
 const LATE: u8 = 2;
 
-/// Names a backend within its pool.
+/// Names a backend within the process. Handed out once: one that is removed and added again has another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BackendId(pub(super) usize);
+pub struct BackendId(pub(super) u32);
 
 impl BackendId {
-    pub(crate) fn new(number: usize) -> Self {
+    fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < u32::MAX, "there have been four thousand million backends");
         Self(number)
     }
 
-    /// Its number, from 0.
+    pub(crate) fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number, from 0, in the order of creation.
     #[must_use]
-    pub fn number(self) -> usize {
+    pub fn number(self) -> u32 {
         self.0
     }
 }
 
+/// What an operator wants of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminState {
+    /// It may get sessions.
+    Ready,
+    /// It gets no more sessions, and those that it has are to go.
+    Draining,
+    /// It gets no more sessions. Those that it has stay.
+    Disabled,
+}
+
+const READY: u8 = 0;
+const DRAINING: u8 = 1;
+const DISABLED: u8 = 2;
+
 /// One backend: where it is, and what is known about it.
 #[derive(Debug)]
 pub struct Backend {
-    /// Its name within the pool.
+    /// Its name within the process.
     pub id: BackendId,
+    /// What people call it; unique in its pool.
+    pub name: Box<str>,
     /// Where it is. A host name is resolved at each dial.
     pub url: BackendUrl,
+    weight: AtomicU16,
+    /// `usize::MAX` for any number.
+    max_sessions: AtomicUsize,
+    admin_state: AtomicU8,
     /// Leases: live legs and those being attached.
     live: AtomicUsize,
     /// Paces handshakes (`--handshakes-per-backend`); fair.
@@ -50,10 +78,14 @@ pub struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(id: BackendId, url: BackendUrl, handshakes: usize) -> Self {
+    pub(super) fn new(config: &BackendConfig, handshakes: usize) -> Self {
         Self {
-            id,
-            url,
+            id: BackendId::next(),
+            name: config.id.as_str().into(),
+            url: config.url.clone(),
+            weight: AtomicU16::new(config.weight),
+            max_sessions: AtomicUsize::new(config.max_sessions.unwrap_or(usize::MAX)),
+            admin_state: AtomicU8::new(READY),
             live: AtomicUsize::new(0),
             handshakes: Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS)),
             evidence: Mutex::default(),
@@ -62,6 +94,60 @@ impl Backend {
             mute: AtomicBool::new(false),
             order: AtomicU8::new(0),
         }
+    }
+
+    /// Its share of the pool's sessions, relative to the others': from 0 to 256. 0: it gets no session.
+    #[must_use]
+    pub fn weight(&self) -> u16 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Changes its share, for the sessions to come.
+    pub fn set_weight(&self, weight: u16) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// How many legs it may have at a time. `None`: any number.
+    #[must_use]
+    pub fn max_sessions(&self) -> Option<usize> {
+        Some(self.max_sessions.load(Ordering::Relaxed)).filter(|most| *most != usize::MAX)
+    }
+
+    /// Changes how many legs it may have. Those beyond that stay.
+    pub fn set_max_sessions(&self, most: Option<usize>) {
+        self.max_sessions.store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// What an operator wants of it.
+    #[must_use]
+    pub fn admin_state(&self) -> AdminState {
+        match self.admin_state.load(Ordering::Relaxed) {
+            DRAINING => AdminState::Draining,
+            DISABLED => AdminState::Disabled,
+            _ => AdminState::Ready,
+        }
+    }
+
+    /// Changes what is wanted of it.
+    pub fn set_admin_state(&self, state: AdminState) {
+        let state = match state {
+            AdminState::Ready => READY,
+            AdminState::Draining => DRAINING,
+            AdminState::Disabled => DISABLED,
+        };
+        self.admin_state.store(state, Ordering::Relaxed);
+    }
+
+    /// Whether it is meant to get sessions: it is ready, and of some weight.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.admin_state() == AdminState::Ready && self.weight() > 0
+    }
+
+    /// Whether it may get one more session.
+    #[must_use]
+    pub fn takes_sessions(&self) -> bool {
+        self.is_wanted() && self.live() < self.max_sessions.load(Ordering::Relaxed)
     }
 
     /// How many legs it has, counting those that are being attached.

@@ -1,5 +1,8 @@
 //! The backends: which one a session goes to, the handshake with it, and the proof that one is dying.
 //!
+//! The [`Fleet`] has the routes and the pools that they lead to. A session keeps its [`Route`], and with it its pool,
+//! for life.
+//!
 //! Touched when a leg begins and when it ends, never on the data path. Locks are held for a few instructions and
 //! never across an await.
 
@@ -7,93 +10,104 @@ mod attach;
 mod backend;
 mod dial;
 mod evidence;
+mod fleet;
 mod handshake;
 mod order;
 mod probe;
 mod round;
+mod route;
 mod session_headers;
 mod spare;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
 
 pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
-pub use backend::{Backend, BackendId, Lease};
+pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
+pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
+pub use order::Standing;
 pub use probe::Verdict;
 pub use round::Denials;
+pub use route::Route;
 pub use session_headers::SessionHeaders;
 
-use hyper::header::HeaderName;
-use tideover_protocol::session::AckMode;
+use crate::config::{PoolConfig, PoolSettings};
+use order::{Candidate, Table};
 
-use crate::config::{Config, ReattachOrder, SessionKey};
-pub use order::Standing;
-use order::Table;
+/// The backends of a pool, in the order of the configuration.
+pub type Backends = Arc<Vec<Arc<Backend>>>;
 
-/// The backends that sessions are spread over. Shared by all workers.
+/// Backends that sessions are spread over. Shared by all workers.
 #[derive(Debug)]
 pub struct Pool {
-    backends: Box<[Arc<Backend>]>,
+    /// Its name.
+    pub name: Box<str>,
+    settings: ArcSwap<PoolSettings>,
+    backends: ArcSwap<Vec<Arc<Backend>>>,
     table: Mutex<Table>,
-    connect_timeout: Duration,
-    reattach_order: ReattachOrder,
-    reattach_header: Option<HeaderName>,
-    session_key: Option<SessionKey>,
-    /// Whether each backend must opt in to acknowledge explicitly.
-    explicit: bool,
 }
 
 impl Pool {
     /// The pool that `config` describes. Nothing is dialled yet.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let urls = config.backends.iter().cloned().enumerate();
+    pub fn new(config: &PoolConfig) -> Self {
+        let handshakes = config.settings.handshakes_per_backend;
+        let backends = config.backends.iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
         Self {
-            backends: urls
-                .map(|(n, url)| Arc::new(Backend::new(BackendId(n), url, config.handshakes_per_backend)))
-                .collect(),
-            table: Mutex::new(Table::new(config.backends.len())),
-            connect_timeout: config.connect_timeout,
-            reattach_order: config.reattach_order,
-            reattach_header: config.reattach_header.clone(),
-            session_key: config.session_key.clone(),
-            explicit: config.session.ack == AckMode::Explicit,
+            name: config.name.as_str().into(),
+            settings: ArcSwap::from_pointee(config.settings.clone()),
+            backends: ArcSwap::from_pointee(backends),
+            table: Mutex::default(),
         }
     }
 
-    /// All backends, in the order of the configuration.
+    /// How it treats its backends, as of now.
     #[must_use]
-    pub fn backends(&self) -> &[Arc<Backend>] {
-        &self.backends
+    pub fn settings(&self) -> Arc<PoolSettings> {
+        self.settings.load_full()
+    }
+
+    /// All its backends, as of now.
+    #[must_use]
+    pub fn backends(&self) -> Backends {
+        self.backends.load_full()
     }
 
     /// A backend by its id.
     #[must_use]
-    pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
-        self.backends.get(id.0)
+    pub fn backend(&self, id: BackendId) -> Option<Arc<Backend>> {
+        self.backends.load().iter().find(|backend| backend.id == id).cloned()
     }
 
-    /// What dials have shown of a backend. All zero for one that is not of this pool.
+    /// What dials have shown of a backend. All zero for one that was never dialled.
     #[must_use]
     pub fn standing(&self, id: BackendId) -> Standing {
-        match self.backend(id) {
-            Some(_) => locked(&self.table).standing(id, Instant::now()),
-            None => Standing::default(),
-        }
+        locked(&self.table).standing(id, Instant::now())
     }
 
-    fn ids(&self) -> impl Iterator<Item = BackendId> + '_ {
-        self.backends.iter().map(|backend| backend.id)
+    /// Those that may get a session.
+    fn candidates(&self) -> Vec<BackendId> {
+        let backends = self.backends.load();
+        backends.iter().filter(|backend| backend.takes_sessions()).map(|backend| backend.id).collect()
     }
 
-    /// Picks the next backend and counts a leg on it at once, so that those who pick meanwhile see it.
+    /// Picks the next backend of those that may get a session, and counts a leg on it at once, so that those who pick
+    /// meanwhile see it. `rank` tells which go first; one without a rank is no candidate.
     fn pick(&self, rank: impl Fn(BackendId) -> Option<u8>) -> Option<Lease> {
+        let backends = self.backends.load();
+        // Until the lease is taken, or two could take the last place on a backend.
         let mut table = locked(&self.table);
-        let id = table.pick(rank, |id| self.backends[id.0].live(), Instant::now())?;
-        Some(Lease::new(self.backends[id.0].clone()))
+        let candidates = backends.iter().filter(|backend| backend.takes_sessions()).filter_map(|backend| {
+            let (id, rank) = (backend.id, rank(backend.id)?);
+            Some(Candidate { id, rank, live: backend.live(), weight: backend.weight() })
+        });
+        let id = table.pick(candidates, Instant::now())?;
+        backends.iter().find(|backend| backend.id == id).map(|backend| Lease::new(backend.clone()))
     }
 }
 

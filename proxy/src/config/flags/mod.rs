@@ -16,6 +16,8 @@ use super::units::{format_duration, format_size};
 pub struct Flag {
     /// Its name without dashes, also its key in the file: `buffer-bytes`.
     pub name: &'static str,
+    /// What it is a setting of.
+    pub scope: Scope,
     /// What values it takes.
     pub kind: Kind,
     /// What it is when no source gives it.
@@ -26,6 +28,17 @@ pub struct Flag {
     pub details: &'static str,
     /// The worst case in memory or time that it allows.
     pub worst_case: &'static str,
+}
+
+/// What a setting belongs to. Those of pools and routes, given at the top level, are the defaults of all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The process: there is one value.
+    Process,
+    /// A pool: each may have its own.
+    Pool,
+    /// A route: each may have its own, for the sessions that it takes.
+    Route,
 }
 
 /// What a setting is when no source gives it.
