@@ -16,9 +16,10 @@ pub mod program;
 pub mod proxy;
 pub mod random;
 pub mod raw;
-mod scratch;
+pub mod scratch;
 pub mod target;
 
 pub use backend::{Backend, Kind};
 pub use proxy::Proxy;
+pub use scratch::Scratch;
 pub use target::Target;

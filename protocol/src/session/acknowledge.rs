@@ -52,6 +52,7 @@ impl Session {
             self.downstream.handle_barrier(barrier.seq);
             let one_more = u64::from(sabotage::is(Sabotage::AckOffByOne));
             self.acknowledge(now, barrier.seq + one_more);
+            self.settle_isolated();
         }
         self.check_done(now);
     }
@@ -205,6 +206,16 @@ impl Session {
             if surplus > 0 {
                 self.fall_back(now);
             }
+        }
+        self.settle_isolated();
+    }
+
+    /// In isolation, a message that has its pong and its answer is done with: it need not linger while the next waits.
+    /// The longer it stood alone, the more deaths that others cause would be laid to its charge.
+    fn settle_isolated(&mut self) {
+        let Attachment::Attached(leg) = &self.backend else { return };
+        if self.ack == AckMode::Pong && self.upstream.forget_isolated(leg.order.replies(), &mut self.counters) {
+            self.settle_forgotten();
         }
     }
 

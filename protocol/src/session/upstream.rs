@@ -445,6 +445,19 @@ impl Upstream {
         Some(Stop { at, seq, messages: self.ring.leg_messages() - self.ring.retained() as u64 + 1 })
     }
 
+    /// In isolation: forgets the message that stands alone if it is acknowledged and the leg has given so many
+    /// `replies` that its own is among them. Returns whether it did.
+    pub(super) fn forget_isolated(&mut self, replies: u64, counters: &mut Counters) -> bool {
+        let Some(stop) = self.next_stop() else { return false };
+        let acknowledged = self.ring.retained() > self.ring.unacknowledged();
+        if !acknowledged || replies < stop.messages {
+            return false;
+        }
+        self.forget(stop.seq, counters);
+        self.lingering.retain(|(seq, _)| *seq > stop.seq);
+        true
+    }
+
     /// Where a barrier goes: behind the last whole message, or at the next stop.
     pub(super) fn barrier_place(&self) -> Option<Stop> {
         if let Some(stop) = self.next_stop() {

@@ -52,6 +52,36 @@ fn a_first_death_is_followed_by_a_replay_at_full_speed_and_a_second_by_isolation
 }
 
 #[test]
+fn in_isolation_a_message_lingers_only_until_its_answer() {
+    let mut world = deadly_with(|config| config.ack_linger = Linger::Auto);
+    for _ in 0..2 {
+        world.kill_backend();
+        world.pass(seconds(1));
+        world.attach_to(Peer::silent_backend());
+    }
+    let answer_ping = |world: &mut World| {
+        let ping = world.backend().pings().last().expect("a barrier").to_vec();
+        world.backend().pong(&ping);
+        world.run();
+    };
+    world.backend().say("re: one");
+    world.run();
+    answer_ping(&mut world);
+    assert_eq!(world.backend().messages(), ["one", "two"], "answered, then its pong");
+    answer_ping(&mut world);
+    assert_eq!(world.backend().messages(), ["one", "two"], "its pong, but no answer: it may still kill");
+    world.backend().say("re: two");
+    world.run();
+    assert_eq!(world.backend().messages(), ["one", "two", "deadly"], "then its answer");
+    world.pass(millis(1));
+    answer_ping(&mut world);
+    world.pass(millis(249));
+    assert_eq!(world.backend().messages().len(), 3);
+    world.pass(millis(1));
+    assert_eq!(world.backend().messages().len(), 4, "nothing came of it: no answer is due");
+}
+
+#[test]
 fn a_message_that_was_alone_at_a_death_is_set_aside_and_its_neighbours_are_handled() {
     let mut world = deadly(OnPoison::Drop);
     for _ in 0..20 {

@@ -6,7 +6,7 @@ use tideover_protocol::session::PongOrder;
 use utoipa::ToSchema;
 
 use super::Site;
-use crate::pool;
+use crate::pool::{self, AdminState};
 
 /// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,16 @@ pub(crate) struct Backend {
     /// Where it is.
     #[schema(example = "ws://127.0.0.1:9001")]
     pub(crate) url: String,
+    /// Its share of the pool's sessions, relative to the others'; 0 for none.
+    pub(crate) weight: u16,
+    /// How many legs it may have; null for any number.
+    pub(crate) max_sessions: Option<usize>,
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    pub(crate) priority: u16,
+    /// Whether it may get sessions.
+    pub(crate) state: State,
+    /// Whether it is gone from the configuration, and forgotten with its last leg.
+    pub(crate) removed: bool,
     /// Live legs, those that are being attached included.
     pub(crate) legs: usize,
     /// Whether it ever answered a ping.
@@ -42,6 +52,18 @@ pub(crate) struct Backend {
     pub(crate) failed_dials: u64,
     /// Whether the latest dial failed.
     pub(crate) failing: bool,
+}
+
+/// What is wanted of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It may get sessions.
+    Ready,
+    /// It gets no more, and those that it has are to go.
+    Draining,
+    /// It gets no more, and those that it has stay.
+    Disabled,
 }
 
 /// When pongs come.
@@ -61,6 +83,15 @@ impl Backend {
             name: backend.name.to_string(),
             pool: pool.name.to_string(),
             url: backend.url.to_string(),
+            weight: backend.weight(),
+            max_sessions: backend.max_sessions(),
+            priority: backend.priority(),
+            state: match backend.admin_state() {
+                AdminState::Ready => State::Ready,
+                AdminState::Draining => State::Draining,
+                AdminState::Disabled => State::Disabled,
+            },
+            removed: backend.is_removed(),
             legs: backend.live(),
             answers_pings: backend.answers_pings(),
             mute: backend.mute(),

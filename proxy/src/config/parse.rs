@@ -1,6 +1,7 @@
 //! One value of each kind, from its text. What is wrong is said behind the text: "is not …", "has …".
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
@@ -8,7 +9,7 @@ use tideover_protocol::close::CloseCode;
 
 use super::choice::{self, Choice};
 use super::units::{parse_duration, parse_size};
-use super::{AdminAddress, AdminToken, BackendUrl, Flag, InvalidBackendUrl, Kind, SessionKey};
+use super::{AdminAddress, AdminToken, BackendUrl, BackendsFile, DnsName, Flag, InvalidBackendUrl, Kind, SessionKey};
 use crate::fields;
 
 fn is_not(flag: &Flag) -> String {
@@ -45,6 +46,34 @@ pub(super) fn listen(flag: &Flag, text: &str) -> Result<SocketAddr, String> {
 
 pub(super) fn backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
     text.parse().map_err(|why: InvalidBackendUrl| why.to_string())
+}
+
+/// What a backend or a pool is called: what fits into a URL path, a log line and a metric's label as it is.
+pub(super) fn name(flag: &Flag, text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"\"',\\".contains(&byte);
+    if (1..=255).contains(&text.len()) && text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(is_not(flag)) }
+}
+
+/// A pattern of a route.
+pub(super) fn matching<T: FromStr>(flag: &Flag, text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| is_not(flag))
+}
+
+/// The list of backends in the file of that path, read now; empty is none.
+pub(super) fn backends_file(_: &Flag, text: &str) -> Result<Option<BackendsFile>, String> {
+    if text.is_empty() { Ok(None) } else { BackendsFile::read(text.as_ref()).map(Some) }
+}
+
+pub(super) fn dns_name(flag: &Flag, text: &str) -> Result<Option<DnsName>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|()| is_not(flag)) }
+}
+
+pub(super) fn dns_server(flag: &Flag, text: &str) -> Result<Option<SocketAddr>, String> {
+    let address = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().or_else(|_| address()).ok().filter(|server| server.port() != 0).map(Some).ok_or_else(|| is_not(flag))
 }
 
 pub(super) fn network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {

@@ -1,10 +1,11 @@
 //! Pools of backends, and the routes to them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::header::HeaderName;
 
-use super::{BackendUrl, ReattachOrder, SessionKey};
+use super::{BackendUrl, BackendsFile, DnsName, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, SessionKey};
 
 /// The pool that `--backend` fills, and that is meant where none is named.
 pub const DEFAULT_POOL: &str = "default";
@@ -19,8 +20,12 @@ pub struct PoolConfig {
     pub name: String,
     /// How it treats its backends.
     pub settings: PoolSettings,
-    /// Its backends; no id and no URL twice.
+    /// Its backends that the configuration names; no id and no URL twice.
     pub backends: Vec<BackendConfig>,
+    /// `--backends-file`: a list of more.
+    pub file: Option<BackendsFile>,
+    /// `--backends-dns`: a name that stands for more.
+    pub dns: Option<DnsName>,
 }
 
 /// How a pool treats its backends.
@@ -30,6 +35,18 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// `--handshakes-per-backend`: handshakes under way with one backend at a time, at least 1.
     pub handshakes_per_backend: usize,
+    /// `--dns-server`: who is asked about `--backends-dns`. `None`: the system's resolv.conf says it.
+    pub dns_server: Option<SocketAddr>,
+}
+
+impl RouteConfig {
+    /// Whether it certainly takes every handshake that the `other` one takes.
+    pub(super) fn takes_all_of(&self, other: &Self) -> bool {
+        let covers = |own: &[HeaderPattern], others: &[HeaderPattern]| own.iter().all(|header| others.contains(header));
+        (self.hosts.is_empty() || self.hosts == other.hosts)
+            && (self.paths.is_empty() || self.paths == other.paths)
+            && covers(&self.headers, &other.headers)
+    }
 }
 
 /// A backend of a pool.
@@ -43,19 +60,27 @@ pub struct BackendConfig {
     pub weight: u16,
     /// How many legs it may have at a time, at least 1. `None`: any number.
     pub max_sessions: Option<usize>,
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    pub priority: u16,
 }
 
 impl BackendConfig {
     /// The backend at `url`, with the defaults.
     #[must_use]
     pub fn new(url: BackendUrl) -> Self {
-        Self { id: url.authority(), url, weight: DEFAULT_WEIGHT, max_sessions: None }
+        Self { id: url.authority(), url, weight: DEFAULT_WEIGHT, max_sessions: None, priority: 0 }
     }
 }
 
 /// Which handshakes go to which pool, and what their sessions are configured with.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
+    /// The hosts whose handshakes it takes. Empty: all.
+    pub hosts: Vec<HostPattern>,
+    /// The paths, with all below them, whose handshakes it takes. Empty: all.
+    pub paths: Vec<PathPrefix>,
+    /// The header fields that must all be there.
+    pub headers: Vec<HeaderPattern>,
     /// The name of the pool.
     pub pool: String,
     /// What the sessions are configured with.

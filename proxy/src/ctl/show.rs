@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::Answer;
 use super::table::{pairs, table as columns};
 use super::{Order, Problem};
-use crate::admin::{Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage};
+use crate::admin::{Backends, Detail, Migrated, Page, Payload, PoisonedList, PoisonedMessage, State};
 
 /// What the answer to an order looks like to people.
 pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
@@ -21,6 +21,7 @@ pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
         Order::Poisoned { .. } => poisoned(&read(answer)?),
         Order::Close { id, .. } => format!("session {id} is told to close\n"),
         Order::Failover { id } => format!("session {id} is told to fail over\n"),
+        Order::Migrate { .. } => migrated(&read(answer)?),
         Order::Health => "up and ready\n".to_owned(),
         Order::Metrics => answer.to_string(),
     })
@@ -32,10 +33,13 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Problem> {
 
 fn backends(answer: &Backends) -> String {
     let rows = answer.backends.iter().map(|backend| {
-        let state = match (backend.failing, backend.demoted) {
-            (true, _) => "failing",
-            (false, true) => "demoted",
-            (false, false) => "ok",
+        let state = match (backend.state, backend.failing, backend.demoted) {
+            (State::Draining, ..) if backend.removed => "removed",
+            (State::Draining, ..) => "draining",
+            (State::Disabled, ..) => "disabled",
+            (State::Ready, true, _) => "failing",
+            (State::Ready, false, true) => "demoted",
+            (State::Ready, false, false) => "ok",
         };
         let pongs = match (backend.mute, backend.answers_pings) {
             (true, _) => "none".to_owned(),
@@ -43,9 +47,9 @@ fn backends(answer: &Backends) -> String {
             (false, false) => "unknown".to_owned(),
         };
         let (legs, failed) = (backend.legs.to_string(), backend.failed_dials.to_string());
-        [backend.id.to_string(), backend.url.clone(), legs, state.to_owned(), failed, pongs]
+        [backend.id.to_string(), backend.pool.clone(), backend.url.clone(), legs, state.to_owned(), failed, pongs]
     });
-    columns(["ID", "BACKEND", "LEGS", "STATE", "FAILED DIALS", "PONGS"], rows)
+    columns(["ID", "POOL", "BACKEND", "LEGS", "STATE", "FAILED DIALS", "PONGS"], rows)
 }
 
 fn sessions(answer: &Page) -> String {
@@ -74,6 +78,10 @@ fn session(answer: &Detail) -> String {
     let counters = counters.as_object().into_iter().flatten();
     let counters = counters.map(|(name, value)| (name.replace('_', " "), value.to_string()));
     pairs(about.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(counters))
+}
+
+fn migrated(answer: &Migrated) -> String {
+    format!("session {} is on {} now\n", answer.session, answer.backend)
 }
 
 fn poisoned(answer: &PoisonedList) -> String {

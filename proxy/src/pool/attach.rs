@@ -10,6 +10,7 @@ use hyper::header::HeaderValue;
 use hyper::http::{Extensions, response};
 use hyper::{Response, StatusCode};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::backend::{Backend, BackendId, Lease};
@@ -19,6 +20,7 @@ use super::order::reattach_rank;
 use super::round::{Denials, Round};
 use super::session_headers::SessionHeaders;
 use super::{Pool, Route, locked};
+use crate::config::ReattachOrder;
 
 /// A new backend leg: its handshake is done and checked.
 #[derive(Debug)]
@@ -58,6 +60,32 @@ pub struct Reattach {
     pub spare_last: bool,
     /// What the rounds before have brought since the session last had a leg.
     pub denials: Denials,
+    /// Which backends will do.
+    pub target: Target,
+}
+
+/// Where a session may go that has a leg, or had one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Where `--reattach-order` says.
+    #[default]
+    Any,
+    /// Anywhere but to its last backend.
+    Elsewhere,
+    /// To this one, if it may get sessions and is not its last.
+    Backend(BackendId),
+}
+
+impl Reattach {
+    /// How soon a backend is tried; `None`: not at all.
+    fn rank(&self, order: ReattachOrder, id: BackendId) -> Option<u8> {
+        let elsewhere = self.last != Some(id);
+        match self.target {
+            Target::Any => reattach_rank(order, self.last, id),
+            Target::Elsewhere => elsewhere.then_some(0),
+            Target::Backend(wanted) => (elsewhere && wanted == id).then_some(0),
+        }
+    }
 }
 
 /// Why a round of re-attaching gave no leg.
@@ -144,7 +172,7 @@ impl Route {
         options: Reattach,
     ) -> Result<Attached, ReattachError> {
         let mut spares = if options.spare_last { self.pool.spares(handshake).await } else { None };
-        let rank = |id| reattach_rank(self.reattach_order, options.last, id);
+        let rank = |id| options.rank(self.reattach_order, id);
         let mut round = Round::new(self.pool.candidates().into_iter().filter(|id| rank(*id).is_some()).collect());
         let mut denials = options.denials;
         while let Some(mut lease) = self.pool.pick(|id| {
@@ -200,12 +228,12 @@ impl Route {
 impl Pool {
     /// Waits for a place among the backend's handshakes. All leave the queue at once when a dial fails while they
     /// wait: thousands behind a few dials that hang would wait for minutes, and another backend may have room.
-    async fn queue<'a>(&self, backend: &'a Backend) -> Result<tokio::sync::SemaphorePermit<'a>, DialError> {
-        if let Ok(place) = backend.handshakes.try_acquire() {
+    async fn queue(&self, backend: &Backend) -> Result<OwnedSemaphorePermit, DialError> {
+        if let Some(place) = backend.free_handshake_place() {
             return Ok(place);
         }
         let mark = locked(&self.table).failures(backend.id);
-        let place = backend.handshakes.acquire().await.expect("the semaphore is never closed");
+        let place = backend.handshake_place().await;
         let failed = locked(&self.table).failed_since(backend.id, mark, std::time::Instant::now());
         if failed { Err(DialError::Queue) } else { Ok(place) }
     }
@@ -218,8 +246,7 @@ impl Pool {
         limits: Limits,
     ) -> Result<Dialled, DialError> {
         let backend = lease.backend().clone();
-        let place = timeout_at(limits.connect, backend.handshakes.acquire()).await;
-        let _place = place.map_err(|_| DialError::Queue)?.expect("the semaphore is never closed");
+        let _place = timeout_at(limits.connect, backend.handshake_place()).await.map_err(|_| DialError::Queue)?;
         self.dial_now(lease, request(), limits).await
     }
 

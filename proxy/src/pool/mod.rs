@@ -9,9 +9,11 @@
 mod attach;
 mod backend;
 mod dial;
+mod discover;
 mod evidence;
 mod fleet;
 mod handshake;
+mod members;
 mod order;
 mod probe;
 mod round;
@@ -24,12 +26,14 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
+pub use attach::{Attached, FirstAttachError, Reattach, ReattachError, Target};
 pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
+pub use discover::Discovery;
 pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
+pub use members::{Changes, Source};
 pub use order::Standing;
 pub use probe::Verdict;
 pub use round::Denials;
@@ -37,6 +41,7 @@ pub use route::Route;
 pub use session_headers::SessionHeaders;
 
 use crate::config::{PoolConfig, PoolSettings};
+use members::Listed;
 use order::{Candidate, Table};
 
 /// The backends of a pool, in the order of the configuration.
@@ -50,6 +55,8 @@ pub struct Pool {
     settings: ArcSwap<PoolSettings>,
     backends: ArcSwap<Vec<Arc<Backend>>>,
     table: Mutex<Table>,
+    /// What its sources say. Held while the list of backends changes.
+    listed: Mutex<Listed>,
 }
 
 impl Pool {
@@ -57,12 +64,14 @@ impl Pool {
     #[must_use]
     pub fn new(config: &PoolConfig) -> Self {
         let handshakes = config.settings.handshakes_per_backend;
-        let backends = config.backends.iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
+        let listed = Listed::new(config);
+        let backends = listed.merged().iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
         Self {
             name: config.name.as_str().into(),
             settings: ArcSwap::from_pointee(config.settings.clone()),
             backends: ArcSwap::from_pointee(backends),
             table: Mutex::default(),
+            listed: Mutex::new(listed),
         }
     }
 
@@ -104,7 +113,7 @@ impl Pool {
         let mut table = locked(&self.table);
         let candidates = backends.iter().filter(|backend| backend.takes_sessions()).filter_map(|backend| {
             let (id, rank) = (backend.id, rank(backend.id)?);
-            Some(Candidate { id, rank, live: backend.live(), weight: backend.weight() })
+            Some(Candidate { id, rank, live: backend.live(), priority: backend.priority(), weight: backend.weight() })
         });
         let id = table.pick(candidates, Instant::now())?;
         backends.iter().find(|backend| backend.id == id).map(|backend| Lease::new(backend.clone()))

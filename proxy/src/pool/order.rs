@@ -24,6 +24,8 @@ pub(super) struct Candidate {
     pub(super) rank: u8,
     /// Its live legs.
     pub(super) live: usize,
+    /// Of those that did not fail lately, all of a lower number go first.
+    pub(super) priority: u16,
     /// Its share, not 0.
     pub(super) weight: u16,
 }
@@ -64,13 +66,13 @@ impl Row {
 }
 
 impl Table {
-    /// The next backend: of the best rank, not demoted if possible, with the fewest legs by weight; of equals the one
-    /// picked longest ago.
+    /// The next backend: of the best rank, not demoted if possible, of the lowest priority number, with the fewest legs by
+    /// weight; of equals the one picked longest ago.
     pub(super) fn pick(&mut self, candidates: impl Iterator<Item = Candidate>, now: Instant) -> Option<BackendId> {
         let Candidate { id, .. } = candidates.min_by_key(|candidate| {
             let row = self.rows.get(&candidate.id);
             let demoted = row.is_some_and(|row| row.demoted(now));
-            (candidate.rank, demoted, candidate.load(), row.map_or(0, |row| row.picked))
+            (candidate.rank, demoted, candidate.priority, candidate.load(), row.map_or(0, |row| row.picked))
         })?;
         self.turn += 1;
         self.row(id).picked = self.turn;
@@ -79,6 +81,11 @@ impl Table {
 
     fn row(&mut self, id: BackendId) -> &mut Row {
         self.rows.entry(id).or_default()
+    }
+
+    /// The backend is gone for good.
+    pub(super) fn forget(&mut self, id: BackendId) {
+        self.rows.remove(&id);
     }
 
     /// A dial that took `took` failed. The backend goes to the end of the order for as long as that, so that one that
@@ -140,7 +147,8 @@ mod tests {
 
     /// Backends A, B and so on with so many live legs, and the same weight.
     fn pick(table: &mut Table, live: &[usize], now: Instant) -> Option<BackendId> {
-        let candidate = |(n, live): (u32, &usize)| Candidate { id: BackendId(n), rank: 0, live: *live, weight: 100 };
+        let candidate =
+            |(n, live): (u32, &usize)| Candidate { id: BackendId(n), rank: 0, live: *live, priority: 0, weight: 100 };
         table.pick((0..).zip(live).map(candidate), now)
     }
 
@@ -149,7 +157,7 @@ mod tests {
         let mut tried = Vec::new();
         let candidate = |(n, live)| {
             let id = BackendId(n);
-            Some(Candidate { id, rank: reattach_rank(order, last, id)?, live, weight: 100 })
+            Some(Candidate { id, rank: reattach_rank(order, last, id)?, live, priority: 0, weight: 100 })
         };
         let candidates: Vec<_> = (0..).zip(live).filter_map(candidate).collect();
         let left =
@@ -175,12 +183,32 @@ mod tests {
         let mut table = Table::default();
         let mut live = [0_usize; 2];
         for _ in 0..300 {
-            let both =
-                [(A, 200), (B, 100)].map(|(id, weight)| Candidate { id, rank: 0, live: live[id.0 as usize], weight });
+            let both = [(A, 200), (B, 100)].map(|(id, weight)| Candidate {
+                id,
+                rank: 0,
+                live: live[id.0 as usize],
+                priority: 0,
+                weight,
+            });
             let id = table.pick(both.into_iter(), Instant::now()).unwrap();
             live[id.0 as usize] += 1;
         }
         assert_eq!(live, [200, 100]);
+    }
+
+    #[test]
+    fn a_higher_priority_number_waits_until_all_lower_ones_failed() {
+        let mut table = Table::default();
+        let now = Instant::now();
+        let candidates = [(A, 0), (B, 0), (C, 1)].map(|(id, priority)| {
+            let live = if id == C { 0 } else { 9 };
+            Candidate { id, rank: 0, live, priority, weight: 100 }
+        });
+        assert_ne!(table.pick(candidates.into_iter(), now), Some(C));
+        table.demote(A, Duration::ZERO, now);
+        assert_eq!(table.pick(candidates.into_iter(), now), Some(B));
+        table.demote(B, Duration::ZERO, now);
+        assert_eq!(table.pick(candidates.into_iter(), now), Some(C));
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Judge {
         let holes = counters.dropped + counters.poisoned > 0;
         let first = counters.received - world.session.retained() as u64;
         if request.explicit && !holes {
-            assert_eq!(request.next_seq, first + 1, "the session protocol names the first message of a leg");
+            assert_eq!(request.next_seq, Some(first + 1), "the session protocol names the first message of a leg");
         }
         let next = if holes { counters.forgotten } else { first } as usize;
         world.judge.legs.push(Leg { read: 0, next, gaps: (!holes).then(|| gaps(counters)) });

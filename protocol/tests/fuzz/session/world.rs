@@ -201,6 +201,9 @@ impl World {
                 Action::Mute(epoch) => self.mute_asked = Some(epoch),
                 Action::Retire { farewell } => self.hang_up(farewell.as_ref().map(|frame| frame.as_bytes())),
                 Action::Event(Event::Ending(_)) => self.ending = true,
+                Action::Prepare(_) | Action::Adopt | Action::Discard => {
+                    panic!("law 10: {action:?}, and nobody said so")
+                }
                 Action::Event(_) | Action::AnswersPings(_) | Action::Order(..) | Action::Poisoned(_) => {}
                 Action::End { farewell } => {
                     self.hang_up(farewell.as_ref().map(|frame| frame.as_bytes()));

@@ -152,7 +152,7 @@ impl Shadow {
         }
         self.leg.replies += call.replies;
         if self.mode != AckMode::Reply {
-            return;
+            return self.isolated_one_done();
         }
         let mut surplus = 0;
         for _ in 0..call.replies {
@@ -218,6 +218,18 @@ impl Shadow {
             self.release();
             self.window.barrier(ping.seq);
             self.acknowledge(ping.seq);
+            self.isolated_one_done();
+        }
+    }
+
+    /// Alone on the leg, read and answered: nothing is waited for before the next.
+    fn isolated_one_done(&mut self) {
+        let ledger = &mut self.ledger;
+        if self.mode == AckMode::Pong && ledger.is_isolated() && ledger.acked > 0 && self.leg.replies >= ledger.count {
+            let seq = ledger.first().expect("isolated");
+            ledger.forget(seq);
+            ledger.lingering.retain(|(until, _)| *until > seq);
+            self.settle();
         }
     }
 

@@ -1,12 +1,13 @@
 //! The task of a session: gathers what is ready, feeds it to the engine in a written order, and writes what comes out.
 //!
-//! A turn is: commands, dial and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
+//! A turn is: commands, dials and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
 //! upstream, writes downstream, actions. Turns go on while something was read, up to a work budget; where nothing but
 //! reading was done, the next turn only looks for more to read. Half-done I/O is kept in fields; no future with data in
 //! it is ever dropped.
 
 mod actions;
 mod io;
+mod migration;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -26,6 +27,8 @@ use super::wire::Wire;
 use super::{Context, Start};
 use crate::edge::SessionSlot;
 use crate::pool::{self, Attached, Backend, Denials, KeptHandshake, Lease, ReattachError, Route};
+
+use migration::Moving;
 
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
@@ -58,6 +61,8 @@ pub(super) struct Driver {
     /// The leg of the engine's current epoch.
     backend: Option<(Wire, Lease)>,
     dial: Option<Dial>,
+    /// The way to another backend, while the session is to be moved.
+    moving: Option<Box<Moving>>,
     /// The question about the leg of an epoch.
     probe: Option<(Epoch, Probe)>,
     /// The backend of the latest leg.
@@ -103,6 +108,7 @@ impl Driver {
             last: lease.backend().clone(),
             backend: Some((Wire::new(stream, leftover), lease)),
             dial: None,
+            moving: None,
             denials: Denials::default(),
             probe: None,
             id,
@@ -169,6 +175,7 @@ impl Driver {
             Command::Shutdown => self.engine.shutdown(now),
             Command::Close(code, reason) => self.engine.close(now, code, &reason),
             Command::FailOver => self.engine.fail_over(now),
+            Command::Migrate { to, on_timeout, answer } => self.migrate(now, to, on_timeout, answer),
             // Who asked may have left.
             Command::Inspect(answer) => drop(answer.send(self.snapshot())),
         }
@@ -199,15 +206,18 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> Turn {
-        let mut changed = self.poll_dial(cx, now) | self.poll_probe(cx, now);
+        let mut changed = self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_moving(cx, now);
         if changed {
             self.deadline = self.engine.poll_timeout();
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
+            // What came in time is not late because the task is.
+            changed |= self.read(cx, now, Side::Backend);
             self.engine.handle_timeout(now);
+            changed |= self.act();
         }
         changed |= self.wait_for_memory(cx, now);
-        let wanted = self.wanted();
+        let wanted = self.legs_wanted();
         let came = self.read_legs(cx, now, [true; 2]);
         changed |= self.write_and_act(cx, now, wanted);
         Turn { came, changed }
@@ -217,13 +227,13 @@ impl Driver {
     /// more bytes come, everything is written and done.
     fn read_more(&mut self, cx: &mut Cx<'_>, now: Instant, legs: [bool; 2]) -> Turn {
         let memory = self.wait_for_memory(cx, now);
-        let wanted = self.wanted();
+        let wanted = self.legs_wanted();
         let came = self.read_legs(cx, now, legs);
         let acted = (memory || came != [false; 2]) && self.write_and_act(cx, now, wanted);
         Turn { came, changed: memory || acted }
     }
 
-    fn wanted(&self) -> [bool; 2] {
+    fn legs_wanted(&self) -> [bool; 2] {
         SIDES.map(|side| self.engine.wants_read(side))
     }
 
