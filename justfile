@@ -40,3 +40,7 @@ bench *ARGS:
 # The engine's instructions against benches/baseline.txt (needs valgrind)
 instructions *ARGS:
     cargo run --release -p tideover-benches --bin instructions -- {{ARGS}}
+
+# Times of the scan, the ring, a turn and a failover
+micro *ARGS:
+    cargo bench -p tideover-benches -- {{ARGS}}
