@@ -30,8 +30,10 @@ struct Options {
     run: Vec<String>,
 }
 
-/// What is counted: a name, and what runs.
-const SCENARIOS: [(&str, fn(usize)); 5] = [
+/// What is counted: a name, and what runs so many times.
+type Scenario = (&'static str, fn(usize));
+
+const SCENARIOS: [Scenario; 5] = [
     ("turn of 1 message of 64 bytes", |times| turns(times, 64, 1)),
     ("turn of 1 message of 1 KiB", |times| turns(times, 1024, 1)),
     ("turn of 1 message of 64 KiB", |times| turns(times, 64 * 1024, 1)),
