@@ -76,10 +76,7 @@ fn write_differences(text: &mut String, comparison: &Comparison) {
     );
     let _ = writeln!(text, "| case | direct | through the proxy | |\n|---|---|---|---|");
     for (case, direct, proxied) in differing {
-        let verdict = match direct.zip(proxied) {
-            Some((direct, proxied)) if proxied.is_stricter_than(direct) => format!("stricter: {}", proxied.reason),
-            _ => "**worse**".to_owned(),
-        };
+        let verdict = comparison.excuse(&case, direct, proxied).unwrap_or_else(|| "**worse**".to_owned());
         let _ = writeln!(text, "| {case} | {} | {} | {verdict} |", cell(direct), cell(proxied));
     }
 }
