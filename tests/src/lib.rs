@@ -6,6 +6,7 @@ pub mod backend;
 pub mod client;
 pub mod clock;
 pub mod deadline;
+pub mod dns;
 pub mod environment;
 pub mod example;
 pub mod judge;
