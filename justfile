@@ -24,9 +24,9 @@ doc:
 test:
     .ci/run test
 
-# Licences, advisories and sources of the dependencies (needs cargo-deny)
+# Licences, advisories and sources of the dependencies (installs cargo-deny below target/)
 deny:
-    cargo deny check
+    .ci/run deny
 
 # See it survive killed backends
 demo *ARGS:

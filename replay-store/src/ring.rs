@@ -200,6 +200,38 @@ impl Ring {
         self.left + self.entries.len() as u64
     }
 
+    /// Retained messages that were written, wholly or in part, to the current leg.
+    #[must_use]
+    pub fn on_leg(&self) -> usize {
+        let partly = self.entries.get(self.written).is_some_and(|entry| entry.start < self.cursor);
+        self.written + usize::from(partly)
+    }
+
+    /// Of these, how many are not acknowledged.
+    #[must_use]
+    pub fn on_leg_unacknowledged(&self) -> usize {
+        self.on_leg() - self.acked
+    }
+
+    /// Messages wholly written to the current leg, forgotten ones included.
+    #[must_use]
+    pub fn leg_written(&self) -> u64 {
+        self.left + self.written as u64
+    }
+
+    /// The end of the message that the cursor stands in, or the cursor's own place where it stands between two: the
+    /// offset, the seq of the message before it, and how many messages of the leg end there or before. `None` inside
+    /// the message that is being received.
+    #[must_use]
+    pub fn message_end(&self) -> Option<(u64, u64, u64)> {
+        match self.entries.get(self.written) {
+            Some(entry) if entry.start < self.cursor => Some((entry.end, entry.seq, self.leg_written() + 1)),
+            Some(_) => Some((self.cursor, self.written_seq(), self.leg_written())),
+            None if self.cursor > self.tail => None,
+            None => Some((self.cursor, self.written_seq(), self.leg_written())),
+        }
+    }
+
     /// Offset of the next byte to write to the current leg.
     #[must_use]
     pub fn cursor(&self) -> u64 {
@@ -445,8 +477,7 @@ impl Ring {
     /// A backend died of what it was doing: that counts against a message that it had, or had part of, alone. Among
     /// several, none can be blamed. Call it before [`Self::rewind`].
     pub fn count_death(&mut self) -> Death {
-        let partly = self.entries.get(self.written).is_some_and(|entry| entry.start < self.cursor);
-        let touched = self.written + usize::from(partly);
+        let touched = self.on_leg();
         let alone = self.entries.front_mut().filter(|_| touched == 1).map(|entry| {
             entry.deaths = entry.deaths.saturating_add(1);
             (entry.seq, entry.deaths)

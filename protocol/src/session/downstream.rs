@@ -357,6 +357,16 @@ impl Downstream {
         self.echoes.forget(seq, all);
     }
 
+    /// Nothing that the client was told can be said again.
+    pub(super) fn forget_all(&mut self) {
+        self.echoes.forget(0, true);
+    }
+
+    /// Whether all that came of the leg is whole.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.scanner.is_between_messages()
+    }
+
     /// Takes bytes of a backend whose messages the client must not get; only what is not data comes out.
     pub(super) fn ignore(&mut self, data: &[u8]) -> (Passed, Option<Incoming>) {
         let mut rest = data;
@@ -424,6 +434,13 @@ impl Downstream {
         self.cursor = self.ready;
         self.border = self.ready;
         self.settle();
+    }
+
+    /// The session is over: all memory goes back.
+    pub(super) fn close(&mut self) {
+        self.stop();
+        self.echoes.clear();
+        self.discard();
     }
 
     // Writing.

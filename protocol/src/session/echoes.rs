@@ -130,15 +130,19 @@ impl Echoes {
     /// The messages up to `seq` are forgotten; `all` says that no other is retained.
     pub(super) fn forget(&mut self, seq: u64, all: bool) {
         if all {
-            *self = Self::new(self.limit);
-            return;
+            return self.clear();
         }
         let gone = self.entries.partition_point(|echo| echo.interval <= seq);
         self.entries.drain(..gone);
         self.cursor = self.cursor.map(|cursor| cursor.saturating_sub(gone)).filter(|next| *next < self.entries.len());
         if self.entries.is_empty() {
-            *self = Self::new(self.limit);
+            self.clear();
         }
+    }
+
+    /// Nothing is remembered.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limit);
     }
 }
 
