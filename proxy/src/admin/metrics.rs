@@ -131,6 +131,9 @@ fn messages(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 
 fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     page.counter("failovers", "Backend legs given up and looked for again", sums.counters.failovers)?;
+    page.counter("migrations", "Sessions moved to another backend on purpose", sums.counters.migrations)?;
+    let help = "Sessions that were to be moved and were not";
+    page.counter("migrations_failed", help, sums.counters.migrations_failed)?;
     let bounds = FAILOVER_BUCKETS.iter().map(|millis| *millis as f64 / 1000.0).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(sums.failover_times).collect();
     let count = sums.failover_times.iter().sum();

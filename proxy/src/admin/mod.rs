@@ -35,7 +35,7 @@ use error::Failure;
 pub use guard::Access;
 pub use listener::Listener;
 pub(crate) use poisoned::{Payload, PoisonedList, PoisonedMessage};
-pub(crate) use sessions::{Detail, Page};
+pub(crate) use sessions::{Detail, Migrated, Page};
 
 /// The largest body of a request, in bytes.
 const BODY_BYTES: usize = 16 * 1024;
@@ -93,6 +93,7 @@ fn guarded_routes() -> OpenApiRouter<Arc<Operator>> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::inspect))
         .routes(routes!(sessions::fail_over))
+        .routes(routes!(sessions::migrate))
         .routes(routes!(sessions::close))
         .routes(routes!(poisoned::list))
         .routes(routes!(poisoned::get, poisoned::delete))

@@ -1,6 +1,8 @@
 //! Settings that are one of a few words.
 
-use tideover_protocol::session::{AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
+use tideover_protocol::session::{
+    AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
+};
 
 use super::{LogFormat, ReattachOrder};
 
@@ -53,6 +55,10 @@ impl Choice for OnExpired {
 impl Choice for OnAmbiguous {
     const WORDS: &'static [(&'static str, Self)] =
         &[("probe", Self::Probe), ("failover", Self::Failover), ("end", Self::End)];
+}
+
+impl Choice for OnMigrateTimeout {
+    const WORDS: &'static [(&'static str, Self)] = &[("failover", Self::FailOver), ("stay", Self::Stay)];
 }
 
 impl Choice for Reattach {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::Answer;
 use super::table::{pairs, table as columns};
 use super::{Order, Problem};
-use crate::admin::{Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage, State};
+use crate::admin::{Backends, Detail, Migrated, Page, Payload, PoisonedList, PoisonedMessage, State};
 
 /// What the answer to an order looks like to people.
 pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
@@ -21,6 +21,7 @@ pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
         Order::Poisoned { .. } => poisoned(&read(answer)?),
         Order::Close { id, .. } => format!("session {id} is told to close\n"),
         Order::Failover { id } => format!("session {id} is told to fail over\n"),
+        Order::Migrate { .. } => migrated(&read(answer)?),
         Order::Health => "up and ready\n".to_owned(),
         Order::Metrics => answer.to_string(),
     })
@@ -77,6 +78,10 @@ fn session(answer: &Detail) -> String {
     let counters = counters.as_object().into_iter().flatten();
     let counters = counters.map(|(name, value)| (name.replace('_', " "), value.to_string()));
     pairs(about.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(counters))
+}
+
+fn migrated(answer: &Migrated) -> String {
+    format!("session {} is on {} now\n", answer.session, answer.backend)
 }
 
 fn poisoned(answer: &PoisonedList) -> String {

@@ -20,6 +20,7 @@ use super::order::reattach_rank;
 use super::round::{Denials, Round};
 use super::session_headers::SessionHeaders;
 use super::{Pool, Route, locked};
+use crate::config::ReattachOrder;
 
 /// A new backend leg: its handshake is done and checked.
 #[derive(Debug)]
@@ -59,6 +60,32 @@ pub struct Reattach {
     pub spare_last: bool,
     /// What the rounds before have brought since the session last had a leg.
     pub denials: Denials,
+    /// Which backends will do.
+    pub target: Target,
+}
+
+/// Where a session may go that has a leg, or had one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Where `--reattach-order` says.
+    #[default]
+    Any,
+    /// Anywhere but to its last backend.
+    Elsewhere,
+    /// To this one, if it may get sessions and is not its last.
+    Backend(BackendId),
+}
+
+impl Reattach {
+    /// How soon a backend is tried; `None`: not at all.
+    fn rank(&self, order: ReattachOrder, id: BackendId) -> Option<u8> {
+        let elsewhere = self.last != Some(id);
+        match self.target {
+            Target::Any => reattach_rank(order, self.last, id),
+            Target::Elsewhere => elsewhere.then_some(0),
+            Target::Backend(wanted) => (elsewhere && wanted == id).then_some(0),
+        }
+    }
 }
 
 /// Why a round of re-attaching gave no leg.
@@ -145,7 +172,7 @@ impl Route {
         options: Reattach,
     ) -> Result<Attached, ReattachError> {
         let mut spares = if options.spare_last { self.pool.spares(handshake).await } else { None };
-        let rank = |id| reattach_rank(self.reattach_order, options.last, id);
+        let rank = |id| options.rank(self.reattach_order, id);
         let mut round = Round::new(self.pool.candidates().into_iter().filter(|id| rank(*id).is_some()).collect());
         let mut denials = options.denials;
         while let Some(mut lease) = self.pool.pick(|id| {

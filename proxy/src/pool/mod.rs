@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
+pub use attach::{Attached, FirstAttachError, Reattach, ReattachError, Target};
 pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 pub(super) struct Wire {
     stream: TcpStream,
     /// Bytes read but not used: the leftover of a handshake, or what came while the session could take no more. At
-    /// most one read's worth.
+    /// most one read's worth; of a leg that the session is not on yet, two.
     held: Bytes,
     /// The stream was read to its end.
     ended: bool,
@@ -53,6 +53,11 @@ impl Wire {
     pub(super) fn hold(&mut self, rest: Bytes) {
         debug_assert!(self.held.is_empty());
         self.held = rest;
+    }
+
+    /// Keeps this too, behind what is held.
+    pub(super) fn hold_more(&mut self, more: &[u8]) {
+        self.held = [&self.held, more].concat().into();
     }
 
     pub(super) fn held_bytes(&self) -> usize {

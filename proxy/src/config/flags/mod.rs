@@ -2,6 +2,7 @@
 //! the bounds and the help all come from it, so that they cannot drift apart.
 
 mod guarantees;
+mod migration;
 mod relay;
 mod server;
 pub(super) mod tables;
@@ -133,13 +134,14 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 11] = [
+pub static THEMES: [Theme; 12] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
     guarantees::ANSWERS,
     relay::LIVENESS,
     relay::FAILOVER,
+    migration::MIGRATION,
     guarantees::REPLAY,
     relay::CLOSING,
     server::LIMITS,

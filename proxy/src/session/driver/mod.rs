@@ -1,11 +1,12 @@
 //! The task of a session: gathers what is ready, feeds it to the engine in a written order, and writes what comes out.
 //!
-//! A turn is: commands, dial and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
+//! A turn is: commands, dials and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
 //! upstream, writes downstream, actions. Turns go on while something was read, up to a work budget. Half-done I/O is
 //! kept in fields; no future with data in it is ever dropped.
 
 mod actions;
 mod io;
+mod migration;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -32,6 +33,8 @@ const SIDES: [Side; 2] = [Side::Backend, Side::Client];
 /// How far ahead a timer without a deadline is set.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(86_400);
 
+use migration::Moving;
+
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
 type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
 
@@ -42,6 +45,8 @@ pub(super) struct Driver {
     /// The leg of the engine's current epoch.
     backend: Option<(Wire, Lease)>,
     dial: Option<Dial>,
+    /// The way to another backend, while the session is to be moved.
+    moving: Option<Box<Moving>>,
     /// The question about the leg of an epoch.
     probe: Option<(Epoch, Probe)>,
     /// The backend of the latest leg.
@@ -85,6 +90,7 @@ impl Driver {
             last: lease.backend().clone(),
             backend: Some((Wire::new(stream, leftover), lease)),
             dial: None,
+            moving: None,
             denials: Denials::default(),
             probe: None,
             id,
@@ -142,6 +148,7 @@ impl Driver {
             Command::Shutdown => self.engine.shutdown(now),
             Command::Close(code, reason) => self.engine.close(now, code, &reason),
             Command::FailOver => self.engine.fail_over(now),
+            Command::Migrate { to, on_timeout, answer } => self.migrate(now, to, on_timeout, answer),
             // Who asked may have left.
             Command::Inspect(answer) => drop(answer.send(self.snapshot())),
         }
@@ -173,9 +180,12 @@ impl Driver {
 
     /// One turn. Returns whether another one may find something to do.
     fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
-        let mut busy = self.poll_dial(cx, now) | self.poll_probe(cx, now);
+        let mut busy = self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_moving(cx, now);
         if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            // What came in time is not late because the task is.
+            busy |= self.read(cx, now, Side::Backend);
             self.engine.handle_timeout(now);
+            busy |= self.act();
         }
         busy |= self.wait_for_memory(cx, now);
         let wanted = SIDES.map(|side| self.engine.wants_read(side));
