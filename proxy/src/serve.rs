@@ -87,6 +87,7 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
             tracing::info!(addr = %listener.address()?, "operator's API");
             tokio::spawn(serve_admin(listener, shared.clone()));
         }
+        tokio::spawn(shared.fleet.clone().watch_health());
         let reloading = shared.clone();
         tokio::spawn(async move { reloading.reloader.run(hangup).await });
         supervise(&shared, &stage).await

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::edge::{EdgeContext, Reason};
-use crate::pool::{Fleet, Standing};
+use crate::pool::{Backend, Fleet, HealthState, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
 
 /// What is read at each scrape.
@@ -86,21 +86,61 @@ impl Source {
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let mut backends: Vec<([String; 2], usize, Standing)> = Vec::new();
+        let mut backends: Vec<Row> = Vec::new();
         for (pool, backend) in self.fleet.backends() {
-            let labels = [pool.name.to_string(), backend.url.to_string()];
+            let row = Row::new(&pool, &backend);
             // A removed backend may have come back under another id, and still have legs.
-            match backends.iter_mut().find(|(others, ..)| *others == labels) {
-                Some((_, live, _)) => *live += backend.live(),
-                None => backends.push((labels, backend.live(), pool.standing(backend.id))),
+            match backends.iter_mut().find(|other| other.labels() == row.labels()) {
+                Some(other) => other.live += row.live,
+                None => backends.push(row),
             }
         }
-        let legs = backends.iter().map(|(labels, live, _)| (of_backend(labels), *live as i64));
-        page.gauges("backend_legs", "Live backend legs, those being attached included", None, legs)?;
-        let demoted = backends.iter().map(|(labels, _, at)| (of_backend(labels), i64::from(at.demoted)));
-        page.gauges("backend_demoted", "Whether the backend is tried last for now", None, demoted)?;
-        let failures = backends.iter().map(|(labels, _, at)| (of_backend(labels), at.failures));
-        page.counters("backend_dials_failed", "Dials that failed", failures)
+        let gauges = |of: fn(&Row) -> i64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let counters = |of: fn(&Row) -> u64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let help = "Live backend legs, those being attached included";
+        page.gauges("backend_legs", help, None, gauges(|row| row.live as i64))?;
+        let help = "Whether the backend is not down by its checks";
+        page.gauges("backend_up", help, None, gauges(|row| (row.standing.state != HealthState::Down).into()))?;
+        let help = "Whether the backend is ejected";
+        page.gauges("backend_ejected", help, None, gauges(|row| (row.standing.state == HealthState::Ejected).into()))?;
+        let help = "Whether the backend is tried last for now";
+        page.gauges("backend_demoted", help, None, gauges(|row| row.demoted.into()))?;
+        page.counters("backend_ejections", "Ejections of the backend", counters(|row| row.standing.ejections))?;
+        page.counters("backend_dials_failed", "Dials that failed", counters(|row| row.standing.failures))?;
+        page.counters("backend_checks", "Active health checks", backends.iter().flat_map(Row::checks))
+    }
+}
+
+/// A backend at the time of a scrape.
+struct Row {
+    pool: String,
+    url: String,
+    live: usize,
+    demoted: bool,
+    standing: Standing,
+    checks: [u64; 2],
+}
+
+impl Row {
+    fn new(pool: &Pool, backend: &Backend) -> Self {
+        Self {
+            pool: pool.name.to_string(),
+            url: backend.url.to_string(),
+            live: backend.live(),
+            demoted: !backend.eligible(Instant::now()),
+            standing: backend.standing(),
+            checks: backend.check_counts(),
+        }
+    }
+
+    fn labels(&self) -> Labels<'_, 2> {
+        [("pool", &self.pool), ("backend", &self.url)]
+    }
+
+    fn checks(&self) -> [(Labels<'_, 3>, u64); 2] {
+        let [pool, backend] = self.labels();
+        let [passed, failed] = self.checks;
+        [("passed", passed), ("failed", failed)].map(|(result, count)| ([pool, backend, ("result", result)], count))
     }
 }
 
@@ -145,10 +185,6 @@ fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 
 /// The labels of a row.
 type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
-
-fn of_backend([pool, backend]: &[String; 2]) -> Labels<'_, 2> {
-    [("pool", pool), ("backend", backend)]
-}
 
 struct Page<'a>(DescriptorEncoder<'a>);
 

@@ -30,7 +30,7 @@ use utoipa_axum::routes;
 use crate::edge::EdgeContext;
 use crate::pool::Fleet;
 use crate::session;
-pub(crate) use backends::{Backends, State};
+pub(crate) use backends::{Backends, Health as BackendHealth, State};
 use error::Failure;
 pub use guard::Access;
 pub use listener::Listener;

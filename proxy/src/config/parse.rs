@@ -1,15 +1,19 @@
 //! One value of each kind, from its text. What is wrong is said behind the text: "is not …", "has …".
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use tideover_protocol::close::CloseCode;
 
 use super::choice::{self, Choice};
+use super::health;
 use super::units::{parse_duration, parse_size};
-use super::{AdminAddress, AdminToken, BackendUrl, BackendsFile, DnsName, Flag, InvalidBackendUrl, Kind, SessionKey};
+use super::{
+    AdminAddress, AdminToken, BackendUrl, BackendsFile, CheckProbe, DnsName, Flag, InvalidBackendUrl, Kind, SessionKey,
+};
 use crate::fields;
 
 fn is_not(flag: &Flag) -> String {
@@ -96,6 +100,24 @@ pub(super) fn header(flag: &Flag, text: &str) -> Result<Option<HeaderName>, Stri
 /// The key in the file of that path, read now; empty is none.
 pub(super) fn key_file(_: &Flag, text: &str) -> Result<Option<SessionKey>, String> {
     if text.is_empty() { Ok(None) } else { SessionKey::read(text.as_ref()).map(Some) }
+}
+
+/// How backends are checked; `off` is not at all.
+pub(super) fn check(flag: &Flag, text: &str) -> Result<Option<CheckProbe>, String> {
+    if text == "off" { Ok(None) } else { text.parse().map(Some).map_err(|()| is_not(flag)) }
+}
+
+pub(super) fn statuses(flag: &Flag, text: &str) -> Result<RangeInclusive<u16>, String> {
+    health::statuses(text).ok_or_else(|| is_not(flag))
+}
+
+/// What goes into a `Host` field (RFC 9110 7.2); empty is none.
+pub(super) fn host(flag: &Flag, text: &str) -> Result<Option<HeaderValue>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_host = !text.ends_with('/') && format!("ws://{text}").parse::<BackendUrl>().is_ok();
+    HeaderValue::from_str(text).ok().filter(|_| is_host).map(Some).ok_or_else(|| is_not(flag))
 }
 
 /// Where the operator's API listens; empty is nowhere.

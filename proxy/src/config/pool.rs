@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hyper::header::HeaderName;
 
-use super::{BackendUrl, BackendsFile, DnsName, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, SessionKey};
+use super::{
+    BackendUrl, BackendsFile, DnsName, HeaderPattern, HealthConfig, HostPattern, PathPrefix, ReattachOrder, SessionKey,
+};
 
 /// The pool that `--backend` fills, and that is meant where none is named.
 pub const DEFAULT_POOL: &str = "default";
@@ -35,6 +37,8 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// `--handshakes-per-backend`: handshakes under way with one backend at a time, at least 1.
     pub handshakes_per_backend: usize,
+    /// How it watches their health.
+    pub health: HealthConfig,
     /// `--dns-server`: who is asked about `--backends-dns`. `None`: the system's resolv.conf says it.
     pub dns_server: Option<SocketAddr>,
 }

@@ -9,7 +9,7 @@ use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::reader::Reader;
 use super::units::{format_duration, format_size};
-use super::{Config, DEFAULT_POOL, PoolSettings, RouteConfig, fleet};
+use super::{Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
@@ -55,8 +55,43 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
     PoolSettings {
         connect_timeout: reader.duration("connect-timeout"),
         handshakes_per_backend: reader.number("handshakes-per-backend"),
+        health: health(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
     }
+}
+
+fn health(reader: &mut Reader<'_>) -> HealthConfig {
+    HealthConfig {
+        check: health_check(reader),
+        ejection: ejection(reader),
+        slow_start: reader.duration_or_word("slow-start").filter(|time| !time.is_zero()),
+        panic: reader.number("health-panic"),
+    }
+}
+
+fn health_check(reader: &mut Reader<'_>) -> HealthCheck {
+    let statuses = reader.list("health-status", parse::statuses);
+    if statuses.is_empty() {
+        reader.reject(&["health-status"], "no answer would pass a check".into());
+    }
+    HealthCheck {
+        probe: reader.one("health-check", parse::check),
+        statuses: Statuses(statuses),
+        host: reader.one("health-host", parse::host),
+        interval: reader.duration("health-interval"),
+        timeout: reader.duration("health-timeout"),
+        rise: reader.number("health-rise"),
+        fall: reader.number("health-fall"),
+    }
+}
+
+fn ejection(reader: &mut Reader<'_>) -> Ejection {
+    let ejection = Ejection { time: reader.duration_or_word("ejection-time"), max: reader.duration("ejection-max") };
+    if let Some(time) = ejection.time.filter(|time| *time > ejection.max) {
+        let [time, max] = [time, ejection.max].map(format_duration);
+        reader.reject(&["ejection-time", "ejection-max"], format!("{time} is more than {max}, the longest ejection"));
+    }
+    ejection
 }
 
 /// A route that takes every handshake.

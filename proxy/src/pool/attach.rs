@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -16,10 +15,11 @@ use tokio::time::{Instant, timeout_at};
 use super::backend::{Backend, BackendId, Lease};
 use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
+use super::health::{Dial, Failure};
 use super::order::reattach_rank;
 use super::round::{Denials, Round};
 use super::session_headers::SessionHeaders;
-use super::{Pool, Route, locked};
+use super::{Pool, Route};
 use crate::config::ReattachOrder;
 
 /// A new backend leg: its handshake is done and checked.
@@ -232,9 +232,9 @@ impl Pool {
         if let Some(place) = backend.free_handshake_place() {
             return Ok(place);
         }
-        let mark = locked(&self.table).failures(backend.id);
+        let mark = backend.health.failures();
         let place = backend.handshake_place().await;
-        let failed = locked(&self.table).failed_since(backend.id, mark, std::time::Instant::now());
+        let failed = backend.health.failed_since(mark, std::time::Instant::now());
         if failed { Err(DialError::Queue) } else { Ok(place) }
     }
 
@@ -253,22 +253,21 @@ impl Pool {
     async fn dial_now(&self, lease: &mut Lease, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
         let begun = Instant::now();
         let dialled = dial_backend(lease.backend(), upstream, limits).await;
-        let id = lease.backend().id;
-        match &dialled {
-            Ok(Dialled::Leg(_)) => {
-                locked(&self.table).restore(id);
-                lease.attach();
+        let failed = |failure| Dial::Failed(failure, begun.elapsed());
+        let health = match &dialled {
+            Ok(Dialled::Refused(response)) if dial::is_unavailable(response.status()) => {
+                Some(failed(Failure::Handshake))
             }
-            Ok(Dialled::Refused(response)) if !dial::is_unavailable(response.status()) => {
-                locked(&self.table).restore(id);
-            }
-            Ok(Dialled::Refused(_)) | Err(_) => self.demote(id, begun.elapsed()),
+            Ok(Dialled::Leg(_) | Dialled::Refused(_)) => Some(Dial::Answered),
+            Err(error) => error.failure().map(failed),
+        };
+        if let Some(dial) = health {
+            self.dialled(lease.backend(), dial);
+        }
+        if let Ok(Dialled::Leg(_)) = dialled {
+            lease.attach();
         }
         dialled
-    }
-
-    fn demote(&self, id: BackendId, took: Duration) {
-        locked(&self.table).demote(id, took, std::time::Instant::now());
     }
 }
 

@@ -9,6 +9,7 @@ use tideover_protocol::session::PongOrder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::evidence::{Evidence, LegNumber};
+use super::health::{Health, LastCheck, Standing};
 use super::locked;
 use super::probe::Probes;
 use crate::config::{BackendConfig, BackendUrl};
@@ -80,13 +81,14 @@ pub struct Backend {
     handshakes: ArcSwap<Semaphore>,
     pub(super) evidence: Mutex<Evidence>,
     pub(super) probes: Probes,
+    pub(super) health: Health,
     answers_pings: AtomicBool,
     mute: AtomicBool,
     order: AtomicU8,
 }
 
 impl Backend {
-    pub(super) fn new(config: &BackendConfig, handshakes: usize) -> Self {
+    pub(super) fn new(config: &BackendConfig, handshakes: usize, health: Health) -> Self {
         Self {
             id: BackendId::next(),
             name: config.id.as_str().into(),
@@ -101,6 +103,7 @@ impl Backend {
             handshakes: ArcSwap::from_pointee(places(handshakes)),
             evidence: Mutex::default(),
             probes: Probes::default(),
+            health,
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             order: AtomicU8::new(0),
@@ -225,6 +228,42 @@ impl Backend {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// Whether it may be tried like any other: it is not down, not ejected and not doubted. If it is not eligible, it is
+    /// tried when all that are have failed.
+    #[must_use]
+    pub fn eligible(&self, now: Instant) -> bool {
+        self.health.is_eligible(now)
+    }
+
+    /// The part of its weight that it has now: 1, or from 0.1 on while it starts slowly.
+    #[must_use]
+    pub fn weight_factor(&self, now: Instant) -> f32 {
+        self.health.weight_factor(now)
+    }
+
+    /// What is known of its health.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.health.standing(Instant::now())
+    }
+
+    /// Its latest check. `None`: it is not checked, or not yet.
+    #[must_use]
+    pub fn last_check(&self) -> Option<LastCheck> {
+        self.health.last_check()
+    }
+
+    /// Checks so far: those that it passed, those that it failed.
+    #[must_use]
+    pub fn check_counts(&self) -> [u64; 2] {
+        self.health.check_counts()
+    }
+
+    /// Forgets what is known of its health, as if it had just been found well. Counters go on.
+    pub fn reset_health(&self) {
+        self.health.reset();
+    }
+
     /// Whether it ever answered a ping, on any leg.
     #[must_use]
     pub fn answers_pings(&self) -> bool {
@@ -268,6 +307,17 @@ impl Backend {
     /// Remembers that it does not answer pings. True if that is news and should be logged.
     pub fn set_mute(&self) -> bool {
         !self.answers_pings() && !self.mute.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it is known to go away: an operator drains it, or it is down by checks that are believed. Its legs may
+    /// work none the less; the end of one is a death.
+    pub(super) fn is_going(&self) -> bool {
+        self.admin_state() == AdminState::Draining || self.health.is_down()
+    }
+
+    /// Whether the ends of its legs prove that it is dying, now, and nobody has been told yet.
+    pub(super) fn lost_all_legs_just_now(&self) -> bool {
+        locked(&self.evidence).is_news(Instant::now())
     }
 
     /// Whether the ends of its legs prove that it is dying, now.

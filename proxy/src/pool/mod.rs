@@ -13,8 +13,10 @@ mod discover;
 mod evidence;
 mod fleet;
 mod handshake;
+mod health;
 mod members;
 mod order;
+mod polite;
 mod probe;
 mod round;
 mod route;
@@ -33,14 +35,15 @@ pub(crate) use dial::has_token;
 pub use discover::Discovery;
 pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
+pub use health::{HealthState, LastCheck, Standing};
 pub use members::{Changes, Source};
-pub use order::Standing;
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;
 pub use session_headers::SessionHeaders;
 
 use crate::config::{PoolConfig, PoolSettings};
+use health::{Health, PoolHealth};
 use members::Listed;
 use order::{Candidate, Table};
 
@@ -52,9 +55,10 @@ pub type Backends = Arc<Vec<Arc<Backend>>>;
 pub struct Pool {
     /// Its name.
     pub name: Box<str>,
-    settings: ArcSwap<PoolSettings>,
+    settings: Arc<ArcSwap<PoolSettings>>,
     backends: ArcSwap<Vec<Arc<Backend>>>,
     table: Mutex<Table>,
+    health: Arc<PoolHealth>,
     /// What its sources say. Held while the list of backends changes.
     listed: Mutex<Listed>,
 }
@@ -64,13 +68,17 @@ impl Pool {
     #[must_use]
     pub fn new(config: &PoolConfig) -> Self {
         let handshakes = config.settings.handshakes_per_backend;
+        let settings = Arc::new(ArcSwap::from_pointee(config.settings.clone()));
+        let health = PoolHealth::new(settings.clone());
         let listed = Listed::new(config);
-        let backends = listed.merged().iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
+        let backend = |backend| Arc::new(Backend::new(backend, handshakes, Health::new(health.clone(), None)));
+        let backends = listed.merged().iter().map(backend).collect();
         Self {
             name: config.name.as_str().into(),
-            settings: ArcSwap::from_pointee(config.settings.clone()),
+            settings,
             backends: ArcSwap::from_pointee(backends),
             table: Mutex::default(),
+            health,
             listed: Mutex::new(listed),
         }
     }
@@ -93,12 +101,6 @@ impl Pool {
         self.backends.load().iter().find(|backend| backend.id == id).cloned()
     }
 
-    /// What dials have shown of a backend. All zero for one that was never dialled.
-    #[must_use]
-    pub fn standing(&self, id: BackendId) -> Standing {
-        locked(&self.table).standing(id, Instant::now())
-    }
-
     /// Those that may get a session.
     fn candidates(&self) -> Vec<BackendId> {
         let backends = self.backends.load();
@@ -111,12 +113,16 @@ impl Pool {
         let backends = self.backends.load();
         // Until the lease is taken, or two could take the last place on a backend.
         let mut table = locked(&self.table);
+        let now = Instant::now();
         let candidates = backends.iter().filter(|backend| backend.takes_sessions()).filter_map(|backend| {
             let (id, rank) = (backend.id, rank(backend.id)?);
-            Some(Candidate { id, rank, live: backend.live(), priority: backend.priority(), weight: backend.weight() })
+            let (priority, weight) = (backend.priority(), f32::from(backend.weight()) * backend.weight_factor(now));
+            Some(Candidate { id, rank, eligible: backend.eligible(now), priority, live: backend.live(), weight })
         });
-        let id = table.pick(candidates, Instant::now())?;
-        backends.iter().find(|backend| backend.id == id).map(|backend| Lease::new(backend.clone()))
+        let id = table.pick(candidates)?;
+        let backend = backends.iter().find(|backend| backend.id == id)?;
+        backend.health.picked(now);
+        Some(Lease::new(backend.clone()))
     }
 }
 

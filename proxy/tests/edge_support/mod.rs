@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tideover::config::{
-    BackendConfig, BackendUrl, Config, LogFormat, PoolConfig, PoolSettings, ReattachOrder, RouteConfig,
+    BackendConfig, BackendUrl, Config, HealthConfig, LogFormat, PoolConfig, PoolSettings, ReattachOrder, RouteConfig,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -37,6 +37,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             settings: PoolSettings {
                 connect_timeout: Duration::from_secs(5),
                 handshakes_per_backend: 64,
+                health: HealthConfig::default(),
                 dns_server: None,
             },
         }],

@@ -2,6 +2,7 @@
 //! the bounds and the help all come from it, so that they cannot drift apart.
 
 mod guarantees;
+mod health;
 mod migration;
 mod relay;
 mod server;
@@ -116,6 +117,12 @@ pub enum Kind {
     Filter,
     /// The name of a header field that is free, or nothing.
     Header,
+    /// A host and maybe a port, or nothing.
+    Host,
+    /// How backends are checked, or `off`.
+    Check,
+    /// A list of HTTP statuses and ranges of them.
+    Statuses,
     /// The path of a file with a secret, or nothing.
     KeyFile,
     /// Where the operator's API listens, or nothing.
@@ -134,7 +141,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 12] = [
+pub static THEMES: [Theme; 13] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
@@ -142,6 +149,7 @@ pub static THEMES: [Theme; 12] = [
     relay::LIVENESS,
     relay::FAILOVER,
     migration::MIGRATION,
+    health::HEALTH,
     guarantees::REPLAY,
     relay::CLOSING,
     server::LIMITS,
@@ -198,6 +206,7 @@ impl Kind {
                 | Self::Codes
                 | Self::Ends
                 | Self::Networks
+                | Self::Statuses
                 | Self::Hosts
                 | Self::Paths
                 | Self::Headers
@@ -207,7 +216,8 @@ impl Kind {
     /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
     #[must_use]
     pub fn takes_integers(self) -> bool {
-        matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. } | Self::Codes | Self::Ends)
+        let number = matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. });
+        number || matches!(self, Self::Codes | Self::Ends | Self::Statuses)
     }
 
     /// What the help calls its value.
@@ -232,6 +242,9 @@ impl Kind {
             Self::Networks => "CIDRS".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
+            Self::Host => "HOST".into(),
+            Self::Check => "CHECK".into(),
+            Self::Statuses => "STATUSES".into(),
             Self::KeyFile => "PATH".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
@@ -271,6 +284,9 @@ impl fmt::Display for Kind {
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
+            Self::Host => f.write_str("a host such as chat.example or chat.example:8080"),
+            Self::Check => f.write_str("off, tcp, http:/path or ws:/path"),
+            Self::Statuses => f.write_str("an HTTP status from 200 to 599, or a range such as 200-399"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
             Self::Admin => f.write_str(
                 "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",
@@ -303,6 +319,9 @@ const FROM_ZERO: Kind = duration(0, None);
 
 /// A duration above zero, or `off`.
 const POSITIVE_OR_OFF: Kind = duration(1, Some("off"));
+
+/// A duration that may be zero, or `off`.
+const FROM_ZERO_OR_OFF: Kind = duration(0, Some("off"));
 
 /// A duration that may be zero, or `auto`.
 const FROM_ZERO_OR_AUTO: Kind = duration(0, Some("auto"));
