@@ -54,7 +54,8 @@ impl Contestant {
                 None => all.push(named(&program.name, kind, Pongs::InOrder, path)),
             }
         }
-        for wanted in options.peer.iter().filter(|wanted| !all.iter().any(|known| known.name == **wanted)) {
+        let is_unknown = |wanted: &&String| !all.iter().any(|known| known.name == **wanted);
+        if let Some(wanted) = options.peer.iter().find(is_unknown) {
             return Err(Error::Other(format!("{wanted}: no such contestant")));
         }
         all.retain(|known| options.peer.is_empty() || options.peer.contains(&known.name));
