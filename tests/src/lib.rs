@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod conformance;
 pub mod deadline;
+pub mod dns;
 pub mod environment;
 pub mod example;
 pub mod judge;

@@ -1,5 +1,6 @@
 //! The schemes' view of the fleet.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Load, Loads};
@@ -13,21 +14,22 @@ impl Loads for Fleet {
     }
 
     fn scale_targets(&self) -> Vec<(Box<str>, ScaleConfig)> {
-        let target = |pool: &std::sync::Arc<Pool>| Some((pool.name.clone(), pool.settings().scale?));
+        let target = |pool: &Arc<Pool>| Some((pool.name.clone(), pool.settings().scale?));
         self.pools().iter().filter_map(target).collect()
     }
 }
 
 fn load(backend: &Backend) -> Load {
     let public = backend.public();
-    let is_up = backend.eligible(Instant::now());
+    let now = Instant::now();
+    let is_up = backend.eligible(now);
     Load {
         backend: backend.id,
         public_url: public.url.clone(),
         addresses: public.addresses.clone(),
         host: backend.url.host.clone(),
         priority: backend.priority(),
-        weight: backend.weight().into(),
+        weight: f64::from(backend.weight()) * f64::from(backend.weight_factor(now)),
         sessions: backend.live(),
         utilisation: None,
         present: is_up && backend.is_wanted(),

@@ -14,7 +14,7 @@ use std::{
 };
 
 pub use page::page;
-pub use verdict::{Comparison, Verdict, Verdicts};
+pub use verdict::{Comparison, OnPurpose, Verdict, Verdicts};
 
 use crate::{Backend, Kind, Proxy, deadline::wait_for, environment, ports, scratch::Scratch};
 
@@ -39,6 +39,18 @@ const TO_CLIENTS: [&str; 2] = ["--ping-interval", "off"];
 /// Neither barriers nor replay nor probes: the suite takes another connection for another run of the case.
 const TO_BACKENDS: [&str; 6] = ["--ping-interval", "off", "--ack", "none", "--reattach", "never"];
 
+const BACKEND_LEG: [OnPurpose; 2] = [
+    OnPurpose {
+        cases: &["3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"],
+        why: "a backend that breaks the protocol is failed at once (RFC 6455 7.1.7); what its client has still to say goes to \
+              the next one",
+    },
+    OnPurpose {
+        cases: &["6.4.1", "6.4.2"],
+        why: "a client gets whole messages only, so it sees invalid UTF-8 in a fragment when the message is complete",
+    },
+];
+
 impl Cases {
     fn selection(self) -> &'static [&'static str] {
         match self {
@@ -56,7 +68,7 @@ pub fn of_the_client_leg(cases: Cases) -> Comparison {
     let backend = Backend::start(Kind::Rust);
     let direct = drive_server(&backend.url("/echo"), cases);
     let proxy = Proxy::start([&backend], &TO_CLIENTS);
-    Comparison { direct, proxied: drive_server(&proxy.url("/echo"), cases) }
+    Comparison { direct, proxied: drive_server(&proxy.url("/echo"), cases), on_purpose: &[] }
 }
 
 fn drive_server(url: &str, cases: Cases) -> Verdicts {
@@ -72,7 +84,7 @@ fn drive_server(url: &str, cases: Cases) -> Verdicts {
 /// As [`of_the_client_leg`].
 pub fn of_the_backend_leg(cases: Cases) -> Comparison {
     let direct = drive_client(cases, false);
-    Comparison { direct, proxied: drive_client(cases, true) }
+    Comparison { direct, proxied: drive_client(cases, true), on_purpose: &BACKEND_LEG }
 }
 
 fn drive_client(cases: Cases, proxied: bool) -> Verdicts {

@@ -27,6 +27,17 @@ pub struct Comparison {
     pub direct: Verdicts,
     /// With it.
     pub proxied: Verdicts,
+    /// What the proxy does otherwise on purpose.
+    pub on_purpose: &'static [OnPurpose],
+}
+
+/// Where the proxy does otherwise on purpose, and the suite still takes that as conforming: as NON-STRICT.
+#[derive(Clone, Copy, Debug)]
+pub struct OnPurpose {
+    /// The cases.
+    pub cases: &'static [&'static str],
+    /// Why.
+    pub why: &'static str,
 }
 
 impl Verdict {
@@ -53,12 +64,21 @@ impl Comparison {
         both.filter(|(_, direct, proxied)| direct.map(Verdict::outcome) != proxied.map(Verdict::outcome)).collect()
     }
 
-    /// Those of [`Self::differing`] in which the proxy is not merely stricter, in words.
+    /// Why an outcome that differs is right; `None` if it is not.
+    pub fn excuse(&self, case: &str, direct: Option<&Verdict>, proxied: Option<&Verdict>) -> Option<String> {
+        let (direct, proxied) = direct.zip(proxied)?;
+        if proxied.is_stricter_than(direct) {
+            return Some(format!("stricter: {}", proxied.reason));
+        }
+        let conforms = (proxied.behavior.as_str(), proxied.close.as_str()) == ("NON-STRICT", "OK");
+        let purpose = self.on_purpose.iter().find(|purpose| conforms && purpose.cases.contains(&case))?;
+        Some(format!("on purpose: {}", purpose.why))
+    }
+
+    /// Those of [`Self::differing`] that nothing excuses, in words.
     pub fn worse(&self) -> Vec<String> {
-        let stricter = |direct: Option<&Verdict>, proxied: Option<&Verdict>| {
-            direct.zip(proxied).is_some_and(|(direct, proxied)| proxied.is_stricter_than(direct))
-        };
-        let worse = self.differing().into_iter().filter(|(_, direct, proxied)| !stricter(*direct, *proxied));
+        let differing = self.differing().into_iter();
+        let worse = differing.filter(|(case, direct, proxied)| self.excuse(case, *direct, *proxied).is_none());
         worse.map(|(case, direct, proxied)| format!("{case}: {direct:?} became {proxied:?}")).collect()
     }
 }

@@ -107,7 +107,8 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return self.send(&[]).is_ok(),
                 Err(_) => return false,
             };
-            (work.pongs.clear(), work.answers.clear());
+            work.pongs.clear();
+            work.answers.clear();
             let Work { input, pongs: early, answers } = work;
             let goes_on = self.answer(&input[..len], early, answers, pongs, port);
             // Two writes: who answers pings early does not wait for the answers to be ready.

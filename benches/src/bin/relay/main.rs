@@ -182,6 +182,6 @@ impl<'a> Bench<'a> {
 }
 
 /// All, from another one in each round: nobody always comes behind the same one.
-fn rotated<'a, T>(all: &'a [T], round: usize) -> impl Iterator<Item = &'a T> {
+fn rotated<T>(all: &[T], round: usize) -> impl Iterator<Item = &T> {
     all.iter().cycle().skip(round % all.len().max(1)).take(all.len())
 }
