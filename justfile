@@ -31,3 +31,16 @@ deny:
 # See it survive killed backends
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
+
+# Tideover beside HAProxy and nginx, under the same load; `just bench --help` says how
+bench *ARGS:
+    benches/setup
+    cargo run --release -p tideover-benches --bin relay -- {{ARGS}}
+
+# The engine's instructions against benches/baseline.txt (needs valgrind)
+instructions *ARGS:
+    cargo run --release -p tideover-benches --bin instructions -- {{ARGS}}
+
+# Times of the scan, the ring, a turn and a failover
+micro *ARGS:
+    cargo bench -p tideover-benches -- {{ARGS}}

@@ -146,6 +146,12 @@ impl Ring {
         self.unacknowledged() >= self.limits.messages || self.unacknowledged_bytes() >= self.limits.bytes
     }
 
+    /// Whether so many messages of so many bytes more would reach neither bound, with what lingers counted in.
+    #[must_use]
+    pub fn has_room(&self, messages: usize, bytes: usize) -> bool {
+        self.entries.len() + messages < self.limits.messages && self.bytes + bytes < self.limits.bytes
+    }
+
     /// Whether half of either bound is unacknowledged.
     #[must_use]
     pub fn is_half_full(&self) -> bool {
@@ -307,6 +313,21 @@ impl Ring {
         }
         self.entries.push_back(entry);
         entry.seq
+    }
+
+    /// Appends whole messages that lie one behind the other; `ends` are the offsets behind each of them in `bytes`. As
+    /// [`Self::append`] and [`Self::complete`] for each, where no message is being received.
+    pub fn append_run(&mut self, bytes: &[u8], ends: &[u32], received: u32) {
+        debug_assert!(self.tail == self.log.end(), "a message is being received");
+        let start = self.tail;
+        self.append(bytes, 0);
+        for end in ends {
+            let entry =
+                Entry { seq: self.next_seq, start: self.tail, end: start + u64::from(*end), received, deaths: 0 };
+            self.next_seq += 1;
+            self.tail = entry.end;
+            self.entries.push_back(entry);
+        }
     }
 
     /// Takes back the message being received: it will never be whole. Only where the cursor is not inside it.

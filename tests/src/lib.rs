@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod client;
 pub mod clock;
+pub mod conformance;
 pub mod deadline;
 pub mod dns;
 pub mod environment;
@@ -15,6 +16,7 @@ pub mod matrix;
 pub mod ports;
 pub mod program;
 pub mod proxy;
+pub mod questions;
 pub mod random;
 pub mod raw;
 pub mod scratch;

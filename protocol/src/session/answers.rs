@@ -89,8 +89,9 @@ impl Answers {
     /// So many messages of the backend were whole, greetings left out.
     pub(super) fn handle_replies(&mut self, now: Instant, replies: u64) {
         self.handle_data(now);
-        self.uneven |= replies > self.owed;
-        self.owed = if self.uneven { 0 } else { self.owed - replies };
+        // What comes ahead of the first message greets.
+        self.uneven |= replies > self.owed && self.written > 0;
+        self.owed = if self.uneven { 0 } else { self.owed.saturating_sub(replies) };
         if let Some(probe) = &mut self.probe {
             probe.ahead = probe.ahead.saturating_sub(replies);
             if probe.ahead == 0 || self.uneven {
@@ -202,6 +203,16 @@ mod tests {
         assert_eq!(answered_at(&answers), Some(at(15_000)));
         answers.handle_written(at(60_000), 3);
         assert_eq!(answered_at(&answers), Some(at(60_050)), "it had its time");
+    }
+
+    #[test]
+    fn a_greeting_ahead_of_the_first_message_is_no_answer() {
+        let mut answers = Answers::default();
+        answers.handle_replies(at(0), 1);
+        answers.handle_written(at(100), 1);
+        answers.handle_replies(at(120), 1);
+        assert!(answers.is_counted() && !answers.is_owed());
+        assert_eq!(answers.longest(), Duration::from_millis(20));
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl Session {
         let (halted, look) = (*halted, *look);
         let rest = self.open_leg().and_then(|leg| self.rest_at(leg, halted, since)).filter(|rest| *rest <= now);
         match (rest, look) {
-            (Some(rest), Some(look)) if look.rest == rest && look.until <= now => return self.leave(now),
+            (Some(rest), Some(look)) if look.rest == rest && look.until <= now => self.leave(now),
             (Some(rest), _) => self.look_once_more(rest, now + LAST_LOOK),
             (None, _) => {}
         }

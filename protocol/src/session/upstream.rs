@@ -14,6 +14,9 @@ use super::config::{Config, OnFull};
 use super::event::Counters;
 use super::outlet::{Gather, Outlet, frame_border};
 
+/// Most messages that are taken at once.
+const RUN: usize = 32;
+
 /// What the client sent that is not a data message.
 #[derive(Debug)]
 pub(super) enum Incoming {
@@ -123,19 +126,41 @@ impl Upstream {
     /// The common case: whole messages one after the other, each copied once.
     fn receive_whole(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Admission {
         loop {
-            let (len, count) = self.scanner.whole_messages(data, 1);
-            if count == 0 {
-                return Admission::Yes;
-            }
-            match self.admit(true, len as u64, taking, counters) {
+            self.receive_run(data, taking, counters);
+            let Some(header) = self.scanner.whole_message(data) else { return Admission::Yes };
+            match self.admit(true, header.frame_len(), taking, counters) {
                 Admission::Yes => {}
                 other => return other,
             }
-            let (message, rest) = data.split_at(len);
+            let (message, rest) = data.split_at(header.frame_len() as usize);
             self.ring.append(message, 0);
             self.complete(taking, counters);
             *data = rest;
         }
+    }
+
+    /// Takes as many whole messages at once as there is plenty of room for, so that each may begin, as
+    /// [`Self::admit`] would find one by one.
+    fn receive_run(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) {
+        if taking.mute || !self.memory.is_ample() {
+            return;
+        }
+        let (mut ends, mut count, mut end) = ([0_u32; RUN], 0, 0);
+        while count < RUN
+            && let Some(header) = self.scanner.whole_message(&data[end..])
+        {
+            let next = end + header.frame_len() as usize;
+            let Some(offset) = u32::try_from(next).ok().filter(|_| self.ring.has_room(count + 1, next)) else { break };
+            (ends[count], end, count) = (offset, next, count + 1);
+        }
+        if count == 0 || !self.memory.try_cover(self.ring.allocated() + end) {
+            return;
+        }
+        let (run, rest) = data.split_at(end);
+        self.ring.append_run(run, &ends[..count], taking.millis);
+        self.memory.cover(self.ring.allocated());
+        counters.received += count as u64;
+        *data = rest;
     }
 
     fn begin_frame(&mut self, header: &DataHeader) {

@@ -11,6 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::schemes;
 use crate::edge::{EdgeContext, Reason};
 use crate::pool::{Backend, Fleet, HealthState, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
@@ -33,6 +34,7 @@ impl fmt::Debug for Source {
 pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>, fleet: Arc<Fleet>) -> Registry {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut registry = Registry::with_prefix("tideover");
+    registry.register_collector(Box::new(schemes::Source::new(edge.clone(), fleet.clone())));
     registry.register_collector(Box::new(Source { sessions, edge, fleet, started }));
     registry
 }
@@ -184,9 +186,13 @@ fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 }
 
 /// The labels of a row.
-type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+pub(super) type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) fn of_backend([pool, backend]: &[String; 2]) -> Labels<'_, 2> {
+    [("pool", pool), ("backend", backend)]
+}
+
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn info(&mut self, name: &str, help: &str, labels: &Labels<'_, 1>) -> fmt::Result {
@@ -218,7 +224,7 @@ impl Page<'_> {
         encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

@@ -14,6 +14,7 @@ mod health;
 mod listener;
 mod metrics;
 mod poisoned;
+mod schemes;
 mod scrape;
 mod sessions;
 

@@ -4,7 +4,7 @@ use tideover_protocol::session::{
     AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
 };
 
-use super::{LogFormat, ReattachOrder};
+use super::{LogFormat, Mode, ReattachOrder};
 
 /// A type whose values are written as words.
 pub(super) trait Choice: Copy + 'static {
@@ -74,6 +74,10 @@ impl Choice for ReattachOrder {
 impl Choice for OnFull {
     const WORDS: &'static [(&'static str, Self)] =
         &[("block", Self::Block), ("close", Self::Close), ("drop-oldest", Self::DropOldest)];
+}
+
+impl Choice for Mode {
+    const WORDS: &'static [(&'static str, Self)] = &[("proxy", Self::Proxy), ("redirect", Self::Redirect)];
 }
 
 impl Choice for LogFormat {

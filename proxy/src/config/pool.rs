@@ -6,7 +6,8 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 
 use super::{
-    BackendUrl, BackendsFile, DnsName, HeaderPattern, HealthConfig, HostPattern, PathPrefix, ReattachOrder, SessionKey,
+    BackendUrl, BackendsFile, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, PathPrefix, Public,
+    ReattachOrder, ScaleConfig, SessionKey,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -39,6 +40,10 @@ pub struct PoolSettings {
     pub handshakes_per_backend: usize,
     /// How it watches their health.
     pub health: HealthConfig,
+    /// `--mode`.
+    pub mode: Mode,
+    /// When it is too small or too large. `None`: nobody is told.
+    pub scale: Option<ScaleConfig>,
     /// `--dns-server`: who is asked about `--backends-dns`. `None`: the system's resolv.conf says it.
     pub dns_server: Option<SocketAddr>,
 }
@@ -64,6 +69,8 @@ pub struct BackendConfig {
     pub weight: u16,
     /// How many legs it may have at a time, at least 1. `None`: any number.
     pub max_sessions: Option<usize>,
+    /// Where it is without the proxy.
+    pub public: Public,
     /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
     pub priority: u16,
 }
@@ -72,7 +79,8 @@ impl BackendConfig {
     /// The backend at `url`, with the defaults.
     #[must_use]
     pub fn new(url: BackendUrl) -> Self {
-        Self { id: url.authority(), url, weight: DEFAULT_WEIGHT, max_sessions: None, priority: 0 }
+        let (weight, max_sessions, public, priority) = (DEFAULT_WEIGHT, None, Public::default(), 0);
+        Self { id: url.authority(), url, weight, max_sessions, public, priority }
     }
 }
 

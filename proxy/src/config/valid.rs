@@ -8,6 +8,7 @@ use super::parse::{self, End};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::reader::Reader;
+use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet};
 
@@ -27,6 +28,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         max_sessions: reader.number("max-sessions"),
         drain_timeout: reader.duration("drain-timeout"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
+        schemes: schemes::process(&mut reader),
         admin: reader.one("admin", parse::admin),
         admin_token: reader.one("admin-token-file", parse::token_file),
         workers: reader.number("workers"),
@@ -34,6 +36,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         log_format: reader.choice("log-format"),
     };
     check_listen(&mut reader, &config, lacks_file);
+    schemes::check(&mut reader, &config.schemes, &config.pools);
     match once_each(problems.into_iter().chain(reader.problems)) {
         none if none.is_empty() => Ok(config),
         problems => Err(Problems(problems)),
@@ -57,6 +60,8 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
         handshakes_per_backend: reader.number("handshakes-per-backend"),
         health: health(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
+        mode: reader.choice("mode"),
+        scale: schemes::scale(reader),
     }
 }
 
@@ -225,6 +230,6 @@ pub(super) fn least_total(session: &session::Config) -> usize {
     session.max_message_bytes.saturating_add(session.buffer_bytes).saturating_mul(2)
 }
 
-fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
+pub(super) fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
     items.iter().enumerate().find(|(n, item)| items[..*n].contains(item)).map(|(_, item)| item)
 }

@@ -12,7 +12,7 @@ use super::evidence::{Evidence, LegNumber};
 use super::health::{Health, LastCheck, Standing};
 use super::locked;
 use super::probe::Probes;
-use crate::config::{BackendConfig, BackendUrl};
+use crate::config::{BackendConfig, BackendUrl, Public};
 
 const EARLY: u8 = 1;
 const LATE: u8 = 2;
@@ -68,6 +68,7 @@ pub struct Backend {
     pub name: Box<str>,
     /// Where it is. A host name is resolved at each dial.
     pub url: BackendUrl,
+    public: ArcSwap<Public>,
     weight: AtomicU16,
     /// `usize::MAX` for any number.
     max_sessions: AtomicUsize,
@@ -93,6 +94,7 @@ impl Backend {
             id: BackendId::next(),
             name: config.id.as_str().into(),
             url: config.url.clone(),
+            public: ArcSwap::from_pointee(config.public.clone()),
             weight: AtomicU16::new(config.weight),
             max_sessions: AtomicUsize::new(config.max_sessions.unwrap_or(usize::MAX)),
             priority: AtomicU16::new(config.priority),
@@ -108,6 +110,17 @@ impl Backend {
             mute: AtomicBool::new(false),
             order: AtomicU8::new(0),
         }
+    }
+
+    /// Where it is without the proxy.
+    #[must_use]
+    pub fn public(&self) -> Arc<Public> {
+        self.public.load_full()
+    }
+
+    /// Changes where it is without the proxy, for the clients to come.
+    pub fn set_public(&self, public: Public) {
+        self.public.store(Arc::new(public));
     }
 
     /// Its share of the pool's sessions, relative to the others': from 0 to 256. 0: it gets no session.
@@ -146,6 +159,9 @@ impl Backend {
         }
         if before.max_sessions != config.max_sessions {
             self.set_max_sessions(config.max_sessions);
+        }
+        if before.public != config.public {
+            self.set_public(config.public.clone());
         }
         self.priority.store(config.priority, Ordering::Relaxed);
         std::mem::replace(&mut *before, config.clone()) != *config

@@ -168,9 +168,10 @@ impl Handle {
     /// What the session was told since the last call; its task is woken when there is more.
     pub(super) fn poll_commands(&self, cx: &std::task::Context<'_>) -> Vec<Command> {
         self.waker.register(cx.waker());
-        if !self.pending.swap(false, Ordering::AcqRel) {
+        if !self.pending.load(Ordering::Acquire) {
             return Vec::new();
         }
+        self.pending.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.commands().waiting)
     }
 }

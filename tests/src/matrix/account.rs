@@ -32,7 +32,7 @@ pub struct Counts {
     /// Second and further readings of a message, each by a later process than the one before.
     pub repeated_backend: usize,
     /// Messages that were on their way when their session's backend was killed, and were read for the first time by
-    /// a later process.
+    /// a later process. For backends that speak the session protocol: legs after a session's first.
     pub rescued: usize,
     /// Answers that a later process gave and the client, which had the earlier process's, did not get.
     pub swallowed: usize,

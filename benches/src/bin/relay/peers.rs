@@ -36,14 +36,13 @@ pub(crate) struct Contestant {
 impl Contestant {
     /// Those that are asked for, present or not.
     pub(crate) fn all(options: &Options) -> Result<Vec<Self>> {
-        let tideover = build_tideover()?;
         let named = |name: &str, kind, pongs, program| Self { name: name.into(), kind, pongs, program };
         let mut all = vec![
             named("direct", Kind::Direct, Pongs::InOrder, Some(PathBuf::new())),
             named("haproxy", Kind::HaProxy, Pongs::InOrder, find("haproxy")),
             named("nginx", Kind::Nginx, Pongs::InOrder, find("nginx")),
-            named("tideover", Kind::Tideover, Pongs::InOrder, Some(tideover.clone())),
-            named("tideover-early", Kind::Tideover, Pongs::Early, Some(tideover)),
+            named("tideover", Kind::Tideover, Pongs::InOrder, None),
+            named("tideover-early", Kind::Tideover, Pongs::Early, None),
         ];
         for program in &options.program {
             let kinds = [("haproxy", Kind::HaProxy), ("nginx", Kind::Nginx), ("tideover", Kind::Tideover)];
@@ -59,6 +58,12 @@ impl Contestant {
             return Err(Error::Other(format!("{wanted}: no such contestant")));
         }
         all.retain(|known| options.peer.is_empty() || options.peer.contains(&known.name));
+        let is_given = |name: &str| options.program.iter().any(|program| program.name == name);
+        let own: Vec<_> = all.iter_mut().filter(|it| it.kind == Kind::Tideover && !is_given(&it.name)).collect();
+        if !own.is_empty() {
+            let built = build_tideover()?;
+            own.into_iter().for_each(|contestant| contestant.program = Some(built.clone()));
+        }
         Ok(all)
     }
 

@@ -5,6 +5,7 @@ mod guarantees;
 mod health;
 mod migration;
 mod relay;
+mod schemes;
 mod server;
 pub(super) mod tables;
 
@@ -113,6 +114,22 @@ pub enum Kind {
     Ends,
     /// A list of IP networks.
     Networks,
+    /// The public URL of a backend, or nothing.
+    PublicUrl,
+    /// A list of IP addresses.
+    Ips,
+    /// A list of backends and their public URLs.
+    PublicUrls,
+    /// A list of backends and their public addresses.
+    PublicAddresses,
+    /// A list of origins of web pages.
+    Origins,
+    /// A list of names, each with the pool that it stands for.
+    DnsZones,
+    /// A list of names of hosts.
+    HostNames,
+    /// The path of a program, or nothing.
+    Program,
     /// A log filter.
     Filter,
     /// The name of a header field that is free, or nothing.
@@ -141,7 +158,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 13] = [
+pub static THEMES: [Theme; 16] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
@@ -153,6 +170,9 @@ pub static THEMES: [Theme; 13] = [
     guarantees::REPLAY,
     relay::CLOSING,
     server::LIMITS,
+    schemes::REDIRECT,
+    schemes::DNS,
+    schemes::SCALING,
     server::OPERATOR,
     server::PROCESS,
 ];
@@ -207,6 +227,12 @@ impl Kind {
                 | Self::Ends
                 | Self::Networks
                 | Self::Statuses
+                | Self::Ips
+                | Self::PublicUrls
+                | Self::PublicAddresses
+                | Self::Origins
+                | Self::DnsZones
+                | Self::HostNames
                 | Self::Hosts
                 | Self::Paths
                 | Self::Headers
@@ -240,6 +266,14 @@ impl Kind {
             Self::Codes => "CODES".into(),
             Self::Ends => "ENDS".into(),
             Self::Networks => "CIDRS".into(),
+            Self::PublicUrl => "URL".into(),
+            Self::Ips => "IP".into(),
+            Self::PublicUrls => "BACKEND=URL".into(),
+            Self::PublicAddresses => "BACKEND=IP".into(),
+            Self::Origins => "ORIGIN".into(),
+            Self::DnsZones => "NAME=POOL".into(),
+            Self::HostNames => "NAME".into(),
+            Self::Program => "PROGRAM".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
             Self::Host => "HOST".into(),
@@ -282,6 +316,14 @@ impl fmt::Display for Kind {
             Self::Codes => f.write_str("a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
+            Self::PublicUrl => f.write_str("a URL such as wss://chat-1.example.com, or nothing"),
+            Self::Ips => f.write_str("an IP address such as 192.0.2.1 or 2001:db8::1"),
+            Self::PublicUrls => f.write_str("a backend and its URL, such as 10.0.0.1:9001=wss://chat-1.example.com"),
+            Self::PublicAddresses => f.write_str("a backend and its IP address, such as 10.0.0.1:9001=192.0.2.1"),
+            Self::Origins => f.write_str("an origin such as https://app.example.com, or *"),
+            Self::DnsZones => f.write_str("a name such as ws.example.com, and perhaps its pool: ws.example.com=chat"),
+            Self::HostNames => f.write_str("a name such as ns1.example.com"),
+            Self::Program => f.write_str("the path of a program, or nothing"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
             Self::Host => f.write_str("a host such as chat.example or chat.example:8080"),
