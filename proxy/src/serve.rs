@@ -17,12 +17,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Operator};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Listen, Sources};
 use crate::edge::{EdgeContext, serve_connection};
 use crate::pool::Fleet;
 use crate::reload::Reloader;
 use crate::schemes::{Dns, Schemes};
 use crate::session::{self, Context};
+use crate::tls;
 
 /// Handshakes that may wait to be accepted, as far as the system allows.
 const BACKLOG: i32 = 4096;
@@ -71,7 +72,8 @@ pub fn run(config: Config, sources: Sources) -> ExitCode {
 
 fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
     raise_descriptor_limit();
-    let listeners: Vec<_> = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
+    let listeners: Vec<_> =
+        config.listen.iter().map(|place| Listener::open(place, &config)).collect::<io::Result<_>>()?;
     let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
     let shared = Arc::new(Shared::new(config, sources));
     let dns = shared.config.schemes.dns.as_ref();
@@ -82,7 +84,8 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
     // Before anybody can know that the process runs: unhandled, it would end it.
     let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     for listener in &listeners {
-        tracing::info!(addr = %listener.local_addr()?, workers = shared.config.workers, "listening");
+        let (addr, tls) = (listener.socket.local_addr()?, listener.tls.is_some());
+        tracing::info!(%addr, tls, workers = shared.config.workers, "listening");
     }
     // The port closes with the workers' handles: else it would take connections in a drain that nobody accepts.
     drop(listeners);
@@ -124,6 +127,22 @@ impl Shared {
     }
 }
 
+/// A socket that clients connect to, and what they speak there.
+struct Listener {
+    socket: StdListener,
+    tls: Option<Arc<tls::Server>>,
+}
+
+impl Listener {
+    fn open(place: &Listen, config: &Config) -> io::Result<Self> {
+        Ok(Self { socket: listen(place.address)?, tls: config.tls.clone().filter(|_| place.tls) })
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, tls: self.tls.clone() })
+    }
+}
+
 /// One socket for all workers, without SO_REUSEPORT: a second process on the same port must fail, not share.
 fn listen(addr: SocketAddr) -> io::Result<StdListener> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("--listen {addr}: {error}"));
@@ -150,13 +169,13 @@ fn raise_descriptor_limit() {
 /// The returned channel closes when the last worker has ended.
 fn start_workers(
     shared: &Arc<Shared>,
-    listeners: &[StdListener],
+    listeners: &[Listener],
     stages: &watch::Receiver<Stage>,
 ) -> io::Result<mpsc::Receiver<()>> {
     let (alive, over) = mpsc::channel();
     for number in 0..shared.config.workers {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let listeners = listeners.iter().map(StdListener::try_clone).collect::<io::Result<_>>()?;
+        let listeners = listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
         let (shared, stages, alive) = (shared.clone(), stages.clone(), alive.clone());
         std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
             session::become_worker(number);
@@ -167,11 +186,11 @@ fn start_workers(
     Ok(over)
 }
 
-fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<StdListener>, mut stages: watch::Receiver<Stage>) {
+fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<Listener>, mut stages: watch::Receiver<Stage>) {
     runtime.block_on(async {
-        for listener in listeners {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => drop(tokio::spawn(accept(listener, shared.edge.clone(), stages.clone()))),
+        for Listener { socket, tls } in listeners {
+            match TcpListener::from_std(socket) {
+                Ok(listener) => drop(tokio::spawn(accept(listener, tls, shared.edge.clone(), stages.clone()))),
                 Err(error) => tracing::error!(%error, "a worker cannot accept"),
             }
         }
@@ -180,12 +199,17 @@ fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<StdListener>, mut sta
     });
 }
 
-async fn accept(listener: TcpListener, edge: Arc<EdgeContext>, mut stages: watch::Receiver<Stage>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<tls::Server>>,
+    edge: Arc<EdgeContext>,
+    mut stages: watch::Receiver<Stage>,
+) {
     let accepting = async {
         let mut logged: Option<Instant> = None;
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => drop(tokio::spawn(serve_connection(stream, peer, edge.clone()))),
+                Ok((stream, peer)) => drop(tokio::spawn(serve_connection(stream, peer, tls.clone(), edge.clone()))),
                 // The client was gone before its turn.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {

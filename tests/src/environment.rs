@@ -8,6 +8,8 @@ use std::{
     sync::OnceLock,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::{lock, program};
 
 const REQUIREMENTS: &str = include_str!("../backends/requirements.txt");
@@ -174,4 +176,14 @@ fn run(needed: &str, command: &mut Command) {
         ),
         Err(error) => panic!("the tests need {needed}.\n{shown} did not start: {error}"),
     }
+}
+
+/// Lets this process, and those that it starts from now on, open as many files as the system allows it.
+///
+/// # Panics
+/// When the limit cannot be changed.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may be raised to the hard one");
 }

@@ -21,6 +21,7 @@ pub mod random;
 pub mod raw;
 pub mod scratch;
 pub mod target;
+pub mod tls;
 
 pub use backend::{Backend, Kind};
 pub use proxy::Proxy;

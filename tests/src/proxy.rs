@@ -86,7 +86,11 @@ impl Proxy {
     }
 
     fn status(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the proxy runs");
+        self.proc_field("status", field)
+    }
+
+    fn proc_field(&self, file: &str, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("the proxy runs");
         let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a running process has the field");
         line.trim().trim_end_matches("kB").trim().parse().expect("a number of kB")
     }
@@ -101,8 +105,25 @@ impl Proxy {
 
     /// Sends SIGTERM and does not wait: clients are closed after `--drain-timeout`.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends SIGHUP: files are read again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id is not zero");
-        kill_process(pid, Signal::TERM).expect("a child that was not waited for can be signalled");
+        kill_process(pid, signal).expect("a child that was not waited for can be signalled");
+    }
+
+    /// Its proportional share of resident memory in KiB: pages that it shares with other processes count in part.
+    ///
+    /// # Panics
+    /// When the proxy has ended.
+    pub fn pss_kib(&self) -> u64 {
+        self.proc_field("smaps_rollup", "Pss:")
     }
 
     /// Sends SIGHUP: the configuration is to be read again.
@@ -154,6 +175,11 @@ impl Drop for Proxy {
 /// Whether a line of [`Proxy::log_lines`] has exactly this message.
 pub fn says(line: &Value, message: &str) -> bool {
     line["fields"]["message"] == message || line["message"] == message
+}
+
+/// The text of a field of a log line; empty if it has none of that name.
+pub fn field<'a>(line: &'a Value, name: &str) -> &'a str {
+    line.get("fields").unwrap_or(line)[name].as_str().unwrap_or_default()
 }
 
 /// The first field of a log line that is a socket address.

@@ -4,12 +4,14 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The address of a backend, `ws://host:port`. Has no path, query or user: these are the client's.
+/// The address of a backend, `ws://host:port`, or `wss://host:port` with TLS. Has no path, query or user: these are the client's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BackendUrl {
+    /// Whether it is `wss://`.
+    pub tls: bool,
     /// A name in lower case, or an IP address; an IPv6 address without brackets.
     pub host: String,
-    /// The TCP port, not 0; 80 if the URL gives none (RFC 6455 section 3).
+    /// The TCP port, not 0; if the URL gives none 80, or 443 with TLS (RFC 6455 section 3).
     pub port: u16,
 }
 
@@ -27,24 +29,22 @@ impl BackendUrl {
 
 impl fmt::Display for BackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}", self.authority())
+        write!(f, "{}://{}", if self.tls { "wss" } else { "ws" }, self.authority())
     }
 }
 
 impl From<std::net::SocketAddr> for BackendUrl {
-    /// The backend at that address.
+    /// The backend at that address, without TLS.
     fn from(address: std::net::SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port() }
+        Self { tls: false, host: address.ip().to_string(), port: address.port() }
     }
 }
 
 /// Why a text is no URL of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidBackendUrl {
-    /// It does not begin with `ws://`.
+    /// It begins with neither `ws://` nor `wss://`.
     Scheme,
-    /// It begins with `wss://`.
-    Tls,
     /// It has a user or password.
     User,
     /// Its host is missing, or neither a name nor an IP address.
@@ -60,11 +60,10 @@ pub enum InvalidBackendUrl {
 impl fmt::Display for InvalidBackendUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "does not begin with ws://",
-            Self::Tls => "asks for TLS to the backend, which is not supported yet; use ws://",
+            Self::Scheme => "begins with neither ws:// nor wss://",
             Self::User => "has a user or password; the client's own headers are what a backend gets",
             Self::Host => "has no valid host: a name, an IPv4 address, or an IPv6 address in brackets",
-            Self::Port => "has no valid port: 1 to 65535, or none for 80",
+            Self::Port => "has no valid port: 1 to 65535, or none for 80, with TLS 443",
             Self::Path => "has a path; the client's path is used",
             Self::Query => "has a query or fragment; the client's query is used",
         })
@@ -78,11 +77,11 @@ impl FromStr for BackendUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = text.split_once("://").ok_or(InvalidBackendUrl::Scheme)?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" => {}
-            "wss" => return Err(InvalidBackendUrl::Tls),
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
             _ => return Err(InvalidBackendUrl::Scheme),
-        }
+        };
         let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         if behind.contains(['?', '#']) {
             return Err(InvalidBackendUrl::Query);
@@ -94,7 +93,7 @@ impl FromStr for BackendUrl {
             return Err(InvalidBackendUrl::User);
         }
         let (host, port) = split_port(authority)?;
-        Ok(Self { host: parse_host(host)?, port: parse_port(port)? })
+        Ok(Self { tls, host: parse_host(host)?, port: parse_port(port, if tls { 443 } else { 80 })? })
     }
 }
 
@@ -129,8 +128,8 @@ fn parse_host(host: &str) -> Result<String, InvalidBackendUrl> {
     }
 }
 
-fn parse_port(port: Option<&str>) -> Result<u16, InvalidBackendUrl> {
-    let Some(digits) = port else { return Ok(80) };
+fn parse_port(port: Option<&str>, default: u16) -> Result<u16, InvalidBackendUrl> {
+    let Some(digits) = port else { return Ok(default) };
     match digits.parse() {
         Ok(port) if port != 0 && !digits.starts_with('+') => Ok(port),
         _ => Err(InvalidBackendUrl::Port),
@@ -149,11 +148,14 @@ mod tests {
             ("WS://chat:8080/", "chat:8080"),
             ("ws://[::1]:9001", "[::1]:9001"),
             ("ws://[FE80:0::1]", "[fe80::1]:80"),
+            ("wss://chat", "chat:443"),
+            ("WSS://chat:80/", "chat:80"),
         ];
         for (text, authority) in cases {
             let url: BackendUrl = text.parse().unwrap();
-            assert_eq!(url.authority(), authority);
-            assert_eq!(url.to_string(), format!("ws://{authority}"));
+            let tls = text.to_lowercase().starts_with("wss");
+            assert_eq!((url.authority().as_str(), url.tls), (authority, tls));
+            assert_eq!(url.to_string(), format!("{}://{authority}", if tls { "wss" } else { "ws" }));
             assert_eq!(url.to_string().parse(), Ok(url));
         }
         let address: std::net::SocketAddr = "[::1]:9001".parse().unwrap();
@@ -167,7 +169,7 @@ mod tests {
             ("", Scheme),
             ("127.0.0.1:9001", Scheme),
             ("http://a", Scheme),
-            ("wss://a", Tls),
+            ("wss:a", Scheme),
             ("ws://me:secret@a", User),
             ("ws://", Host),
             ("ws://:80", Host),

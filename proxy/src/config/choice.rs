@@ -4,7 +4,9 @@ use tideover_protocol::session::{
     AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
 };
 
+use super::tls::{ProxyProtocol, SendProxy};
 use super::{LogFormat, Mode, ReattachOrder};
+use crate::tls::ClientAuth;
 
 /// A type whose values are written as words.
 pub(super) trait Choice: Copy + 'static {
@@ -74,6 +76,18 @@ impl Choice for ReattachOrder {
 impl Choice for OnFull {
     const WORDS: &'static [(&'static str, Self)] =
         &[("block", Self::Block), ("close", Self::Close), ("drop-oldest", Self::DropOldest)];
+}
+
+impl Choice for ClientAuth {
+    const WORDS: &'static [(&'static str, Self)] = &[("required", Self::Required), ("optional", Self::Optional)];
+}
+
+impl Choice for ProxyProtocol {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("in", Self::In)];
+}
+
+impl Choice for SendProxy {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("v2", Self::V2)];
 }
 
 impl Choice for Mode {

@@ -27,10 +27,11 @@ mod schemes;
 mod session_key;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 mod valid;
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use admin::{AdminAddress, AdminToken};
@@ -48,13 +49,20 @@ pub use public_url::PublicUrl;
 pub use raw::Sources;
 pub use schemes::{AssignConfig, DnsConfig, DnsZone, Mode, OnScale, Public, ScaleConfig, SchemesConfig};
 pub use session_key::SessionKey;
+pub use tls::{Listen, Transport};
 
 /// Everything that `tideover serve` is configured with, valid: each value is within its flag's bounds (see
 /// [`flags`]), and they fit each other. Sizes are bytes.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `--listen`: where clients connect. At least one, none twice. Port 0 takes a free port.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+    /// `--tls-cert`, `--tls-key`, `--tls-client-ca`, `--tls-client-auth`: TLS toward clients, with its files read.
+    /// `None`: no listener has TLS.
+    pub tls: Option<Arc<crate::tls::Server>>,
+    /// `--proxy-protocol in`: the networks of `--trust-proxies`, the only ones that may connect. `None`: connections begin
+    /// without a PROXY header.
+    pub proxy_protocol: Option<Vec<ipnet::IpNet>>,
     /// The pools, each name once.
     pub pools: Vec<PoolConfig>,
     /// The routes; the first that takes a handshake has it. Each names one of `pools`. At least one.
@@ -104,6 +112,8 @@ impl Config {
         let token = |config: &Self| config.admin_token.as_ref().map(|token| token.expose().to_owned());
         let differing = [
             ("listen", self.listen != new.listen),
+            ("tls-cert", self.tls.is_some() != new.tls.is_some()),
+            ("proxy-protocol", self.proxy_protocol != new.proxy_protocol),
             ("poison-entries", self.poison_entries != new.poison_entries),
             ("max-handshake-bytes", self.max_handshake_bytes != new.max_handshake_bytes),
             ("buffer-total-bytes", self.buffer_total_bytes != new.buffer_total_bytes),

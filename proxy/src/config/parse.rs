@@ -47,7 +47,7 @@ pub(super) fn duration(flag: &Flag, text: &str) -> Result<Option<Duration>, Stri
     }
 }
 
-pub(super) fn listen(flag: &Flag, text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(flag: &Flag, text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| is_not(flag))
 }
 

@@ -7,7 +7,7 @@ use hyper::header::HeaderName;
 
 use super::{
     BackendUrl, BackendsFile, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, PathPrefix, Public,
-    ReattachOrder, ScaleConfig, SessionKey,
+    ReattachOrder, ScaleConfig, SessionKey, Transport,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -38,6 +38,8 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     /// `--handshakes-per-backend`: handshakes under way with one backend at a time, at least 1.
     pub handshakes_per_backend: usize,
+    /// `--backend-ca`, `--backend-server-name`, `--backend-cert`, `--backend-key`, `--send-proxy`.
+    pub transport: Transport,
     /// How it watches their health.
     pub health: HealthConfig,
     /// `--mode`.

@@ -129,7 +129,7 @@ pub(super) fn process(reader: &mut Reader<'_>) -> SchemesConfig {
 
 fn dns(reader: &mut Reader<'_>) -> Option<DnsConfig> {
     let config = DnsConfig {
-        listen: reader.list("dns-listen", parse::listen),
+        listen: reader.list("dns-listen", parse::address),
         names: reader.list("dns-name", parse::dns_zone),
         nameservers: reader.list("dns-ns", parse::host_name),
         answers: reader.number("dns-answers"),

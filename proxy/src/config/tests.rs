@@ -56,7 +56,9 @@ fn the_defaults_are_those_of_the_session_engine() {
     let config = Config::with_backends(std::slice::from_ref(&url)).unwrap();
     assert_eq!(format!("{:?}", config.routes[0].session), format!("{:?}", session::Config::default()));
     assert_eq!(config.pools[0].backends, [BackendConfig::new(url)]);
-    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(config.listen, [Listen { address: "127.0.0.1:8080".parse().unwrap(), tls: false }]);
+    assert!(config.tls.is_none() && config.proxy_protocol.is_none());
+    assert!(config.pools[0].settings.transport == Transport::default());
     assert_eq!((config.max_handshake_bytes, config.buffer_total_bytes), (16 << 10, 1 << 30));
     assert_eq!((config.max_sessions, config.pools[0].settings.handshakes_per_backend), (10_000, 64));
     assert_eq!(
@@ -134,13 +136,13 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "# a comment\nbuffer_bytes = 1\nmax-sessions = 0\nack = true\nfailover-codes = [1012, 1005, 1.5, []]\n\
          drain-timeout = 10\n\n[\"ad\\nmin\"]\nlisten = 1\n",
     );
-    let flags = [("buffer-bytes", "1MiBB"), ("backend", "wss://a"), ("backend", "ws://b/chat"), ("ack", "rules")];
+    let flags = [("buffer-bytes", "1MiBB"), ("backend", "http://a"), ("backend", "ws://b/chat"), ("ack", "rules")];
     let env = [("TIDEOVER_MAX_SESSIONS", "many"), ("TIDEOVER_LOG", "a=b=c"), ("TIDEOVER_WORKERS", "")];
     let result = config(&[&flags[..], &[("config", file.path())]].concat(), &env);
     let lines = report(result, Some(&file));
     let expected = [
         "--buffer-bytes: \"1MiBB\" is not a size from 1B to 1TiB",
-        "--backend: \"wss://a\" asks for TLS to the backend, which is not supported yet",
+        "--backend: \"http://a\" begins with neither ws:// nor wss://",
         "--backend: \"ws://b/chat\" has a path; the client's path is used",
         "--ack: \"rules\" is not none, pong, reply or explicit",
         "TIDEOVER_MAX_SESSIONS: \"many\" is not a whole number from 1 to 10000000",

@@ -10,7 +10,9 @@ use super::raw::Raw;
 use super::reader::Reader;
 use super::schemes;
 use super::units::{format_duration, format_size};
-use super::{Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet};
+use super::{
+    Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet, tls,
+};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
@@ -18,8 +20,11 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     let mut reader = Reader::top(&given, bad);
     let buffer_total_bytes = reader.number("buffer-total-bytes");
     let (pools, routes) = fleet::read(&mut reader, &tables, buffer_total_bytes, lacks_file);
+    let tls = tls::server(&mut reader);
     let config = Config {
-        listen: reader.list("listen", parse::listen),
+        listen: tls::listen(&mut reader, tls.as_ref()),
+        tls,
+        proxy_protocol: tls::proxy_protocol(&mut reader),
         pools,
         routes,
         poison_entries: reader.number("poison-entries"),
@@ -36,6 +41,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         log_format: reader.choice("log-format"),
     };
     check_listen(&mut reader, &config, lacks_file);
+    tls::check_roots(&mut reader, &config.pools);
     schemes::check(&mut reader, &config.schemes, &config.pools);
     match once_each(problems.into_iter().chain(reader.problems)) {
         none if none.is_empty() => Ok(config),
@@ -58,6 +64,7 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
     PoolSettings {
         connect_timeout: reader.duration("connect-timeout"),
         handshakes_per_backend: reader.number("handshakes-per-backend"),
+        transport: tls::transport(reader),
         health: health(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
         mode: reader.choice("mode"),
@@ -197,7 +204,8 @@ fn check_listen(reader: &mut Reader<'_>, config: &Config, lacks_file: bool) {
     if config.listen.is_empty() && !lacks_file {
         reader.reject(&["listen"], "at least one is needed".into());
     }
-    let fixed: Vec<_> = config.listen.iter().filter(|address| address.port() != 0).copied().collect();
+    let addresses = config.listen.iter().map(|listen| listen.address);
+    let fixed: Vec<_> = addresses.filter(|address| address.port() != 0).collect();
     if let Some(twice) = first_twice(&fixed) {
         reader.reject(&["listen"], format!("{twice} is given twice"));
     }

@@ -1,6 +1,6 @@
 //! From a client's request to its answer: a 101 with a backend leg behind it, or a refusal.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
 
 use super::headers::{self, Peer};
+use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
 use super::{EdgeContext, Reason, SessionSlot, elsewhere, upgrade};
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
@@ -29,13 +30,14 @@ pub(super) struct Accepted {
 /// Answers a request. With a 101 comes the session that is to begin when the client has it.
 pub(super) async fn answer(
     context: &EdgeContext,
-    peer: SocketAddr,
+    client: Client,
     request: Request<Incoming>,
 ) -> (Response<ReplyBody>, Option<Accepted>) {
+    let peer = client.peer();
     if let Some(response) = elsewhere::assignment(context, peer, &request) {
         return (response, None);
     }
-    let accepted = match begin(context, peer, request).await {
+    let accepted = match begin(context, client, request).await {
         Ok(accepted) => accepted,
         Err(Refused::ByUs(refusal)) => {
             refusal.log(peer);
@@ -79,7 +81,7 @@ impl From<FirstAttachError> for Refused {
 /// Gives the Sec-WebSocket-Accept for the client's key, and the session.
 async fn begin(
     context: &EdgeContext,
-    peer: SocketAddr,
+    client: Client,
     request: Request<Incoming>,
 ) -> Result<(HeaderValue, Accepted), Refused> {
     let key = upgrade::check(&request)?;
@@ -87,23 +89,25 @@ async fn begin(
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let route = context.fleet.route(&head).ok_or(Refusal::NoRoute)?;
-    if let Some(location) = elsewhere::redirect(context, peer, &head, &route)? {
+    if let Some(location) = elsewhere::redirect(context, client.peer(), &head, &route)? {
         return Err(Refused::Elsewhere(location));
     }
     let slot = context.take_slot()?;
-    let mut handshake = keep(context, peer.ip(), &head, &route)?;
+    let mut handshake = keep(context, client, &head, &route)?;
     let id = Uuid::now_v7();
     let attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
     handshake.agree_on(attached.subprotocol.clone());
     Ok((accept, Accepted { route, attached, handshake, slot, id }))
 }
 
-fn keep(context: &EdgeContext, peer: IpAddr, head: &request::Parts, route: &Route) -> Result<KeptHandshake, Refusal> {
-    let ip = peer.to_canonical();
+fn keep(context: &EdgeContext, client: Client, head: &request::Parts, route: &Route) -> Result<KeptHandshake, Refusal> {
+    let ip = client.peer().ip().to_canonical();
     let trusted = context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let headers = headers::upstream(&head.headers, Peer { ip, trusted }, route.reattach_header.as_ref());
-    KeptHandshake::new(target, &headers, context.config.max_handshake_bytes).map_err(|_| Refusal::TooLarge)
+    let peer = Peer { ip, trusted, tls: client.tls };
+    let headers = headers::upstream(&head.headers, peer, route.reattach_header.as_ref());
+    let kept = KeptHandshake::new(target, &headers, context.config.max_handshake_bytes);
+    kept.map(|kept| kept.from_client(client.ends)).map_err(|_| Refusal::TooLarge)
 }
 
 /// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, no extension.

@@ -18,6 +18,8 @@ pub(super) struct Peer {
     pub(super) ip: IpAddr,
     /// Whether what it says about those before it is believed (`--trust-forwarded`).
     pub(super) trusted: bool,
+    /// Whether it speaks TLS with us.
+    pub(super) tls: bool,
 }
 
 /// The headers that backends get for a client's handshake: all end-to-end ones as they came and in their order, then
@@ -66,6 +68,7 @@ fn add_forwarded(headers: &mut HeaderMap, client: &HeaderMap, peer: Peer, named:
         }
         client.get_all(name).iter().cloned().collect()
     };
+    let proto = if peer.tls { "https" } else { "http" };
     let host = client.get(header::HOST).and_then(|host| host.to_str().ok());
     let mut extend = |name: HeaderName, element: String| {
         let value = HeaderValue::try_from(element).expect("addresses and quoted hosts are header values");
@@ -74,8 +77,8 @@ fn add_forwarded(headers: &mut HeaderMap, client: &HeaderMap, peer: Peer, named:
         }
     };
     extend(X_FORWARDED_FOR, peer.ip.to_string());
-    extend(header::FORWARDED, forwarded_element(peer.ip, host));
-    for (name, own) in [(X_FORWARDED_PROTO, Some("http")), (X_FORWARDED_HOST, host)] {
+    extend(header::FORWARDED, forwarded_element(peer.ip, proto, host));
+    for (name, own) in [(X_FORWARDED_PROTO, Some(proto)), (X_FORWARDED_HOST, host)] {
         match said(&name).into_iter().next() {
             Some(value) => drop(headers.insert(name, value)),
             None => own.and_then(|own| own.parse().ok()).map_or((), |value| drop(headers.insert(name, value))),
@@ -84,10 +87,10 @@ fn add_forwarded(headers: &mut HeaderMap, client: &HeaderMap, peer: Peer, named:
 }
 
 /// One element of Forwarded (RFC 7239 4): a v6 address in brackets and quoted (6), a host quoted if it is no token.
-fn forwarded_element(ip: IpAddr, host: Option<&str>) -> String {
+fn forwarded_element(ip: IpAddr, proto: &str, host: Option<&str>) -> String {
     let mut element = match ip {
-        IpAddr::V4(ip) => format!("for={ip};proto=http"),
-        IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto=http"),
+        IpAddr::V4(ip) => format!("for={ip};proto={proto}"),
+        IpAddr::V6(ip) => format!("for=\"[{ip}]\";proto={proto}"),
     };
     if let Some(host) = host {
         let token = !host.is_empty() && host.bytes().all(is_token_byte);
@@ -111,7 +114,7 @@ fn is_token_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    const V4: Peer = Peer { ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), trusted: false };
+    const V4: Peer = Peer { ip: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), trusted: false, tls: false };
 
     fn map(fields: &[(&str, &str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap())).fold(
@@ -222,10 +225,10 @@ mod tests {
         let client = map(&[
             ("host", "[::1]:8080"),
             ("x-forwarded-for", "198.51.100.1"),
-            ("x-forwarded-proto", "https"),
+            ("x-forwarded-proto", "http"),
             ("forwarded", "for=198.51.100.1"),
         ]);
-        let peer = Peer { ip: "2001:db8::7".parse().unwrap(), trusted: true };
+        let peer = Peer { ip: "2001:db8::7".parse().unwrap(), trusted: true, tls: true };
         assert_eq!(
             lines(&upstream(&client, peer, None)),
             [
@@ -233,8 +236,8 @@ mod tests {
                 "x-forwarded-for: 198.51.100.1",
                 "x-forwarded-for: 2001:db8::7",
                 "forwarded: for=198.51.100.1",
-                "forwarded: for=\"[2001:db8::7]\";proto=http;host=\"[::1]:8080\"",
-                "x-forwarded-proto: https",
+                "forwarded: for=\"[2001:db8::7]\";proto=https;host=\"[::1]:8080\"",
+                "x-forwarded-proto: http",
                 "x-forwarded-host: [::1]:8080",
             ]
         );

@@ -5,6 +5,7 @@
 mod accept;
 mod elsewhere;
 mod headers;
+mod opening;
 mod refusal;
 mod refused;
 mod upgrade;
@@ -23,17 +24,22 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::net::Stream;
 use crate::pool::Fleet;
 use crate::schemes::Schemes;
 use crate::session::Start;
+use crate::tls::Server;
 use accept::Accepted;
 use refusal::Refusal;
 pub use refused::{Reason, Refused};
 
 /// How long a client may take for a request head, and may keep an idle connection open.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take, from being accepted, for what comes before HTTP: a PROXY header and a TLS handshake.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a refused client may take to read its answer and close.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 /// How much a refused client may still send meanwhile.
@@ -117,16 +123,24 @@ impl EdgeContext {
 
 /// Serves one client connection up to its handshake's answer. With a 101 it hands the session over and is done; its
 /// memory is not the session's. Dropping the future closes the connection and a backend leg that was begun for it.
-pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Arc<EdgeContext>) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "the connection was gone before it was served");
-        return;
-    }
+///
+/// `peer` is who connected; whose connection it is, a trusted one may say (`--proxy-protocol`). `tls` is the server's
+/// side of TLS, if that is what the client speaks.
+pub async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<Server>>,
+    context: Arc<EdgeContext>,
+) {
+    let by = Instant::now() + OPENING_TIMEOUT;
+    let Some((stream, client)) = opening::open(stream, peer, tls.as_deref(), &context, by).await else { return };
+    drop(tls);
+    let peer = client.peer();
     let accepted: Arc<Mutex<Option<Accepted>>> = Arc::default();
     let service = service_fn(|request| {
         let (context, accepted) = (context.clone(), accepted.clone());
         async move {
-            let (response, session) = accept::answer(&context, peer, request).await;
+            let (response, session) = accept::answer(&context, client, request).await;
             *accepted.lock().unwrap_or_else(PoisonError::into_inner) = session;
             Ok::<_, Infallible>(response)
         }
@@ -177,7 +191,7 @@ fn log_failure(context: &EdgeContext, peer: SocketAddr, error: &hyper::Error) {
 
 /// Lets the client read its answer: closing a socket that has unread bytes resets the connection, and a reset takes
 /// the answer with it (RFC 9112 9.6).
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: Stream) {
     let drain = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await

@@ -15,6 +15,10 @@ pub enum Reason {
     TooLarge,
     /// No handshake in time.
     Timeout,
+    /// No good TLS handshake.
+    Tls,
+    /// No good PROXY header, or from a peer that is not trusted.
+    Proxy,
     /// `--max-sessions` are live.
     Full,
     /// The proxy is about to end.
@@ -29,12 +33,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
         Self::TooLarge,
         Self::Timeout,
+        Self::Tls,
+        Self::Proxy,
         Self::Full,
         Self::Draining,
         Self::NoRoute,
@@ -51,6 +57,8 @@ impl Reason {
             Self::Version => "version",
             Self::TooLarge => "too_large",
             Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
             Self::Full => "full",
             Self::Draining => "draining",
             Self::NoRoute => "no_route",

@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::http::{Extensions, response};
 use hyper::{Response, StatusCode};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,13 +19,14 @@ use super::order::reattach_rank;
 use super::round::{Denials, Round};
 use super::session_headers::SessionHeaders;
 use super::{Pool, Route};
-use crate::config::ReattachOrder;
+use crate::config::{ReattachOrder, Transport};
+use crate::net::Stream;
 
 /// A new backend leg: its handshake is done and checked.
 #[derive(Debug)]
 pub struct Attached {
-    /// The plain connection, with TCP_NODELAY.
-    pub stream: TcpStream,
+    /// The connection, with TCP_NODELAY.
+    pub stream: Stream,
     /// What the backend sent right behind its 101: the beginning of its first frames.
     pub leftover: Bytes,
     /// The leg's place on the backend; to be dropped when the leg is gone.
@@ -115,7 +115,7 @@ impl fmt::Display for ReattachError {
 /// Until when a dial may take.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// For a place in the queue and a TCP connection.
+    /// For a place in the queue and a connection, with TLS where it is wanted.
     connect: Instant,
     /// For the answer.
     answer: Instant,
@@ -252,7 +252,7 @@ impl Pool {
 
     async fn dial_now(&self, lease: &mut Lease, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
         let begun = Instant::now();
-        let dialled = dial_backend(lease.backend(), upstream, limits).await;
+        let dialled = dial_backend(lease.backend(), &self.settings().transport, upstream, limits).await;
         let failed = |failure| Dial::Failed(failure, begun.elapsed());
         let health = match &dialled {
             Ok(Dialled::Refused(response)) if dial::is_unavailable(response.status()) => {
@@ -279,7 +279,7 @@ enum Dialled {
 
 /// An [`Attached`] that has no lease yet.
 struct Leg {
-    stream: TcpStream,
+    stream: Stream,
     leftover: Bytes,
     agreed: Agreed,
     response: Box<response::Parts>,
@@ -292,8 +292,13 @@ impl Leg {
     }
 }
 
-async fn dial_backend(backend: &Backend, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
-    let stream = dial::connect(&backend.url, limits.connect).await?;
+async fn dial_backend(
+    backend: &Backend,
+    transport: &Transport,
+    upstream: Upstream,
+    limits: Limits,
+) -> Result<Dialled, DialError> {
+    let stream = dial::connect(&backend.url, transport, upstream.client, limits.connect).await?;
     match dial::exchange(stream, upstream.request, limits.answer).await? {
         Answer::Switched(response, stream, leftover) => {
             let agreed = dial::validate(&response, &upstream.expected)?;

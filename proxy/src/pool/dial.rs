@@ -11,12 +11,16 @@ use hyper::http::response;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::handshake::UpstreamRequest;
 use super::health::Failure;
-use crate::config::BackendUrl;
+use crate::config::{BackendUrl, Transport};
+use crate::net::Stream;
+use crate::net::proxy_protocol::{self, Ends};
+use crate::tls;
 
 /// Bytes that a backend's response head may have. More is a bad handshake.
 const MAX_RESPONSE_HEAD: usize = 64 << 10;
@@ -32,6 +36,10 @@ pub(super) enum DialError {
     Connect(io::Error),
     /// No TCP connection in time.
     ConnectTimeout,
+    /// No TLS handshake: the backend does not speak it, or is not whom it should be.
+    Tls(io::Error),
+    /// No TLS handshake in time.
+    TlsTimeout,
     /// No answer in time.
     AnswerTimeout,
     /// The connection ended before an answer.
@@ -59,15 +67,25 @@ impl DialError {
             Self::Queue => None,
             Self::Connect(_) if self.is_our_own() => None,
             Self::Connect(_) | Self::ConnectTimeout => Some(Failure::Proof),
-            Self::AnswerTimeout | Self::Ended(_) | Self::NotHttp(_) | Self::BadHandshake(_) | Self::Status(_) => {
-                Some(Failure::Handshake)
-            }
+            Self::Tls(_) if self.is_our_own() => None,
+            Self::Tls(_)
+            | Self::TlsTimeout
+            | Self::AnswerTimeout
+            | Self::Ended(_)
+            | Self::NotHttp(_)
+            | Self::BadHandshake(_)
+            | Self::Status(_) => Some(Failure::Handshake),
         }
     }
 
-    /// This machine could not dial, for want of descriptors, ports or memory: that says nothing of the backend.
+    /// This machine could not dial, for want of descriptors, ports, memory or roots to trust: that says nothing of the backend.
     pub(super) fn is_our_own(&self) -> bool {
-        let Self::Connect(error) = self else { return false };
+        let error = match self {
+            Self::Connect(error) => error,
+            // Nothing to trust is there: the backend was not heard.
+            Self::Tls(error) => return error.kind() == io::ErrorKind::Other,
+            _ => return false,
+        };
         let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
         ours.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
@@ -79,6 +97,8 @@ impl fmt::Display for DialError {
             Self::Queue => f.write_str("no place among its handshakes"),
             Self::Connect(error) => write!(f, "cannot connect: {error}"),
             Self::ConnectTimeout => f.write_str("no connection in time"),
+            Self::Tls(error) => write!(f, "no TLS: {}", tls::explain(error)),
+            Self::TlsTimeout => f.write_str("no TLS handshake in time"),
             Self::AnswerTimeout => f.write_str("no answer in time"),
             Self::Ended(error) => write!(f, "ended before an answer: {error}"),
             Self::NotHttp(error) => write!(f, "no HTTP answer: {error}"),
@@ -123,14 +143,35 @@ pub enum AckCarrier {
 
 /// What a backend answered.
 pub(super) enum Answer {
-    /// 101: the response head, the plain stream and what came behind the head.
-    Switched(Box<response::Parts>, TcpStream, Bytes),
+    /// 101: the response head, the stream and what came behind the head.
+    Switched(Box<response::Parts>, Stream, Bytes),
     /// Anything else, with its body still coming.
     Other(Response<Incoming>),
 }
 
+/// Connects to the backend before `by`, up to where HTTP begins: TCP, the PROXY header that says whose connection it
+/// is, TLS. `client` are the ends of the client's connection; without them it is one of our own.
+pub(super) async fn connect(
+    url: &BackendUrl,
+    transport: &Transport,
+    client: Option<Ends>,
+    by: Instant,
+) -> Result<Stream, DialError> {
+    let mut stream = connect_tcp(url, by).await?;
+    if transport.send_proxy {
+        // A fresh connection has room for it.
+        stream.write_all(&proxy_protocol::encode(client)).await.map_err(DialError::Connect)?;
+    }
+    if !url.tls {
+        return Ok(Stream::Plain(stream));
+    }
+    // On the heap: the state of a handshake is large, and plain dials share this future.
+    let secured = timeout_at(by, Box::pin(transport.tls.connect(stream, &url.host))).await;
+    secured.map_err(|_| DialError::TlsTimeout)?.map_err(DialError::Tls)
+}
+
 /// Connects to any address of the backend before `by`. Each one tried may take its share of what is left of the time.
-pub(super) async fn connect(url: &BackendUrl, by: Instant) -> Result<TcpStream, DialError> {
+async fn connect_tcp(url: &BackendUrl, by: Instant) -> Result<TcpStream, DialError> {
     let lookup = timeout_at(by, lookup_host((url.host.as_str(), url.port))).await;
     let addresses: Vec<_> = lookup.map_err(|_| DialError::ConnectTimeout)?.map_err(DialError::Connect)?.collect();
     let mut failed = DialError::Connect(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
@@ -155,7 +196,7 @@ pub(super) fn share(by: Instant, left: usize) -> Instant {
 }
 
 /// Sends the request and takes the answer, which must begin before `by`. Dropping the future closes the connection.
-pub(super) async fn exchange(stream: TcpStream, request: UpstreamRequest, by: Instant) -> Result<Answer, DialError> {
+pub(super) async fn exchange(stream: Stream, request: UpstreamRequest, by: Instant) -> Result<Answer, DialError> {
     let mut http = http1::Builder::new();
     http.preserve_header_case(true).title_case_headers(true).max_buf_size(MAX_RESPONSE_HEAD);
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;

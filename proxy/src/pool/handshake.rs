@@ -11,6 +11,7 @@ use tungstenite::handshake::derive_accept_key;
 use super::dial::Expected;
 use super::session_headers::SessionHeaders;
 use crate::config::SessionKey;
+use crate::net::proxy_protocol::Ends;
 
 /// Header fields that a kept handshake may have: what hyper takes from a client (100) and what the edge adds.
 const MAX_FIELDS: usize = 128;
@@ -29,6 +30,8 @@ pub struct KeptHandshake {
     /// Connection and Upgrade.
     head: Box<[u8]>,
     subprotocol: Option<Box<str>>,
+    /// Whose it is, for the PROXY header of a backend that gets one.
+    client: Option<Ends>,
 }
 
 impl KeptHandshake {
@@ -50,7 +53,19 @@ impl KeptHandshake {
         if head.len() > limit || headers.len() > MAX_FIELDS {
             return Err(TooLarge);
         }
-        Ok(Self { head: head.into_boxed_slice(), subprotocol: None })
+        Ok(Self { head: head.into_boxed_slice(), subprotocol: None, client: None })
+    }
+
+    /// The same, with the ends of the client's connection.
+    #[must_use]
+    pub fn from_client(self, ends: Ends) -> Self {
+        Self { client: Some(ends), ..self }
+    }
+
+    /// The ends of the client's connection, if they are known.
+    #[must_use]
+    pub fn client(&self) -> Option<Ends> {
+        self.client
     }
 
     /// Remembers what the first backend and the client agreed on. A later backend must agree to the same.
@@ -64,7 +79,7 @@ impl KeptHandshake {
         self.subprotocol.as_deref()
     }
 
-    /// Bytes that this takes: itself and what it points to. At most `--max-handshake-bytes` twice and 32.
+    /// Bytes that this takes: itself and what it points to. At most `--max-handshake-bytes` twice and 96.
     #[must_use]
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.head.len() + self.subprotocol.as_ref().map_or(0, |name| name.len())
@@ -77,6 +92,7 @@ impl KeptHandshake {
         session.add_to(&mut headers, target.path_and_query().map_or("/", |target| target.as_str()), key);
         let mut upstream = Upstream::new(target, headers);
         *upstream.request.extensions_mut() = spelling;
+        upstream.client = self.client;
         upstream
     }
 
@@ -113,6 +129,8 @@ impl KeptHandshake {
 pub(super) struct Upstream {
     pub(super) request: UpstreamRequest,
     pub(super) expected: Expected,
+    /// The ends of the client's connection; `None` for one of our own.
+    pub(super) client: Option<Ends>,
 }
 
 impl Upstream {
@@ -129,7 +147,7 @@ impl Upstream {
         *request.method_mut() = Method::GET;
         *request.uri_mut() = target;
         *request.headers_mut() = headers;
-        Self { request, expected }
+        Self { request, expected, client: None }
     }
 }
 

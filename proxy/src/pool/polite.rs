@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::net::Stream;
 
 /// How long a backend that answered with 101 may take to close.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Closes the leg as a client does, so that no handler logs an error: Close 1000, then read to the end.
-pub(super) async fn close(mut stream: TcpStream) {
+pub(super) async fn close(mut stream: Stream) {
     let polite = async {
         stream.write_all(&close_1000()).await?;
         let mut scratch = [0; 1024];

@@ -11,6 +11,7 @@ use super::dial::{self, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
 use super::health::Failure;
 use super::{Pool, locked, polite};
+use crate::config::{PoolSettings, Transport};
 
 /// How long a failed probe speaks for legs that end after it began.
 const DYING_LASTS: Duration = Duration::from_secs(1);
@@ -67,7 +68,7 @@ impl Pool {
         if backend.is_going() || self.lost_all_legs(backend) {
             return Verdict::Dying;
         }
-        let (probe, found) = ask(backend, since, handshake, self.settings().connect_timeout).await;
+        let (probe, found) = ask(backend, since, handshake, &self.settings()).await;
         if !probe.told.swap(true, Ordering::Relaxed) {
             match found.failure {
                 Some(failure) => self.failed(backend, failure),
@@ -86,9 +87,14 @@ impl Pool {
     }
 }
 
-async fn ask(backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake, timeout: Duration) -> (Probe, Finding) {
+async fn ask(
+    backend: &Arc<Backend>,
+    since: Instant,
+    handshake: &KeptHandshake,
+    settings: &PoolSettings,
+) -> (Probe, Finding) {
     loop {
-        let mut probe = backend.join_probe(since, handshake, timeout);
+        let mut probe = backend.join_probe(since, handshake, settings);
         // The sender is gone without a result only when the process is going down.
         let result = probe.result.wait_for(Option::is_some).await.ok().and_then(|found| *found);
         let now = Instant::now();
@@ -107,7 +113,7 @@ fn is_usable(started: Instant, found: Finding, since: Instant, now: Instant) -> 
 
 impl Backend {
     /// The probe in flight, or a finished one that is usable, or else a new one.
-    fn join_probe(self: &Arc<Self>, since: Instant, handshake: &KeptHandshake, timeout: Duration) -> Probe {
+    fn join_probe(self: &Arc<Self>, since: Instant, handshake: &KeptHandshake, settings: &PoolSettings) -> Probe {
         let mut latest = locked(&self.probes.0);
         if let Some(probe) = latest.as_ref() {
             let result = *probe.result.borrow();
@@ -118,16 +124,17 @@ impl Backend {
         }
         let now = Instant::now();
         let start = latest.as_ref().map_or(now, |last| now.max(last.started + SPACING));
-        latest.insert(self.start_probe(start, handshake.probe(), timeout)).clone()
+        latest.insert(self.start_probe(start, handshake.probe(), settings)).clone()
     }
 
     /// A task of its own: those who ask may go away.
-    fn start_probe(self: &Arc<Self>, started: Instant, upstream: Upstream, timeout: Duration) -> Probe {
+    fn start_probe(self: &Arc<Self>, started: Instant, upstream: Upstream, settings: &PoolSettings) -> Probe {
         let (sender, result) = watch::channel(None);
         let backend = self.clone();
+        let (transport, timeout) = (settings.transport.clone(), settings.connect_timeout);
         tokio::spawn(async move {
             tokio::time::sleep_until(started.into()).await;
-            let answer = handshake(&backend, upstream, timeout).await;
+            let answer = handshake(&backend, &transport, upstream, timeout).await;
             let found = Finding { failure: judge(&answer), at: Instant::now() };
             log(&backend, found.verdict(), &answer);
             sender.send_replace(Some(found));
@@ -140,9 +147,14 @@ impl Backend {
 }
 
 /// Does not queue among the backend's handshakes: it is one, and there may be a queue because the backend is dying.
-async fn handshake(backend: &Backend, upstream: Upstream, timeout: Duration) -> Result<Answer, DialError> {
+async fn handshake(
+    backend: &Backend,
+    transport: &Transport,
+    upstream: Upstream,
+    timeout: Duration,
+) -> Result<Answer, DialError> {
     let by = tokio::time::Instant::now() + timeout;
-    let stream = dial::connect(&backend.url, by).await?;
+    let stream = dial::connect(&backend.url, transport, None, by).await?;
     dial::exchange(stream, upstream.request, by).await
 }
 

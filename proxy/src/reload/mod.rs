@@ -1,7 +1,9 @@
-//! Taking a new configuration while sessions go on: on SIGHUP, and when its file or a list of backends changes.
+//! Taking a new configuration while sessions go on: on SIGHUP, and when its file, a list of backends or a
+//! file of TLS changes.
 //!
 //! A configuration that is wrong changes nothing.
 
+mod tls;
 mod watch;
 
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use tokio::signal::unix::Signal;
 
 use crate::config::{BackendsFile, Config, Problems, Sources};
 use crate::pool::{Changes, Discovery, Fleet, Source};
+use tls::Seen;
 use watch::Watch;
 
 /// How often it is looked whether the last leg of a removed backend is gone.
@@ -45,6 +48,8 @@ struct State {
     text: Option<Vec<u8>>,
     /// What is wrong with which list of backends, as far as it was logged.
     bad_lists: Vec<(PathBuf, String)>,
+    /// The files of TLS as they were read last, good or bad.
+    certificates: Seen,
 }
 
 impl Reloader {
@@ -53,7 +58,8 @@ impl Reloader {
     pub fn new(sources: Sources, config: Config, fleet: Arc<Fleet>) -> Self {
         let text = read(&sources);
         let (discovery, bad_lists) = (Discovery::default(), Vec::new());
-        let state = State { config: config.clone(), discovery, text, bad_lists };
+        let certificates = Seen::now(&config);
+        let state = State { config: config.clone(), discovery, text, bad_lists, certificates };
         Self { sources, fleet, started: config, state: Mutex::new(state) }
     }
 
@@ -64,12 +70,18 @@ impl Reloader {
     pub fn reload(&self) -> Result<Reloaded, Problems> {
         let mut state = self.state();
         state.text = read(&self.sources);
-        let config = self.sources.config()?;
+        let mut config = self.sources.config()?;
         config.check_total(self.started.buffer_total_bytes)?;
         let changes = self.fleet.apply(&config);
         state.discovery.apply(&config, &self.fleet);
         state.bad_lists.clear();
         let restart = self.started.differs_in(&config);
+        if let (Some(server), Some(new)) = (&self.started.tls, &config.tls) {
+            server.adopt(new);
+            tls::log_certificates(server, "certificates loaded again");
+        }
+        config.tls.clone_from(&self.started.tls);
+        state.certificates = Seen::now(&config);
         state.config = config;
         Ok(Reloaded { changes, restart })
     }
@@ -128,6 +140,16 @@ impl Reloader {
             self.reload_and_log("its file changed");
         }
         self.look_at_lists();
+        self.look_at_certificates();
+    }
+
+    fn look_at_certificates(&self) {
+        let mut state = self.state();
+        let now = Seen::now(&state.config);
+        if now != state.certificates {
+            state.certificates = now;
+            tls::reload(&state.config);
+        }
     }
 
     fn look_at_lists(&self) {
@@ -152,7 +174,7 @@ impl Reloader {
     fn files(&self) -> Vec<PathBuf> {
         let state = self.state();
         let lists = state.config.pools.iter().filter_map(|pool| pool.file.as_ref()).map(|file| file.path.clone());
-        lists.chain(self.sources.file()).collect()
+        lists.chain(self.sources.file()).chain(tls::files(&state.config)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

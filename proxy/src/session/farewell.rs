@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use tideover_protocol::frame::ControlFrame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::net::Stream;
 
 /// How long a peer may take for the last words and to close its side.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 /// How much a peer may still send meanwhile.
 const LINGER_BYTES: u64 = 1 << 20;
 
-/// Closes `stream` in the background: the farewell, an end of stream, then what the peer still sends is read and
+/// Closes `stream` in the background: the farewell, an end of stream (before it, with TLS, a close_notify), then what the peer still sends is read and
 /// dropped. Closing a socket with unread bytes resets the connection, and a reset takes a Close frame with it that
 /// the peer has not read yet (RFC 6455 7.1.1). `kept` is dropped when it is over.
-pub(super) fn close<T: Send + 'static>(mut stream: TcpStream, farewell: Option<ControlFrame>, kept: T) {
+pub(super) fn close<T: Send + 'static>(mut stream: Stream, farewell: Option<ControlFrame>, kept: T) {
     let farewell = farewell.map(|frame| frame.as_bytes().to_vec());
     tokio::spawn(async move {
         let orderly = async {

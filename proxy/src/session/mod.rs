@@ -16,10 +16,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tideover_protocol::session::Budgets;
 use tideover_protocol::time::Instant;
-use tokio::net::TcpStream;
 
 use crate::config::Config;
 use crate::edge::SessionSlot;
+use crate::net::Stream;
 use crate::pool::{Attached, KeptHandshake, Route};
 
 use driver::Driver;
@@ -31,7 +31,7 @@ pub use totals::{FAILOVER_BUCKETS, Sums, Totals, become_worker};
 #[derive(Debug)]
 pub struct Start {
     /// The client leg.
-    pub client: TcpStream,
+    pub client: Stream,
     /// What the client sent right behind its handshake.
     pub client_leftover: Bytes,
     /// The client's address.

@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::net::Stream;
 
 /// A leg's socket.
 #[derive(Debug)]
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     /// Bytes read but not used: the leftover of a handshake, or what came while the session could take no more. At
     /// most one read's worth; of a leg that the session is not on yet, two.
     held: Bytes,
@@ -40,7 +41,7 @@ pub(super) enum Write {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, held: Bytes) -> Self {
+    pub(super) fn new(stream: Stream, held: Bytes) -> Self {
         Self { stream, held, ended: false }
     }
 
@@ -64,11 +65,12 @@ impl Wire {
         self.held.len()
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
+    /// Whether it may be dropped as it is: the peer has ended it, and is owed no close_notify (RFC 8446 6.1).
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && !self.stream.is_tls()
     }
 
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
 
@@ -86,6 +88,11 @@ impl Wire {
             }
             Poll::Pending => Read::Nothing,
         }
+    }
+
+    /// Writes what TLS holds of what it took. Nothing waits for that: what cannot be written shows at the next write.
+    pub(super) fn write_held(&mut self, cx: &mut Context<'_>) {
+        let _wakes_the_task_or_failed = self.stream.poll_held(cx);
     }
 
     pub(super) fn write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Write {

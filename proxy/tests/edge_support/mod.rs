@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use tideover::config::{
     BackendConfig, BackendUrl, Config, HealthConfig, LogFormat, Mode, PoolConfig, PoolSettings, ReattachOrder,
-    RouteConfig, SchemesConfig,
+    RouteConfig, SchemesConfig, Transport,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -31,6 +31,8 @@ pub async fn soon<F: Future>(future: F) -> F::Output {
 pub fn config(backends: &[SocketAddr]) -> Config {
     Config {
         listen: Vec::new(),
+        tls: None,
+        proxy_protocol: None,
         pools: vec![PoolConfig {
             name: "default".into(),
             backends: backends.iter().map(|addr| BackendConfig::new(BackendUrl::from(*addr))).collect(),
@@ -39,6 +41,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             settings: PoolSettings {
                 connect_timeout: Duration::from_secs(5),
                 handshakes_per_backend: 64,
+                transport: Transport::default(),
                 health: HealthConfig::default(),
                 dns_server: None,
                 mode: Mode::Proxy,
@@ -201,7 +204,7 @@ impl Edge {
         let shared = context.clone();
         tokio::spawn(async move {
             while let Ok((stream, peer)) = listener.accept().await {
-                tokio::spawn(serve_connection(stream, peer, shared.clone()));
+                tokio::spawn(serve_connection(stream, peer, None, shared.clone()));
             }
         });
         Self { addr, context }

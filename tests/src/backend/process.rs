@@ -19,6 +19,7 @@ use crate::{
     deadline::wait_for,
     ports::{self, ReservedPort},
     scratch::Scratch,
+    tls::Pair,
 };
 
 /// Node and Python take their time on a loaded machine.
@@ -28,6 +29,7 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Backend {
     kind: Kind,
+    tls: Option<Pair>,
     port: ReservedPort,
     scratch: Scratch,
     child: Option<Child>,
@@ -50,8 +52,20 @@ impl Backend {
     /// # Panics
     /// When it does not start; the text has what it wrote to standard error.
     pub fn start(kind: Kind) -> Self {
-        let mut backend =
-            Self { kind, port: ports::reserve(), scratch: Scratch::new(kind.name()), child: None, log_start: 0 };
+        Self::start_with(kind, None)
+    }
+
+    /// As [`Backend::start`], speaking TLS with this certificate. Only `Kind::Rust` does.
+    ///
+    /// # Panics
+    /// As [`Backend::start`].
+    pub fn start_tls(kind: Kind, pair: &Pair) -> Self {
+        Self::start_with(kind, Some(pair.clone()))
+    }
+
+    fn start_with(kind: Kind, tls: Option<Pair>) -> Self {
+        let scratch = Scratch::new(kind.name());
+        let mut backend = Self { kind, tls, port: ports::reserve(), scratch, child: None, log_start: 0 };
         backend.restart();
         backend
     }
@@ -161,6 +175,9 @@ impl Backend {
         let stderr = File::options().create(true).append(true).open(self.stderr_path()).expect("a log file");
         let mut command = self.kind.command();
         command.arg("--port").arg(self.port.number.to_string()).arg("--log").arg(self.log_path());
+        if let Some(Pair { certificate, key }) = &self.tls {
+            command.arg("--tls-cert").arg(certificate).arg("--tls-key").arg(key);
+        }
         // The backend ends with its standard input, which ends with this process, however that ends.
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(stderr).spawn();
         self.child = Some(spawned.unwrap_or_else(|error| panic!("{command:?} did not start: {error}")));

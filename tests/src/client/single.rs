@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
     tungstenite::{
         self, Error,
         client::IntoClientRequest,
@@ -15,7 +15,7 @@ use tokio_tungstenite::{
 };
 
 use super::{End, Message, Transcript};
-use crate::{clock::now_ns, deadline::within};
+use crate::{clock::now_ns, deadline::within, tls::Authority};
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -144,5 +144,6 @@ pub(crate) fn received(next: Option<Result<tungstenite::Message, Error>>) -> Rec
 pub(crate) async fn connect(request: impl IntoClientRequest + Unpin) -> Result<(Socket, Response), Box<Error>> {
     // The default read buffer of 128 KiB costs more than all the rest of a small message's way.
     let limits = WebSocketConfig::default().max_frame_size(None).max_message_size(None).read_buffer_size(8 << 10);
-    connect_async_with_config(request, Some(limits), true).await.map_err(Box::new)
+    let trust = Connector::Rustls(Authority::shared().client(None));
+    connect_async_tls_with_config(request, Some(limits), true, Some(trust)).await.map_err(Box::new)
 }

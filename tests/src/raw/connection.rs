@@ -117,6 +117,23 @@ impl Connection {
         .await
     }
 
+    /// The next bytes, so many of them.
+    ///
+    /// # Errors
+    /// When the stream ends before.
+    ///
+    /// # Panics
+    /// When they do not come within `deadline`.
+    pub async fn bytes(&mut self, len: usize, deadline: Duration) -> Result<Vec<u8>, Ended> {
+        within(deadline, "bytes come", async {
+            while self.unread.len() < len {
+                self.read_more().await?;
+            }
+            Ok(self.unread.drain(..len).collect())
+        })
+        .await
+    }
+
     /// The frame that comes next, control frames too.
     ///
     /// # Errors

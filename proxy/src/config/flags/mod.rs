@@ -8,6 +8,7 @@ mod relay;
 mod schemes;
 mod server;
 pub(super) mod tables;
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -142,6 +143,12 @@ pub enum Kind {
     Statuses,
     /// The path of a file with a secret, or nothing.
     KeyFile,
+    /// A list of paths of PEM files.
+    PemFiles,
+    /// The path of a PEM file, or nothing.
+    PemFile,
+    /// The name or IP address of a host, or nothing.
+    ServerName,
     /// Where the operator's API listens, or nothing.
     Admin,
     /// The path of the configuration file: no key of that file.
@@ -158,7 +165,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 16] = [
+pub static THEMES: [Theme; 18] = [
     server::LISTEN,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
@@ -169,6 +176,8 @@ pub static THEMES: [Theme; 16] = [
     health::HEALTH,
     guarantees::REPLAY,
     relay::CLOSING,
+    tls::CLIENTS,
+    tls::BACKENDS,
     server::LIMITS,
     schemes::REDIRECT,
     schemes::DNS,
@@ -236,6 +245,7 @@ impl Kind {
                 | Self::Hosts
                 | Self::Paths
                 | Self::Headers
+                | Self::PemFiles
         )
     }
 
@@ -279,7 +289,8 @@ impl Kind {
             Self::Host => "HOST".into(),
             Self::Check => "CHECK".into(),
             Self::Statuses => "STATUSES".into(),
-            Self::KeyFile => "PATH".into(),
+            Self::KeyFile | Self::PemFile | Self::PemFiles => "PATH".into(),
+            Self::ServerName => "NAME".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
         }
@@ -326,6 +337,9 @@ impl fmt::Display for Kind {
             Self::Program => f.write_str("the path of a program, or nothing"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
+            Self::PemFiles => f.write_str("the path of a file that can be read"),
+            Self::PemFile => f.write_str("the path of a file that can be read; or nothing"),
+            Self::ServerName => f.write_str("the name of a host or an IP address; or nothing"),
             Self::Host => f.write_str("a host such as chat.example or chat.example:8080"),
             Self::Check => f.write_str("off, tcp, http:/path or ws:/path"),
             Self::Statuses => f.write_str("an HTTP status from 200 to 599, or a range such as 200-399"),

@@ -13,7 +13,8 @@ pub(super) const LISTEN: Theme = Theme {
             kind: Kind::Addresses,
             default: Fallback::Value("127.0.0.1:8080"),
             summary: "Where clients connect; repeatable",
-            details: "Port 0 takes a free port; the line `listening` of the log says which.",
+            details: "wss:// before the address is for TLS, ws:// for none; without either there is TLS if there is a tls-cert. \
+                      Port 0 takes a free port; the line `listening` of the log says which.",
             worst_case: "",
         },
         Flag {
@@ -22,7 +23,7 @@ pub(super) const LISTEN: Theme = Theme {
             kind: Kind::Backends,
             default: Fallback::Required,
             summary: "A backend that sessions may be attached to; repeatable",
-            details: "The port is 80 if none is given. The path is always the client's, so none may stand here. \
+            details: "ws://, or wss:// with TLS. The port is 80, with TLS 443, if none is given. The path is always the client's, so none may stand here. \
                       No backend may be given twice. These are the backends of the pool `default`; the file can have \
                       more pools, and settings for each backend.",
             worst_case: "",

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::super::dial::{self, Answer, DialError};
 use super::super::handshake::{Upstream, UpstreamRequest};
 use super::super::polite;
-use crate::config::{BackendUrl, CheckProbe, HealthCheck};
+use crate::config::{BackendUrl, CheckProbe, HealthCheck, Transport};
+use crate::net::Stream;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tideover-check/", env!("CARGO_PKG_VERSION")));
 
@@ -53,23 +54,36 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Makes the check that `settings` ask for, of the backend at `url`, in at most `settings.timeout`. Dropping the future
+/// Where a backend is, and how it is connected to.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) url: &'a BackendUrl,
+    pub(super) transport: &'a Transport,
+}
+
+impl Place<'_> {
+    async fn connect(self, by: Instant) -> Result<Stream, DialError> {
+        dial::connect(self.url, self.transport, None, by).await
+    }
+}
+
+/// Makes the check that `settings` ask for, of the backend there, in at most `settings.timeout`. Dropping the future
 /// closes the connection.
-pub(super) async fn check(url: &BackendUrl, probe: &CheckProbe, settings: &HealthCheck) -> Outcome {
+pub(super) async fn check(place: Place<'_>, probe: &CheckProbe, settings: &HealthCheck) -> Outcome {
     let by = Instant::now() + settings.timeout;
     let asked = match probe {
-        CheckProbe::Tcp => dial::connect(url, by).await.map(|_| Outcome::Connected),
-        CheckProbe::Http(target) => http(url, target, settings, by).await,
-        CheckProbe::WebSocket(target) => web_socket(url, target, settings, by).await,
+        CheckProbe::Tcp => place.connect(by).await.map(|_| Outcome::Connected),
+        CheckProbe::Http(target) => http(place, target, settings, by).await,
+        CheckProbe::WebSocket(target) => web_socket(place, target, settings, by).await,
     };
     asked.unwrap_or_else(Outcome::Failed)
 }
 
-async fn http(url: &BackendUrl, target: &str, settings: &HealthCheck, by: Instant) -> Result<Outcome, DialError> {
-    let stream = dial::connect(url, by).await?;
+async fn http(place: Place<'_>, target: &str, settings: &HealthCheck, by: Instant) -> Result<Outcome, DialError> {
+    let stream = place.connect(by).await?;
     let mut request: UpstreamRequest = Request::default();
     *request.uri_mut() = uri(target);
-    *request.headers_mut() = headers(url, settings);
+    *request.headers_mut() = headers(place.url, settings);
     request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     match dial::exchange(stream, request, by).await? {
         Answer::Switched(..) => Ok(Outcome::Status(StatusCode::SWITCHING_PROTOCOLS)),
@@ -82,9 +96,9 @@ async fn http(url: &BackendUrl, target: &str, settings: &HealthCheck, by: Instan
 }
 
 /// A leg that begins is closed as a client closes it, so that no handler logs an error.
-async fn web_socket(url: &BackendUrl, target: &str, settings: &HealthCheck, by: Instant) -> Result<Outcome, DialError> {
-    let stream = dial::connect(url, by).await?;
-    let Upstream { request, expected } = Upstream::new(uri(target), headers(url, settings));
+async fn web_socket(place: Place<'_>, target: &str, settings: &HealthCheck, by: Instant) -> Result<Outcome, DialError> {
+    let stream = place.connect(by).await?;
+    let Upstream { request, expected, .. } = Upstream::new(uri(target), headers(place.url, settings));
     match dial::exchange(stream, request, by).await? {
         Answer::Switched(response, stream, _) => {
             let agreed = dial::validate(&response, &expected);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 
 use super::super::{AdminState, Backend, BackendId, Fleet, Pool};
-use super::check::check;
+use super::check::{Place, check};
 use super::handle::LastCheck;
 use crate::config::{CheckProbe, HealthCheck, HealthConfig};
 
@@ -119,7 +119,9 @@ impl Rounds {
 
 async fn check_once(pool: Arc<Pool>, backend: Arc<Backend>, probe: CheckProbe, settings: HealthCheck) -> BackendId {
     let began = Instant::now();
-    let outcome = check(&backend.url, &probe, &settings).await;
+    let pool_settings = pool.settings();
+    let place = Place { url: &backend.url, transport: &pool_settings.transport };
+    let outcome = check(place, &probe, &settings).await;
     if outcome.is_our_own() {
         tracing::warn!(pool = %pool.name, backend = %backend.name, reason = %outcome, "no health check can be made");
         return backend.id;

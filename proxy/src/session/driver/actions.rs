@@ -207,7 +207,7 @@ impl Driver {
 
 /// Leaves a backend leg to be closed. One that is over and has nothing to be said is dropped at once.
 fn retire(wire: Wire, farewell: Option<ControlFrame>, lease: Lease) {
-    if wire.has_ended() && farewell.is_none() {
+    if wire.is_over() && farewell.is_none() {
         return;
     }
     farewell::close(wire.into_stream(), farewell, lease);

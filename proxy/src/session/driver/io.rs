@@ -118,6 +118,9 @@ impl Driver {
 
     /// Writes what the engine has for a leg until there is nothing or the leg takes no more.
     pub(super) fn flush(&mut self, cx: &mut Cx<'_>, now: Instant, side: Side) {
+        if let Some(wire) = self.wire(side) {
+            wire.write_held(cx);
+        }
         loop {
             let mut gather = Gather::new();
             self.engine.poll_transmit(now, side, &mut gather);

@@ -129,7 +129,7 @@ impl Driver {
         let mut timer = pin!(tokio::time::sleep_until(self.registered.context.to_tokio(self.armed)));
         poll_fn(|cx| self.poll(cx, timer.as_mut())).await;
         let Self { client, slot, registered, .. } = self;
-        if !client.has_ended() {
+        if !client.is_over() {
             farewell::close(client.into_stream(), None, (slot, registered));
         }
     }

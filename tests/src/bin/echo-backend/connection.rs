@@ -4,7 +4,12 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use tideover_tests::backend::{ConnectionLog, EventLog};
-use tokio::{net::TcpStream, sync::watch};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+};
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::{
     WebSocketStream, accept_hdr_async_with_config,
     tungstenite::{
@@ -16,10 +21,28 @@ use tokio_tungstenite::{
 
 use crate::behaviour::{Behaviour, End};
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket<S> = WebSocketStream<S>;
 
-/// Serves a fresh TCP connection until it ends, and logs it.
-pub(crate) async fn handle(stream: TcpStream, log: Arc<EventLog>, mut stop: watch::Receiver<()>) {
+/// A connection that can be reset.
+pub(crate) trait Peer: AsyncRead + AsyncWrite + Unpin {
+    /// Its TCP connection.
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Peer for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Peer for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+/// Serves a fresh connection until it ends, and logs it.
+pub(crate) async fn handle(stream: impl Peer, log: Arc<EventLog>, mut stop: watch::Receiver<()>) {
     let mut target = String::new();
     #[allow(clippy::result_large_err, reason = "the signature is tungstenite's")]
     let remember_target = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
@@ -39,7 +62,7 @@ pub(crate) async fn handle(stream: TcpStream, log: Arc<EventLog>, mut stop: watc
     }
 }
 
-async fn behave(socket: &mut Socket, behaviour: Behaviour, log: &ConnectionLog) {
+async fn behave(socket: &mut Socket<impl Peer>, behaviour: Behaviour, log: &ConnectionLog) {
     match behaviour {
         Behaviour::Echo => echo(socket, log, Handling::default()).await,
         Behaviour::Slow(pause) => echo(socket, log, Handling { pause, ..Handling::default() }).await,
@@ -68,12 +91,12 @@ struct Handling<'a> {
     poison: Option<&'a str>,
 }
 
-async fn echo(socket: &mut Socket, log: &ConnectionLog, handling: Handling<'_>) {
+async fn echo(socket: &mut Socket<impl Peer>, log: &ConnectionLog, handling: Handling<'_>) {
     while echo_one(socket, log, handling).await.is_continue() {}
 }
 
 /// Reads up to the next message and echoes it; breaks at the connection's end.
-async fn echo_one(socket: &mut Socket, log: &ConnectionLog, handling: Handling<'_>) -> ControlFlow<()> {
+async fn echo_one(socket: &mut Socket<impl Peer>, log: &ConnectionLog, handling: Handling<'_>) -> ControlFlow<()> {
     loop {
         match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
@@ -113,7 +136,7 @@ fn prefixed(prefix: &str, message: Message) -> Message {
     }
 }
 
-async fn push(socket: &mut Socket, every: Duration, bytes: usize) {
+async fn push(socket: &mut Socket<impl Peer>, every: Duration, bytes: usize) {
     let mut number = 0_u64;
     loop {
         number += 1;
@@ -125,14 +148,14 @@ async fn push(socket: &mut Socket, every: Duration, bytes: usize) {
     }
 }
 
-async fn end_connection(socket: &mut Socket, end: End, log: &ConnectionLog) {
+async fn end_connection(socket: &mut Socket<impl Peer>, end: End, log: &ConnectionLog) {
     let close = match end {
         End::Drop => return,
         End::Panic => panic!("the handler raises, as it was told to"),
         End::Reset => {
             let _ = socket.send(Message::text("before-reset")).await;
             // A zero linger makes the close(2) that follows send RST.
-            let _ = socket2::SockRef::from(socket.get_ref()).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(socket.get_ref().tcp()).set_linger(Some(Duration::ZERO));
             return;
         }
         End::Close(code, reason) => Some(CloseFrame { code: code.into(), reason: reason.into() }),
@@ -144,7 +167,7 @@ async fn end_connection(socket: &mut Socket, end: End, log: &ConnectionLog) {
 }
 
 /// After our Close: waits for the client's Close or the end of its stream.
-async fn read_to_the_end(socket: &mut Socket, log: &ConnectionLog) {
+async fn read_to_the_end(socket: &mut Socket<impl Peer>, log: &ConnectionLog) {
     while let Some(received) = socket.next().await {
         match received {
             Ok(Message::Close(close)) => {

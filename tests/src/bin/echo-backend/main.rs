@@ -1,6 +1,6 @@
 //! The Rust test backend: tokio-tungstenite, one task a connection, each message read and handled in turn.
 //!
-//! `echo-backend --port PORT --log FILE`. What a connection does is chosen by its path (see `behaviour`); what happened
+//! `echo-backend --port PORT --log FILE [--tls-cert FILE --tls-key FILE]`. What a connection does is chosen by its path (see `behaviour`); what happened
 //! goes to the log as `tests/README.md` describes. SIGTERM closes every connection with 1001 and ends the process;
 //! so does the end of standard input, without the Close, so that no backend outlives a killed test.
 
@@ -16,26 +16,40 @@ use std::{
     time::Duration,
 };
 
-use tideover_tests::backend::EventLog;
+use tideover_tests::{
+    backend::EventLog,
+    tls::{Pair, acceptor},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+use tokio_rustls::TlsAcceptor;
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, port_flag, port, log_flag, log] = &arguments[..] else { return Err(usage()) };
+    let [_, port_flag, port, log_flag, log, tls @ ..] = &arguments[..] else { return Err(usage()) };
     if port_flag != "--port" || log_flag != "--log" {
         return Err(usage());
     }
+    let tls = match tls {
+        [] => None,
+        [cert_flag, certificate, key_flag, key] if cert_flag == "--tls-cert" && key_flag == "--tls-key" => {
+            Some(acceptor(&Pair { certificate: certificate.into(), key: key.into() }, None))
+        }
+        _ => return Err(usage()),
+    };
     let port = port.parse().map_err(|_| usage())?;
     std::thread::spawn(end_with_the_test);
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(port, Path::new(log)))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(port, Path::new(log), tls))
 }
 
 fn usage() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "usage: echo-backend --port PORT --log FILE")
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "usage: echo-backend --port PORT --log FILE [--tls-cert FILE --tls-key FILE]",
+    )
 }
 
 /// The test holds the other end of our standard input: its end is the test's end.
@@ -44,7 +58,7 @@ fn end_with_the_test() {
     std::process::exit(1);
 }
 
-async fn serve(port: u16, log: &Path) -> io::Result<()> {
+async fn serve(port: u16, log: &Path, tls: Option<TlsAcceptor>) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let health: Arc<Path> = log.with_file_name("health").into();
     let log = Arc::new(EventLog::append(log)?);
@@ -57,12 +71,19 @@ async fn serve(port: u16, log: &Path) -> io::Result<()> {
                 let (stream, _) = accepted?;
                 stream.set_nodelay(true)?;
                 let (log, health, stop) = (log.clone(), health.clone(), stop.clone());
-                tokio::spawn(async move {
-                    match health::is_check(&stream).await {
-                        true => health::answer(stream, &health, &log).await,
-                        false => connection::handle(stream, log, stop).await,
-                    }
-                });
+                match tls.clone() {
+                    None => drop(tokio::spawn(async move {
+                        match health::is_check(&stream).await {
+                            true => health::answer(stream, &health, &log).await,
+                            false => connection::handle(stream, log, stop).await,
+                        }
+                    })),
+                    Some(tls) => drop(tokio::spawn(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            connection::handle(stream, log, stop).await;
+                        }
+                    })),
+                }
             }
             _ = terminate.recv() => break,
         }
