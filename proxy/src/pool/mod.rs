@@ -5,12 +5,14 @@
 
 mod attach;
 mod backend;
+mod balance;
 mod dial;
 mod evidence;
 mod handshake;
 mod order;
 mod probe;
 mod round;
+mod score;
 mod session_headers;
 mod spare;
 
