@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Operator};
 use crate::config::Config;
 use crate::edge::{EdgeContext, serve_connection};
-use crate::pool::Pool;
+use crate::pool::{Fleet, survey};
 use crate::session::{self, Context};
 
 /// Handshakes that may wait to be accepted, as far as the system allows.
@@ -47,6 +47,7 @@ enum Stage {
 struct Shared {
     config: Arc<Config>,
     edge: Arc<EdgeContext>,
+    fleet: Arc<Fleet>,
     sessions: Arc<Context>,
 }
 
@@ -82,6 +83,7 @@ fn serve(config: Config) -> io::Result<ExitCode> {
             tracing::info!(addr = %listener.address()?, "operator's API");
             tokio::spawn(serve_admin(listener, shared.clone()));
         }
+        tokio::spawn(survey(shared.fleet.clone()));
         supervise(&shared, &stage).await
     })?;
     // Workers end with their runtimes; a thread that is stuck must not keep the process.
@@ -93,12 +95,12 @@ fn serve(config: Config) -> io::Result<ExitCode> {
 
 impl Shared {
     fn new(config: Arc<Config>) -> Self {
-        let pool = Arc::new(Pool::new(&config));
-        let sessions = Arc::new(Context::new(&config, pool.clone()));
+        let fleet = Arc::new(Fleet::new(&config));
+        let sessions = Arc::new(Context::new(&config));
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
-        let edge = Arc::new(EdgeContext::new(config.clone(), pool, start));
-        Self { config, edge, sessions }
+        let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), start));
+        Self { config, edge, fleet, sessions }
     }
 }
 
@@ -204,7 +206,7 @@ async fn supervise(shared: &Shared, stage: &watch::Sender<Stage>) -> io::Result<
 }
 
 async fn serve_admin(listener: admin::Listener, shared: Arc<Shared>) {
-    let operator = Operator::new(shared.sessions.clone(), shared.edge.clone());
+    let operator = Operator::new(shared.sessions.clone(), shared.edge.clone(), shared.fleet.clone());
     if let Err(error) = listener.serve(operator, shared.config.admin_token.clone()).await {
         tracing::error!(%error, "the operator's API cannot be served");
     }
@@ -230,7 +232,7 @@ async fn drain(shared: &Shared) {
     }
     let registry = shared.sessions.registry();
     tracing::info!(sessions = registry.len(), "closing the sessions that are left");
-    let at_most = shared.config.session.close_timeout + LAST_WORDS;
+    let at_most = shared.fleet.close_timeout() + LAST_WORDS;
     // Over and over: a handshake that was under way becomes a session.
     wait_until_idle(&shared.edge, at_most, || registry.shutdown_all()).await;
 }

@@ -167,7 +167,7 @@ async fn a_refused_client_that_is_still_sending_is_not_reset() {
 async fn no_backend_within_the_connect_timeout_gives_503() {
     let silent = Fake::silent().await;
     let mut config = config(&[nobody().await, silent.addr]);
-    config.connect_timeout = Duration::from_millis(300);
+    config.pools[0].settings.connect_timeout = Duration::from_millis(300);
     let edge = Edge::new(config).await;
     let begun = Instant::now();
     let (_, head) = edge.ask(&handshake("/", "")).await;

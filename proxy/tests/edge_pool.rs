@@ -11,32 +11,32 @@ use edge_support::*;
 use hyper::StatusCode;
 use hyper::http::Extensions;
 use tideover::config::ReattachOrder;
-use tideover::pool::{Attached, FirstAttachError, Pool, Reattach, ReattachError, Verdict};
+use tideover::pool::{Attached, FirstAttachError, Reattach, ReattachError, Route, Verdict};
 use tokio::io::AsyncWriteExt;
 
-fn pool(backends: &[SocketAddr]) -> Pool {
-    Pool::new(&config(backends))
+fn over(backends: &[SocketAddr]) -> Arc<Route> {
+    route_of(&config(backends))
 }
 
-async fn attach(pool: &Pool) -> Result<Attached, FirstAttachError> {
-    soon(pool.first_attach(&kept(), &first(), &Extensions::new())).await
+async fn attach(route: &Route) -> Result<Attached, FirstAttachError> {
+    soon(route.first_attach(&kept(), &first(), &Extensions::new())).await
 }
 
-async fn reattach(pool: &Pool, last: usize) -> Result<Attached, ReattachError> {
-    let options = Reattach { last: Some(pool.backends()[last].id), ..Reattach::default() };
-    soon(pool.reattach(&kept(), &first(), options)).await
+async fn reattach(route: &Route, last: usize) -> Result<Attached, ReattachError> {
+    let options = Reattach { last: Some(route.pool.backends()[last].id), ..Reattach::default() };
+    soon(route.reattach(&kept(), &first(), options)).await
 }
 
-fn place(pool: &Pool, attached: &Attached) -> usize {
-    pool.backends().iter().position(|backend| backend.id == attached.lease.backend().id).unwrap()
+fn place(route: &Route, attached: &Attached) -> usize {
+    route.pool.backends().iter().position(|backend| backend.id == attached.lease.backend().id).unwrap()
 }
 
 #[tokio::test]
 async fn a_burst_spreads_evenly_and_leases_are_given_back() {
     let fakes = [Fake::echo("").await, Fake::echo("").await, Fake::echo("").await];
-    let pool = pool(&fakes.each_ref().map(|fake| fake.addr));
-    let burst = futures_util::future::join_all((0..30).map(|_| attach(&pool))).await;
-    let live = || pool.backends().iter().map(|backend| backend.live()).collect::<Vec<_>>();
+    let route = over(&fakes.each_ref().map(|fake| fake.addr));
+    let burst = futures_util::future::join_all((0..30).map(|_| attach(&route))).await;
+    let live = || route.pool.backends().iter().map(|backend| backend.live()).collect::<Vec<_>>();
     assert!(burst.iter().all(Result::is_ok));
     assert_eq!(live(), [10, 10, 10]);
     drop(burst);
@@ -46,9 +46,9 @@ async fn a_burst_spreads_evenly_and_leases_are_given_back() {
 #[tokio::test]
 async fn a_backend_that_refuses_connections_is_passed_over() {
     let fake = Fake::echo("").await;
-    let pool = pool(&[nobody().await, fake.addr]);
+    let route = over(&[nobody().await, fake.addr]);
     for _ in 0..3 {
-        assert_eq!(place(&pool, &attach(&pool).await.unwrap()), 1);
+        assert_eq!(place(&route, &attach(&route).await.unwrap()), 1);
     }
 }
 
@@ -61,15 +61,15 @@ async fn a_host_that_swallows_connections_does_not_eat_all_the_time() {
     let filler = [(); 4].map(|()| tokio::spawn(tokio::net::TcpStream::connect(address)));
     let fake = Fake::echo("").await;
     let mut config = config(&[address, fake.addr]);
-    config.connect_timeout = Duration::from_millis(600);
-    let pool = Pool::new(&config);
+    config.pools[0].settings.connect_timeout = Duration::from_millis(600);
+    let route = route_of(&config);
     // The backlog is full once a connection attempt hangs.
     let probe = || tokio::time::timeout(Duration::from_millis(50), tokio::net::TcpStream::connect(address));
     let mut held = Vec::new();
     while let Ok(connected) = probe().await {
         held.push(connected);
     }
-    assert_eq!(place(&pool, &attach(&pool).await.unwrap()), 1);
+    assert_eq!(place(&route, &attach(&route).await.unwrap()), 1);
     filler.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
@@ -82,9 +82,9 @@ async fn a_slow_backend_that_has_the_handshake_is_not_given_up_for_another() {
     .await;
     let other = Fake::echo("").await;
     let mut config = config(&[slow.addr, other.addr]);
-    config.connect_timeout = Duration::from_secs(1);
-    let pool = Pool::new(&config);
-    assert_eq!(place(&pool, &attach(&pool).await.unwrap()), 0);
+    config.pools[0].settings.connect_timeout = Duration::from_secs(1);
+    let route = route_of(&config);
+    assert_eq!(place(&route, &attach(&route).await.unwrap()), 0);
     assert!(other.heads().is_empty());
 }
 
@@ -107,9 +107,9 @@ async fn a_bad_101_is_a_failed_dial() {
     ];
     for (change, mention) in changes {
         let fakes = [bad(change).await, Fake::echo("").await];
-        let both = pool(&fakes.each_ref().map(|fake| fake.addr));
+        let both = over(&fakes.each_ref().map(|fake| fake.addr));
         assert_eq!(place(&both, &attach(&both).await.unwrap()), 1, "{mention}");
-        match attach(&pool(&[fakes[0].addr])).await {
+        match attach(&over(&[fakes[0].addr])).await {
             Err(FirstAttachError::NoBackend(why)) => assert!(why.contains(mention), "{why}"),
             other => panic!("{mention}: {other:?}"),
         }
@@ -121,11 +121,13 @@ async fn a_reattach_goes_in_the_configured_order() {
     let fakes = [Fake::echo("").await, Fake::echo("").await, Fake::echo("").await];
     let addresses = fakes.each_ref().map(|fake| fake.addr);
     for (order, expected) in [(ReattachOrder::OtherFirst, [2, 1]), (ReattachOrder::SameFirst, [1, 1])] {
-        let pool = Pool::new(&tideover::config::Config { reattach_order: order, ..config(&addresses) });
+        let mut config = config(&addresses);
+        config.routes[0].reattach_order = order;
+        let route = route_of(&config);
         // Backends 0 and 1 have a leg, 2 has none.
-        let _legs = [attach(&pool).await.unwrap(), attach(&pool).await.unwrap()];
-        let first = reattach(&pool, 1).await.unwrap();
-        assert_eq!(place(&pool, &first), expected[0], "{order:?}");
+        let _legs = [attach(&route).await.unwrap(), attach(&route).await.unwrap()];
+        let first = reattach(&route, 1).await.unwrap();
+        assert_eq!(place(&route, &first), expected[0], "{order:?}");
         assert!(fakes[expected[0]].heads().last().unwrap().contains("GET /room?token=secret "));
     }
 }
@@ -134,11 +136,11 @@ async fn a_reattach_goes_in_the_configured_order() {
 async fn other_first_ends_with_the_last_one_and_same_only_stays_with_it() {
     let fake = Fake::echo("").await;
     let other = nobody().await;
-    let other_first = pool(&[fake.addr, other]);
+    let other_first = over(&[fake.addr, other]);
     assert_eq!(place(&other_first, &reattach(&other_first, 0).await.unwrap()), 0);
     let mut config = config(&[other, fake.addr]);
-    config.reattach_order = ReattachOrder::SameOnly;
-    assert!(matches!(reattach(&Pool::new(&config), 0).await, Err(ReattachError::Failed { .. })));
+    config.routes[0].reattach_order = ReattachOrder::SameOnly;
+    assert!(matches!(reattach(&route_of(&config), 0).await, Err(ReattachError::Failed { .. })));
 }
 
 #[tokio::test]
@@ -151,11 +153,11 @@ async fn denials_of_two_backends_or_of_the_only_one_are_final() {
     let down = nobody().await;
     let denied =
         |result| matches!(result, Err(ReattachError::Denied(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)));
-    assert!(denied(reattach(&pool(&[first, second, down]), 2).await));
-    assert!(denied(reattach(&pool(&[first]), 0).await));
-    assert!(!denied(reattach(&pool(&[first, down]), 1).await));
+    assert!(denied(reattach(&over(&[first, second, down]), 2).await));
+    assert!(denied(reattach(&over(&[first]), 0).await));
+    assert!(!denied(reattach(&over(&[first, down]), 1).await));
     let fake = Fake::echo("").await;
-    assert!(reattach(&pool(&[first, fake.addr]), 1).await.is_ok());
+    assert!(reattach(&over(&[first, fake.addr]), 1).await.is_ok());
 }
 
 #[tokio::test]
@@ -165,12 +167,12 @@ async fn a_reattach_agrees_to_the_sessions_subprotocol() {
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
     .await;
-    let pool = pool(&[v1.addr]);
+    let route = over(&[v1.addr]);
     let mut handshake = kept();
     handshake.agree_on(Some("v1".into()));
-    let again = soon(pool.reattach(&handshake, &first(), Reattach::default())).await.unwrap();
+    let again = soon(route.reattach(&handshake, &first(), Reattach::default())).await.unwrap();
     assert_eq!(again.subprotocol.as_deref(), Some("v1"));
-    match reattach(&pool, 0).await {
+    match reattach(&route, 0).await {
         Err(ReattachError::Failed { why, .. }) => assert!(why.contains("subprotocol"), "{why}"),
         other => panic!("{other:?}"),
     }
@@ -188,9 +190,9 @@ async fn handshakes_are_paced() {
     })
     .await;
     let mut config = config(&[fake.addr]);
-    config.handshakes_per_backend = 3;
-    let pool = Pool::new(&config);
-    let legs = futures_util::future::join_all((0..20).map(|_| reattach(&pool, 0))).await;
+    config.pools[0].settings.handshakes_per_backend = 3;
+    let route = route_of(&config);
+    let legs = futures_util::future::join_all((0..20).map(|_| reattach(&route, 0))).await;
     assert!(legs.iter().all(Result::is_ok));
     assert!(MOST.load(Ordering::SeqCst) <= 3, "{MOST:?}");
 }
@@ -199,11 +201,11 @@ async fn handshakes_are_paced() {
 async fn a_queue_behind_a_failing_dial_is_left_at_once() {
     let silent = Fake::silent().await;
     let mut config = config(&[silent.addr]);
-    config.handshakes_per_backend = 1;
-    config.connect_timeout = Duration::from_millis(200);
-    let pool = Pool::new(&config);
+    config.pools[0].settings.handshakes_per_backend = 1;
+    config.pools[0].settings.connect_timeout = Duration::from_millis(200);
+    let route = route_of(&config);
     let begun = Instant::now();
-    let rounds = futures_util::future::join_all((0..20).map(|_| reattach(&pool, 0))).await;
+    let rounds = futures_util::future::join_all((0..20).map(|_| reattach(&route, 0))).await;
     assert!(rounds.iter().all(Result::is_err));
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert_eq!(silent.heads().len(), 1);
@@ -217,11 +219,11 @@ async fn a_probe_is_shared_by_all_who_ask() {
         read_rest_lossy(&mut stream).await;
     })
     .await;
-    let pool = pool(&[fake.addr]);
-    let backend = &pool.backends()[0];
+    let route = over(&[fake.addr]);
+    let backend = &route.pool.backends()[0];
     let since = Instant::now();
     let handshake = kept();
-    let verdicts = futures_util::future::join_all((0..100).map(|_| pool.probe(backend, since, &handshake))).await;
+    let verdicts = futures_util::future::join_all((0..100).map(|_| route.pool.probe(backend, since, &handshake))).await;
     assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Healthy));
     assert_eq!(fake.heads().len(), 1);
     let head = &fake.heads()[0];
@@ -229,7 +231,7 @@ async fn a_probe_is_shared_by_all_who_ask() {
     assert!(!head.contains("secret"), "{head}");
     assert!(field(head, "user-agent").unwrap().starts_with("tideover-probe/"));
     // One who asks about a later end needs a later probe.
-    assert_eq!(soon(pool.probe(backend, Instant::now(), &handshake)).await, Verdict::Healthy);
+    assert_eq!(soon(route.pool.probe(backend, Instant::now(), &handshake)).await, Verdict::Healthy);
     assert_eq!(fake.heads().len(), 2);
 }
 
@@ -252,8 +254,8 @@ async fn a_probe_is_closed_politely() {
         }
     })
     .await;
-    let pool = pool(&[fake.addr]);
-    soon(pool.probe(&pool.backends()[0], Instant::now(), &kept())).await;
+    let route = over(&[fake.addr]);
+    soon(route.pool.probe(&route.pool.backends()[0], Instant::now(), &kept())).await;
     match soon(frames.recv()).await {
         Some(Some(Ok(tungstenite::Message::Close(Some(frame))))) => assert_eq!(u16::from(frame.code), 1000),
         other => panic!("{other:?}"),
@@ -277,22 +279,22 @@ async fn what_a_probe_finds() {
 
 async fn probe(address: SocketAddr) -> Verdict {
     let mut config = config(&[address]);
-    config.connect_timeout = Duration::from_millis(300);
-    let pool = Pool::new(&config);
-    soon(pool.probe(&pool.backends()[0], Instant::now(), &kept())).await
+    config.pools[0].settings.connect_timeout = Duration::from_millis(300);
+    let route = route_of(&config);
+    soon(route.pool.probe(&route.pool.backends()[0], Instant::now(), &kept())).await
 }
 
 #[tokio::test]
 async fn a_backend_that_lost_all_its_legs_at_once_is_dying_though_it_answers() {
     let fake = Fake::echo("").await;
-    let pool = Arc::new(pool(&[fake.addr]));
-    let backend = &pool.backends()[0];
-    let legs = [attach(&pool).await.unwrap(), attach(&pool).await.unwrap(), attach(&pool).await.unwrap()];
-    let survivor = attach(&pool).await.unwrap();
+    let route = over(&[fake.addr]);
+    let backend = &route.pool.backends()[0];
+    let legs = [attach(&route).await.unwrap(), attach(&route).await.unwrap(), attach(&route).await.unwrap()];
+    let survivor = attach(&route).await.unwrap();
     // Only the age of the legs matters here; it has no event to wait for.
     tokio::time::sleep(Duration::from_millis(1010)).await;
     legs.iter().for_each(|leg| leg.lease.ended_badly());
-    assert_eq!(soon(pool.probe(backend, Instant::now(), &kept())).await, Verdict::Healthy);
+    assert_eq!(soon(route.pool.probe(backend, Instant::now(), &kept())).await, Verdict::Healthy);
     drop(survivor);
-    assert_eq!(soon(pool.probe(backend, Instant::now(), &kept())).await, Verdict::Dying);
+    assert_eq!(soon(route.pool.probe(backend, Instant::now(), &kept())).await, Verdict::Dying);
 }

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use hyper::http::Extensions;
 use tideover::config::{Config, ReattachOrder, SessionKey};
 use tideover::pool::{
-    AckCarrier, Attached, Denials, FirstAttachError, Pool, Reattach, ReattachError, SessionHeaders, Verdict,
+    AckCarrier, Attached, Denials, FirstAttachError, Reattach, ReattachError, Route, SessionHeaders, Verdict,
 };
 use tideover_protocol::session::AckMode;
 use tokio::io::AsyncWriteExt;
@@ -27,20 +27,20 @@ async fn answering(line: &'static str) -> Fake {
 
 fn explicit(backends: &[SocketAddr]) -> Config {
     let mut config = config(backends);
-    config.session.ack = AckMode::Explicit;
+    config.routes[0].session.ack = AckMode::Explicit;
     config
 }
 
-async fn reattach(pool: &Pool, options: Reattach) -> Result<Attached, ReattachError> {
-    soon(pool.reattach(&kept(), &first(), options)).await
+async fn reattach(route: &Route, options: Reattach) -> Result<Attached, ReattachError> {
+    soon(route.reattach(&kept(), &first(), options)).await
 }
 
-fn sparing(pool: &Pool, last: usize) -> Reattach {
-    Reattach { last: Some(pool.backends()[last].id), spare_last: true, ..Reattach::default() }
+fn sparing(route: &Route, last: usize) -> Reattach {
+    Reattach { last: Some(route.pool.backends()[last].id), spare_last: true, ..Reattach::default() }
 }
 
-fn place(pool: &Pool, attached: &Attached) -> usize {
-    pool.backends().iter().position(|backend| backend.id == attached.lease.backend().id).unwrap()
+fn place(route: &Route, attached: &Attached) -> usize {
+    route.pool.backends().iter().position(|backend| backend.id == attached.lease.backend().id).unwrap()
 }
 
 fn failure(result: Result<Attached, ReattachError>) -> (String, Denials) {
@@ -55,7 +55,7 @@ async fn the_first_handshake_names_the_session_and_signs_it() {
     let backend = Fake::echo("").await;
     let mut config = config(&[backend.addr]);
     let key = SessionKey::new(b"correct horse battery staple").unwrap();
-    config.session_key = Some(key.clone());
+    config.routes[0].session_key = Some(key.clone());
     let edge = Edge::new(config).await;
     let forged = "Tideover-Session: forged\r\nTIDEOVER_EPOCH: 9\r\ntideover-Next_Seq: 9\r\nTideover-Signature: t=1\r\n";
     edge.ask(&handshake("/room?user=a%20b", forged)).await;
@@ -78,10 +78,10 @@ async fn the_first_handshake_names_the_session_and_signs_it() {
 #[tokio::test]
 async fn a_reattach_says_where_the_session_stands_and_a_probe_says_nothing() {
     let backend = Fake::echo("").await;
-    let pool = Pool::new(&config(&[backend.addr]));
+    let route = route_of(&config(&[backend.addr]));
     let session = SessionHeaders { epoch: 3, next_seq: 18, pinned: 0, delivered: 17, ..first() };
-    soon(pool.reattach(&kept(), &session, Reattach::default())).await.unwrap();
-    soon(pool.probe(&pool.backends()[0], Instant::now(), &kept())).await;
+    soon(route.reattach(&kept(), &session, Reattach::default())).await.unwrap();
+    soon(route.pool.probe(&route.pool.backends()[0], Instant::now(), &kept())).await;
     let heads = backend.heads();
     let fields =
         ["session", "epoch", "next-seq", "pinned", "delivered", "signature"].map(|name| format!("tideover-{name}"));
@@ -95,11 +95,11 @@ async fn a_reattach_says_where_the_session_stands_and_a_probe_says_nothing() {
 async fn the_reattach_header_marks_reattaches_and_is_never_a_clients() {
     let backend = Fake::echo("").await;
     let mut config = config(&[backend.addr]);
-    config.reattach_header = Some("x-balancer-reconnect".parse().unwrap());
-    let pool = Pool::new(&config);
+    config.routes[0].reattach_header = Some("x-balancer-reconnect".parse().unwrap());
+    let route = route_of(&config);
     let edge = Edge::new(config).await;
     edge.ask(&handshake("/", "X-Balancer-Reconnect: 1\r\nx_balancer_reconnect: 1\r\n")).await;
-    reattach(&pool, Reattach::default()).await.unwrap();
+    reattach(&route, Reattach::default()).await.unwrap();
     let heads = backend.heads();
     assert!(!heads[0].to_lowercase().contains("balancer"), "{}", heads[0]);
     assert!(heads[1].contains("X-Balancer-Reconnect: 1\r\n"), "{}", heads[1]);
@@ -111,7 +111,7 @@ async fn a_backend_opts_in_and_the_client_does_not_see_it() {
         [("Explicit", Some(AckCarrier::Pong)), ("MESSAGE", Some(AckCarrier::Message)), ("", None), ("yes", None)];
     for (value, carrier) in carriers {
         let backend = answering(format!("Tideover-Ack: {value}\r\nTideover-Other: 1\r\n").leak()).await;
-        let result = reattach(&Pool::new(&config(&[backend.addr])), Reattach::default()).await;
+        let result = reattach(&route_of(&config(&[backend.addr])), Reattach::default()).await;
         let (_, head) = Edge::over(&[backend.addr]).await.ask(&handshake("/", "")).await;
         match carrier {
             Some(_) => {
@@ -125,38 +125,38 @@ async fn a_backend_opts_in_and_the_client_does_not_see_it() {
         }
     }
     let plain = Fake::echo("").await;
-    assert_eq!(reattach(&Pool::new(&config(&[plain.addr])), Reattach::default()).await.unwrap().explicit, None);
+    assert_eq!(reattach(&route_of(&config(&[plain.addr])), Reattach::default()).await.unwrap().explicit, None);
 }
 
 #[tokio::test]
 async fn who_does_not_opt_in_is_no_candidate_of_an_explicit_session() {
     let [plain, opted] = [Fake::echo("").await, answering("Tideover-Ack: explicit\r\n").await];
-    let both = Pool::new(&explicit(&[plain.addr, opted.addr]));
+    let both = route_of(&explicit(&[plain.addr, opted.addr]));
     let attached = soon(both.first_attach(&kept(), &first(), &Extensions::new())).await.unwrap();
     assert_eq!((place(&both, &attached), plain.heads().len()), (1, 1));
     let alone = explicit(&[plain.addr]);
-    match soon(Pool::new(&alone).first_attach(&kept(), &first(), &Extensions::new())).await {
+    match soon(route_of(&alone).first_attach(&kept(), &first(), &Extensions::new())).await {
         Err(FirstAttachError::NoBackend(why)) => assert!(why.contains("does not opt in"), "{why}"),
         other => panic!("{other:?}"),
     }
     assert!(Edge::new(alone).await.ask(&handshake("/", "")).await.1.starts_with("HTTP/1.1 503 "));
     // The session asks for it where --ack does not.
-    let pool = Pool::new(&config(&[plain.addr]));
-    assert!(reattach(&pool, Reattach::default()).await.is_ok());
+    let route = route_of(&config(&[plain.addr]));
+    assert!(reattach(&route, Reattach::default()).await.is_ok());
     let options = Reattach { explicit: true, ..Reattach::default() };
-    assert!(failure(reattach(&pool, options).await).0.contains("does not opt in"));
+    assert!(failure(reattach(&route, options).await).0.contains("does not opt in"));
 }
 
 #[tokio::test]
 async fn denials_count_across_rounds_but_each_backend_once() {
     let denies = Fake::says("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n").await;
-    let pool = Pool::new(&config(&[denies.addr, nobody().await]));
-    let (_, denials) = failure(reattach(&pool, Reattach::default()).await);
+    let route = route_of(&config(&[denies.addr, nobody().await]));
+    let (_, denials) = failure(reattach(&route, Reattach::default()).await);
     assert_ne!(denials, Denials::default());
-    let (_, again) = failure(reattach(&pool, Reattach { denials, ..Reattach::default() }).await);
+    let (_, again) = failure(reattach(&route, Reattach { denials, ..Reattach::default() }).await);
     assert_eq!(again, denials, "the same backend says nothing new");
     // The same place in another pool: there the first backend is down and the second one denies.
-    let other = Pool::new(&config(&[nobody().await, denies.addr]));
+    let other = route_of(&config(&[nobody().await, denies.addr]));
     let denied = reattach(&other, Reattach { denials, ..Reattach::default() }).await;
     assert!(matches!(denied, Err(ReattachError::Denied(StatusCode::FORBIDDEN))), "{denied:?}");
 }
@@ -166,10 +166,10 @@ async fn a_sparing_session_leaves_the_last_healthy_backend_alone() {
     let healthy = Fake::echo("").await;
     let down = [nobody().await, nobody().await];
     for backends in [vec![healthy.addr, down[0]], vec![down[0], healthy.addr, down[1]]] {
-        let pool = Pool::new(&config(&backends));
-        let (why, _) = failure(reattach(&pool, sparing(&pool, 0)).await);
+        let route = route_of(&config(&backends));
+        let (why, _) = failure(reattach(&route, sparing(&route, 0)).await);
         assert!(why.starts_with("sparing the last healthy backend"), "{why}");
-        assert!(reattach(&pool, Reattach::default()).await.is_ok(), "others may go there");
+        assert!(reattach(&route, Reattach::default()).await.is_ok(), "others may go there");
     }
     let sessions = healthy.heads().into_iter().filter(|head| head.contains("Tideover-Session")).count();
     assert_eq!(sessions, 2, "of those others");
@@ -178,14 +178,14 @@ async fn a_sparing_session_leaves_the_last_healthy_backend_alone() {
 #[tokio::test]
 async fn a_sparing_session_goes_where_another_healthy_backend_stays_behind() {
     let fakes = [Fake::echo("").await, Fake::echo("").await];
-    let pool = Pool::new(&config(&[fakes[0].addr, fakes[1].addr, nobody().await]));
-    assert_eq!(place(&pool, &reattach(&pool, sparing(&pool, 1)).await.unwrap()), 0);
-    let alone = Pool::new(&config(&[fakes[0].addr]));
+    let route = route_of(&config(&[fakes[0].addr, fakes[1].addr, nobody().await]));
+    assert_eq!(place(&route, &reattach(&route, sparing(&route, 1)).await.unwrap()), 0);
+    let alone = route_of(&config(&[fakes[0].addr]));
     assert!(reattach(&alone, sparing(&alone, 0)).await.is_ok(), "nothing to spare in a pool of one");
     let mut same_only = config(&[fakes[0].addr, fakes[1].addr]);
-    same_only.reattach_order = ReattachOrder::SameOnly;
-    let pool = Pool::new(&same_only);
-    assert_eq!(place(&pool, &reattach(&pool, sparing(&pool, 1)).await.unwrap()), 1);
+    same_only.routes[0].reattach_order = ReattachOrder::SameOnly;
+    let route = route_of(&same_only);
+    assert_eq!(place(&route, &reattach(&route, sparing(&route, 1)).await.unwrap()), 1);
 }
 
 #[tokio::test]
@@ -199,8 +199,8 @@ async fn a_sparing_session_waits_when_its_failed_dial_shows_that_one_is_left() {
     })
     .await;
     let healthy = Fake::echo("").await;
-    let pool = Pool::new(&config(&[dying.addr, healthy.addr]));
-    let (why, _) = failure(reattach(&pool, sparing(&pool, 1)).await);
+    let route = route_of(&config(&[dying.addr, healthy.addr]));
+    let (why, _) = failure(reattach(&route, sparing(&route, 1)).await);
     assert!(why.starts_with("sparing the last healthy backend; 1 of 2 backends tried"), "{why}");
     assert!(healthy.heads().iter().all(|head| !head.contains("Tideover-Session")));
 }
@@ -215,10 +215,10 @@ async fn a_backend_found_dying_is_not_the_next_sessions_first_choice() {
     })
     .await;
     let healthy = Fake::echo("").await;
-    let pool = Pool::new(&config(&[refuses_probes.addr, healthy.addr]));
-    let busy = Reattach { last: Some(pool.backends()[0].id), ..Reattach::default() };
-    let _busy = reattach(&pool, busy).await.unwrap();
-    assert_eq!(soon(pool.probe(&pool.backends()[0], Instant::now(), &kept())).await, Verdict::Dying);
-    let attached = soon(pool.first_attach(&kept(), &first(), &Extensions::new())).await.unwrap();
-    assert_eq!(place(&pool, &attached), 1, "though the other one has fewer legs");
+    let route = route_of(&config(&[refuses_probes.addr, healthy.addr]));
+    let busy = Reattach { last: Some(route.pool.backends()[0].id), ..Reattach::default() };
+    let _busy = reattach(&route, busy).await.unwrap();
+    assert_eq!(soon(route.pool.probe(&route.pool.backends()[0], Instant::now(), &kept())).await, Verdict::Dying);
+    let attached = soon(route.first_attach(&kept(), &first(), &Extensions::new())).await.unwrap();
+    assert_eq!(place(&route, &attached), 1, "though the other one has fewer legs");
 }

@@ -43,6 +43,7 @@ impl Session {
         let late = leg.order.handle_barrier(barrier.messages);
         let stable = !leg.stable && now.since(leg.since) >= stable_after;
         leg.stable |= stable;
+        self.round_trip = barrier.written.map(|written| now.since(written));
         if stable {
             self.patience.reset();
         }

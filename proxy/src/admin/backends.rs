@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::Site;
 use crate::pool;
 
-/// All backends, in the order of the configuration.
+/// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Backends {
     pub(crate) backends: Vec<Backend>,
@@ -17,8 +17,14 @@ pub(crate) struct Backends {
 /// A backend.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Backend {
-    /// Its number, from 0.
-    pub(crate) id: usize,
+    /// Its number, from 0; never used again for another.
+    pub(crate) id: u32,
+    /// What the configuration calls it.
+    #[schema(example = "127.0.0.1:9001")]
+    pub(crate) name: String,
+    /// Its pool.
+    #[schema(example = "default")]
+    pub(crate) pool: String,
     /// Where it is.
     #[schema(example = "ws://127.0.0.1:9001")]
     pub(crate) url: String,
@@ -36,6 +42,41 @@ pub(crate) struct Backend {
     pub(crate) failed_dials: u64,
     /// Whether the latest dial failed.
     pub(crate) failing: bool,
+    /// Its weight in effect: configured, as its agent changes it.
+    pub(crate) weight: f64,
+    /// The part of it that is in use, 0 to 1, as it reports, smoothed.
+    pub(crate) utilisation: Option<f64>,
+    /// Its round trip time in seconds, as far as it was measured.
+    pub(crate) latency: Option<f64>,
+    /// What `--balance score` compares, for a weight of 100: the least goes first. None without weight.
+    pub(crate) score: Option<f64>,
+    /// What its agent wants.
+    pub(crate) agent: Agent,
+}
+
+/// What an agent wants of its backend, as far as it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Agent {
+    /// Sessions, or it said nothing.
+    Ready,
+    /// Only sessions that stick to it.
+    Drain,
+    /// No sessions.
+    Maint,
+    /// No sessions: it does not work.
+    Down,
+}
+
+impl From<pool::Agent> for Agent {
+    fn from(agent: pool::Agent) -> Self {
+        match (agent.health, agent.mode) {
+            (pool::Health::Down, _) => Self::Down,
+            (pool::Health::Up, pool::Mode::Ready) => Self::Ready,
+            (pool::Health::Up, pool::Mode::Drain) => Self::Drain,
+            (pool::Health::Up, pool::Mode::Maint) => Self::Maint,
+        }
+    }
 }
 
 /// When pongs come.
@@ -48,9 +89,12 @@ pub(crate) enum Pongs {
 }
 
 impl Backend {
-    fn new(backend: &pool::Backend, standing: pool::Standing) -> Self {
+    fn new(pool: &pool::Pool, backend: &pool::Backend, load: pool::Load) -> Self {
+        let standing = pool.standing(backend.id);
         Self {
             id: backend.id.number(),
+            name: backend.name.to_string(),
+            pool: pool.name.to_string(),
             url: backend.url.to_string(),
             legs: backend.live(),
             answers_pings: backend.answers_pings(),
@@ -63,6 +107,11 @@ impl Backend {
             demoted: standing.demoted,
             failed_dials: standing.failures,
             failing: standing.failed_at.is_some(),
+            weight: load.weight,
+            utilisation: load.utilisation,
+            latency: load.latency,
+            score: load.score,
+            agent: backend.agent().into(),
         }
     }
 }
@@ -71,7 +120,10 @@ impl Backend {
 #[utoipa::path(get, path = "/v1/backends", operation_id = "list_backends", tag = "backends",
     responses((status = 200, body = Backends)))]
 pub(super) async fn list(site: Site) -> Json<Backends> {
-    let pool = site.sessions.pool();
-    let backends = pool.backends().iter();
-    Json(Backends { backends: backends.map(|backend| Backend::new(backend, pool.standing(backend.id))).collect() })
+    let pools = site.fleet.pools();
+    let of = |pool: &std::sync::Arc<pool::Pool>| {
+        let loads = pool.loads().into_iter();
+        loads.map(|(backend, load)| Backend::new(pool, &backend, load)).collect::<Vec<_>>()
+    };
+    Json(Backends { backends: pools.iter().flat_map(of).collect() })
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::Site;
 use super::error::Failure;
+use crate::pool::{Backend, Pool};
 
 /// How long failed dials speak against being ready. Dials come with sessions, so that a proxy which is sent none
 /// would otherwise never be found ready again.
@@ -30,16 +31,18 @@ pub(super) async fn healthz() -> Json<Health> {
 
 /// Should it get clients?
 ///
-/// No, while it drains, and when of every backend the latest dial failed and that is less than 10 s ago.
+/// No, while it drains, and when of every backend that may get sessions the latest dial failed and that is less than
+/// 10 s ago.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Health), (status = 503, body = Failure, description = "It should get no clients")))]
 pub(super) async fn readyz(site: Site) -> Result<Json<Health>, Failure> {
     if site.edge.is_draining() {
         return Err(Failure::unavailable("draining"));
     }
-    let (pool, now) = (site.sessions.pool(), Instant::now());
+    let now = Instant::now();
     let failed = |at: Instant| now.saturating_duration_since(at) < LATELY;
-    if pool.backends().iter().all(|backend| pool.standing(backend.id).failed_at.is_some_and(failed)) {
+    let fails = |pool: &Pool, backend: &Backend| pool.standing(backend.id).failed_at.is_some_and(failed);
+    if site.fleet.backends().iter().all(|(pool, backend)| !backend.is_wanted() || fails(pool, backend)) {
         return Err(Failure::unavailable("no backend could be dialled lately"));
     }
     Ok(healthz().await)

@@ -12,12 +12,14 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::edge::{EdgeContext, Reason};
+use crate::pool::{Fleet, Load, Pool};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
 
 /// What is read at each scrape.
 struct Source {
     sessions: Arc<Context>,
     edge: Arc<EdgeContext>,
+    fleet: Arc<Fleet>,
     started: f64,
 }
 
@@ -28,10 +30,10 @@ impl fmt::Debug for Source {
 }
 
 /// A registry that reads from these.
-pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>) -> Registry {
+pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>, fleet: Arc<Fleet>) -> Registry {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut registry = Registry::with_prefix("tideover");
-    registry.register_collector(Box::new(Source { sessions, edge, started }));
+    registry.register_collector(Box::new(Source { sessions, edge, fleet, started }));
     registry
 }
 
@@ -84,18 +86,40 @@ impl Source {
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let pool = self.sessions.pool();
-        let backends: Vec<_> = pool
-            .backends()
+        let backends = self.fleet.backends();
+        let backends: Vec<_> = backends
             .iter()
-            .map(|backend| (backend.url.to_string(), backend.live(), pool.standing(backend.id)))
+            .map(|(pool, backend)| {
+                let labels = [pool.name.to_string(), backend.url.to_string()];
+                (labels, backend.live(), pool.standing(backend.id))
+            })
             .collect();
-        let legs = backends.iter().map(|(url, live, _)| ([("backend", url.as_str())], *live as i64));
+        let legs = backends.iter().map(|(labels, live, _)| (of_backend(labels), *live as i64));
         page.gauges("backend_legs", "Live backend legs, those being attached included", None, legs)?;
-        let demoted = backends.iter().map(|(url, _, at)| ([("backend", url.as_str())], i64::from(at.demoted)));
+        let demoted = backends.iter().map(|(labels, _, at)| (of_backend(labels), i64::from(at.demoted)));
         page.gauges("backend_demoted", "Whether the backend is tried last for now", None, demoted)?;
-        let failures = backends.iter().map(|(url, _, at)| ([("backend", url.as_str())], at.failures));
-        page.counters("backend_dials_failed", "Dials that failed", failures)
+        let failures = backends.iter().map(|(labels, _, at)| (of_backend(labels), at.failures));
+        page.counters("backend_dials_failed", "Dials that failed", failures)?;
+        self.loads(page)
+    }
+
+    fn loads(&self, page: &mut Page<'_>) -> fmt::Result {
+        let pools = self.fleet.pools();
+        let of_pool = |pool: &Arc<Pool>| {
+            let name = pool.name.to_string();
+            pool.loads().into_iter().map(move |(backend, load)| ([name.clone(), backend.url.to_string()], load))
+        };
+        let loads: Vec<_> = pools.iter().flat_map(of_pool).collect();
+        let rows = |value: fn(&Load) -> Option<f64>| {
+            loads.iter().filter_map(move |(labels, load)| Some((of_backend(labels), value(load)?)))
+        };
+        page.gauges("backend_weight", "Weight in effect", None, rows(|load| Some(load.weight)))?;
+        let help = "Part in use as the backend reports, smoothed; absent if it does not";
+        page.gauges("backend_utilisation", help, Some(&Unit::Ratios), rows(|load| load.utilisation))?;
+        let help = "Round trip time as --balance latency takes it; absent if unknown";
+        page.gauges("backend_latency", help, Some(&Unit::Seconds), rows(|load| load.latency))?;
+        let help = "What --balance score compares, the least first; absent without weight";
+        page.gauges("backend_score", help, None, rows(|load| load.score))
     }
 }
 
@@ -135,13 +159,17 @@ fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     encoder.encode_histogram::<NoLabelSet>(sums.failover_micros as f64 / 1e6, count, &buckets, None)
 }
 
-/// One label.
-type Label<'a> = [(&'static str, &'a str); 1];
+/// The labels of a row.
+type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+
+fn of_backend([pool, backend]: &[String; 2]) -> Labels<'_, 2> {
+    [("pool", pool), ("backend", backend)]
+}
 
 struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
-    fn info(&mut self, name: &str, help: &str, labels: &Label<'_>) -> fmt::Result {
+    fn info(&mut self, name: &str, help: &str, labels: &Labels<'_, 1>) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Info)?.encode_info(labels)
     }
 
@@ -149,12 +177,12 @@ impl Page<'_> {
         self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
     }
 
-    fn gauges<'l>(
+    fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        rows: impl IntoIterator<Item = (Label<'l>, i64)>,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, impl EncodeGaugeValue)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         rows.into_iter().try_for_each(|(label, value)| family.encode_family(&label)?.encode_gauge(&value))
@@ -170,11 +198,11 @@ impl Page<'_> {
         encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn counters<'l>(
+    fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        rows: impl IntoIterator<Item = (Label<'l>, u64)>,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, u64)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         rows.into_iter().try_for_each(|(label, value)| {

@@ -28,6 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::edge::EdgeContext;
+use crate::pool::Fleet;
 use crate::session;
 pub(crate) use backends::Backends;
 use error::Failure;
@@ -44,17 +45,18 @@ const BODY_BYTES: usize = 16 * 1024;
 pub struct Operator {
     sessions: Arc<session::Context>,
     edge: Arc<EdgeContext>,
+    fleet: Arc<Fleet>,
     registry: prometheus_client::registry::Registry,
 }
 
 type Site = axum::extract::State<Arc<Operator>>;
 
 impl Operator {
-    /// The view on the sessions and the edge of a process.
+    /// The view on the sessions, the edge and the backends of a process.
     #[must_use]
-    pub fn new(sessions: Arc<session::Context>, edge: Arc<EdgeContext>) -> Arc<Self> {
-        let registry = metrics::registry(sessions.clone(), edge.clone());
-        Arc::new(Self { sessions, edge, registry })
+    pub fn new(sessions: Arc<session::Context>, edge: Arc<EdgeContext>, fleet: Arc<Fleet>) -> Arc<Self> {
+        let registry = metrics::registry(sessions.clone(), edge.clone(), fleet.clone());
+        Arc::new(Self { sessions, edge, fleet, registry })
     }
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::Site;
 use super::error::Failure;
 use super::extract::{Body, Path, Query};
-use crate::pool::{BackendId, Pool};
+use crate::pool::{Backend, BackendId, Fleet};
 use crate::session::{Command, Handle, Leg, Snapshot};
 
 /// How long a session may take to say how it is. It answers within a turn of its task.
@@ -186,8 +186,8 @@ pub(super) async fn list(site: Site, Query(wanted): Query<Wanted>) -> Result<Jso
     if !(1..=LARGEST_PAGE).contains(&limit) {
         return Err(Failure::bad(format!("limit must be from 1 to {LARGEST_PAGE}")));
     }
-    let pool = site.sessions.pool();
-    let backend = wanted.backend.as_deref().map(|name| find_backend(pool, name)).transpose()?;
+    let fleet = &site.fleet;
+    let backend = wanted.backend.as_deref().map(|name| find_backend(fleet, name)).transpose()?;
     let all = site.sessions.registry().list();
     let behind = wanted.after.map_or(0, |after| all.partition_point(|(id, _)| *id <= after));
     let is_wanted = |handle: &Handle| {
@@ -195,7 +195,7 @@ pub(super) async fn list(site: Site, Query(wanted): Query<Wanted>) -> Result<Jso
             && wanted.peer.as_deref().is_none_or(|peer| is_peer(handle, peer))
     };
     let mut found = all[behind..].iter().filter(|(_, handle)| is_wanted(handle));
-    let sessions: Vec<_> = found.by_ref().take(limit).map(|(id, handle)| Session::new(*id, handle, pool)).collect();
+    let sessions: Vec<_> = found.by_ref().take(limit).map(|(id, handle)| Session::new(*id, handle, fleet)).collect();
     let next = found.next().and_then(|_| sessions.last().map(|session| session.id));
     Ok(Json(Page { sessions, next }))
 }
@@ -209,7 +209,7 @@ pub(super) async fn inspect(site: Site, Path(id): Path<Uuid>) -> Result<Json<Det
     let (answer, answered) = oneshot::channel();
     let handle = tell(&site, id, Command::Inspect(answer))?;
     match tokio::time::timeout(PATIENCE, answered).await {
-        Ok(Ok(snapshot)) => Ok(Json(Detail::new(id, &handle, &snapshot, site.sessions.pool()))),
+        Ok(Ok(snapshot)) => Ok(Json(Detail::new(id, &handle, &snapshot, &site.fleet))),
         // It ended before its turn came.
         Ok(Err(_)) => Err(unknown(id)),
         Err(_) => Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, "the session did not answer in time")),
@@ -260,12 +260,15 @@ fn unknown(id: Uuid) -> Failure {
     Failure::not_found(format!("no live session {id}"))
 }
 
-fn find_backend(pool: &Pool, name: &str) -> Result<BackendId, Failure> {
+fn find_backend(fleet: &Fleet, name: &str) -> Result<BackendId, Failure> {
     let number = name.parse().ok();
-    let mut backends = pool.backends().iter();
-    backends
-        .find(|backend| Some(backend.id.number()) == number || backend.url.to_string() == name)
-        .map(|backend| backend.id)
+    let is_it = |backend: &Backend| {
+        Some(backend.id.number()) == number || *backend.name == *name || backend.url.to_string() == name
+    };
+    let backends = fleet.backends();
+    let found = backends.iter().find(|(_, backend)| is_it(backend));
+    found
+        .map(|(_, backend)| backend.id)
         .ok_or_else(|| Failure::not_found(format!("no backend {name:?}; see /v1/backends")))
 }
 
@@ -274,7 +277,7 @@ fn is_peer(handle: &Handle, peer: &str) -> bool {
 }
 
 impl Session {
-    fn new(id: Uuid, handle: &Handle, pool: &Pool) -> Self {
+    fn new(id: Uuid, handle: &Handle, fleet: &Fleet) -> Self {
         let Leg { epoch, backend } = handle.leg();
         Self {
             id,
@@ -282,16 +285,16 @@ impl Session {
             since: humantime::format_rfc3339_millis(handle.since).to_string(),
             age_seconds: SystemTime::now().duration_since(handle.since).unwrap_or_default().as_secs_f64(),
             epoch,
-            backend: backend.and_then(|id| pool.backend(id)).map(|backend| backend.url.to_string()),
+            backend: backend.and_then(|id| fleet.backend(id)).map(|backend| backend.url.to_string()),
         }
     }
 }
 
 impl Detail {
-    fn new(id: Uuid, handle: &Handle, snapshot: &Snapshot, pool: &Pool) -> Self {
-        let backend = snapshot.backend.and_then(|id| pool.backend(id)).map(|backend| backend.url.to_string());
+    fn new(id: Uuid, handle: &Handle, snapshot: &Snapshot, fleet: &Fleet) -> Self {
+        let backend = snapshot.backend.and_then(|id| fleet.backend(id)).map(|backend| backend.url.to_string());
         Self {
-            session: Session { epoch: snapshot.epoch, backend, ..Session::new(id, handle, pool) },
+            session: Session { epoch: snapshot.epoch, backend, ..Session::new(id, handle, fleet) },
             retained: snapshot.retained,
             unacknowledged: snapshot.unacknowledged,
             buffered_bytes: snapshot.buffered,

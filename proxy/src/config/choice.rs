@@ -2,7 +2,7 @@
 
 use tideover_protocol::session::{AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
 
-use super::{LogFormat, ReattachOrder};
+use super::{Balance, LogFormat, ReattachOrder};
 
 /// A type whose values are written as words.
 pub(super) trait Choice: Copy + 'static {
@@ -63,6 +63,17 @@ impl Choice for Reattach {
 impl Choice for ReattachOrder {
     const WORDS: &'static [(&'static str, Self)] =
         &[("other-first", Self::OtherFirst), ("same-first", Self::SameFirst), ("same-only", Self::SameOnly)];
+}
+
+impl Choice for Balance {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("least-conn", Self::LeastConn),
+        ("round-robin", Self::RoundRobin),
+        ("random-two", Self::RandomTwo),
+        ("latency", Self::Latency),
+        ("hash", Self::Hash),
+        ("score", Self::Score),
+    ];
 }
 
 impl Choice for OnFull {

@@ -9,10 +9,12 @@
 mod admin;
 mod args;
 mod backend;
+mod balancing;
 mod choice;
 mod file;
 mod flags;
 mod parse;
+mod pool;
 mod problem;
 mod raw;
 mod session_key;
@@ -24,12 +26,12 @@ mod valid;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::header::HeaderName;
-
 pub use admin::{AdminAddress, AdminToken};
 pub use args::Args;
 pub use backend::{BackendUrl, InvalidBackendUrl};
-pub use flags::{Fallback, Flag, Kind, THEMES, Theme, flags};
+pub use balancing::{Balance, Balancing, CookieName, HashKey};
+pub use flags::{Fallback, Flag, Kind, Scope, THEMES, Theme, flags};
+pub use pool::{BackendConfig, DEFAULT_POOL, DEFAULT_WEIGHT, PoolConfig, PoolSettings, Reporting, RouteConfig};
 pub use problem::{Place, Problem, Problems};
 pub use raw::Sources;
 pub use session_key::SessionKey;
@@ -40,31 +42,21 @@ pub use session_key::SessionKey;
 pub struct Config {
     /// `--listen`: where clients connect. At least one, none twice. Port 0 takes a free port.
     pub listen: Vec<SocketAddr>,
-    /// `--backend`: where sessions may be attached. At least one, none twice.
-    pub backends: Vec<BackendUrl>,
-    /// What the sessions are configured with.
-    pub session: tideover_protocol::session::Config,
-    /// `--reattach-order`.
-    pub reattach_order: ReattachOrder,
-    /// `--reattach-header`: a field that says `1` on re-attaches and is never taken from a client. `None`: no such field.
-    pub reattach_header: Option<HeaderName>,
-    /// `--session-key-file`: what the session protocol's headers are signed with. `None`: they are not.
-    pub session_key: Option<SessionKey>,
+    /// The pools, each name once.
+    pub pools: Vec<PoolConfig>,
+    /// The routes; the first that takes a handshake has it. Each names one of `pools`.
+    pub routes: Vec<RouteConfig>,
     /// `--poison-entries`: poisoned messages remembered for the operator, the newest. From 0 to 100,000.
     pub poison_entries: usize,
     /// `--max-handshake-bytes`: the head of an HTTP request or response. From 8 KiB to 1 MiB.
     pub max_handshake_bytes: usize,
     /// `--buffer-total-bytes`: what all sessions together may buffer, half of it in each direction. At least twice
-    /// `session.max_message_bytes + session.buffer_bytes`.
+    /// `session.max_message_bytes + session.buffer_bytes` of each route.
     pub buffer_total_bytes: usize,
     /// `--max-sessions`: sessions at a time, at least 1.
     pub max_sessions: usize,
-    /// `--connect-timeout`: how long connecting to a backend and its handshake may take, also for a probe. Not zero.
-    pub connect_timeout: Duration,
     /// `--drain-timeout`: how long sessions may go on after SIGTERM. May be zero.
     pub drain_timeout: Duration,
-    /// `--handshakes-per-backend`: handshakes under way with one backend at a time, at least 1.
-    pub handshakes_per_backend: usize,
     /// `--trust-forwarded`: peers whose forwarding headers are kept. May be empty.
     pub trust_forwarded: Vec<ipnet::IpNet>,
     /// `--admin`: where the operator's API listens. `None`: nowhere.

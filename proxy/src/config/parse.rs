@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hyper::header::HeaderName;
+use hyper::http::uri::PathAndQuery;
 use tideover_protocol::close::CloseCode;
 
 use super::choice::{self, Choice};
 use super::units::{parse_duration, parse_size};
-use super::{AdminAddress, AdminToken, BackendUrl, Flag, InvalidBackendUrl, Kind, SessionKey};
+use super::{AdminAddress, AdminToken, BackendUrl, CookieName, Flag, HashKey, InvalidBackendUrl, Kind, SessionKey};
 use crate::fields;
 
 fn is_not(flag: &Flag) -> String {
@@ -61,6 +62,25 @@ pub(super) fn header(flag: &Flag, text: &str) -> Result<Option<HeaderName>, Stri
     match fields::is_free(&name) {
         true => Ok(Some(name)),
         false => Err("is a field that the proxy sets or drops itself".into()),
+    }
+}
+
+pub(super) fn hash_key(flag: &Flag, text: &str) -> Result<HashKey, String> {
+    HashKey::parse(text).ok_or_else(|| is_not(flag))
+}
+
+/// The name of a cookie; empty is none.
+pub(super) fn cookie(flag: &Flag, text: &str) -> Result<Option<CookieName>, String> {
+    if text.is_empty() { Ok(None) } else { CookieName::new(text).map(Some).ok_or_else(|| is_not(flag)) }
+}
+
+/// A path of a URL; empty is none.
+pub(super) fn path(flag: &Flag, text: &str) -> Result<Option<String>, String> {
+    let good = || text.starts_with('/') && !text.contains('#') && PathAndQuery::try_from(text).is_ok();
+    match text {
+        "" => Ok(None),
+        _ if good() => Ok(Some(text.to_owned())),
+        _ => Err(is_not(flag)),
     }
 }
 

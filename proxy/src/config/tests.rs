@@ -52,17 +52,21 @@ const BACKEND: (&str, &str) = ("backend", "ws://127.0.0.1:9001");
 fn the_defaults_are_those_of_the_session_engine() {
     let url: BackendUrl = BACKEND.1.parse().unwrap();
     let config = Config::with_backends(std::slice::from_ref(&url)).unwrap();
-    assert_eq!(format!("{:?}", config.session), format!("{:?}", session::Config::default()));
-    assert_eq!(config.backends, [url]);
+    assert_eq!(format!("{:?}", config.routes[0].session), format!("{:?}", session::Config::default()));
+    assert_eq!(config.pools[0].backends, [BackendConfig::new(url)]);
     assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!((config.max_handshake_bytes, config.buffer_total_bytes), (16 << 10, 1 << 30));
-    assert_eq!((config.max_sessions, config.handshakes_per_backend), (10_000, 64));
-    assert_eq!((config.connect_timeout, config.drain_timeout), (Duration::from_secs(5), Duration::from_secs(10)));
-    assert_eq!((config.reattach_order, config.log_format), (ReattachOrder::OtherFirst, LogFormat::Text));
+    assert_eq!((config.max_sessions, config.pools[0].settings.handshakes_per_backend), (10_000, 64));
+    assert_eq!(
+        (config.pools[0].settings.connect_timeout, config.drain_timeout),
+        (Duration::from_secs(5), Duration::from_secs(10))
+    );
+    assert_eq!((config.routes[0].reattach_order, config.log_format), (ReattachOrder::OtherFirst, LogFormat::Text));
     assert_eq!((config.trust_forwarded.as_slice(), config.log.as_str()), ([].as_slice(), "info"));
     assert!((1..=1024).contains(&config.workers));
-    assert!(config.reattach_header.is_none() && config.session_key.is_none());
+    assert!(config.routes[0].reattach_header.is_none() && config.routes[0].session_key.is_none());
     assert_eq!(config.poison_entries, 100);
+    assert_eq!(config.pools[0].settings.balancing, Balancing::default());
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn a_flag_goes_before_the_environment_before_the_file_before_the_default() {
         &[("TIDEOVER_MAX_SESSIONS", "2"), ("TIDEOVER_BUFFER_MESSAGES", "2"), ("TIDEOVER_CONFIG", "/does/not/exist")],
     )
     .unwrap();
-    let session = &config.session;
+    let session = &config.routes[0].session;
     assert_eq!((config.max_sessions, session.buffer_messages, session.buffer_bytes), (3, 2, 1024));
     assert_eq!(session.max_message_bytes, 16 << 20);
 }
@@ -81,9 +85,9 @@ fn a_flag_goes_before_the_environment_before_the_file_before_the_default() {
 #[test]
 fn a_list_of_one_source_replaces_that_of_another() {
     let env = ("TIDEOVER_BACKEND", "ws://c, ws://d");
-    assert_eq!(config(&[], &[env]).unwrap().backends.len(), 2);
+    assert_eq!(config(&[], &[env]).unwrap().pools[0].backends.len(), 2);
     let config = config(&[("backend", "ws://a"), ("backend", "ws://b:81,ws://b:82")], &[env]).unwrap();
-    let backends: Vec<_> = config.backends.iter().map(BackendUrl::authority).collect();
+    let backends: Vec<_> = config.pools[0].backends.iter().map(|backend| backend.url.authority()).collect();
     assert_eq!(backends, ["a:80", "b:81", "b:82"]);
 }
 
@@ -110,8 +114,8 @@ fn values_of_every_kind_are_read() {
         "#,
     );
     let config = config(&[("config", file.path())], &[]).unwrap();
-    let session = &config.session;
-    assert_eq!((config.listen.len(), config.backends.len()), (2, 2));
+    let session = &config.routes[0].session;
+    assert_eq!((config.listen.len(), config.pools[0].backends.len()), (2, 2));
     assert_eq!((session.buffer_bytes, session.buffer_messages, session.max_message_bytes), (256, 1000, 1_000_000));
     assert_eq!((session.ack, session.on_full), (AckMode::None, OnFull::DropOldest));
     assert_eq!((session.ack_interval, config.drain_timeout), (Duration::from_secs(90), Duration::ZERO));
@@ -280,8 +284,8 @@ fn clap_takes_the_flags_as_written() {
     let matches = command.try_get_matches_from(line).unwrap();
     let flags = Args::from_arg_matches(&matches).unwrap().given;
     let config = Sources { flags, env: Vec::new() }.config().unwrap();
-    assert_eq!((config.backends.len(), config.session.ack_interval), (2, Duration::from_millis(5)));
-    assert!(!config.session.end_codes.eof_ambiguous);
+    assert_eq!((config.pools[0].backends.len(), config.routes[0].session.ack_interval), (2, Duration::from_millis(5)));
+    assert!(!config.routes[0].session.end_codes.eof_ambiguous);
 }
 
 const EXAMPLE: &str = include_str!("../../../tideover.example.toml");

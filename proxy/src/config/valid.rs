@@ -9,25 +9,20 @@ use super::parse::{self, End};
 use super::problem::{Place, Problem, Problems};
 use super::raw::{Given, Raw};
 use super::units::{format_duration, format_size};
-use super::{Config, Fallback, Flag};
+use super::{BackendConfig, Balancing, Config, DEFAULT_POOL, Fallback, Flag, PoolConfig, PoolSettings, RouteConfig};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     let mut reader = Reader { raw };
     let config = Config {
         listen: reader.list("listen", parse::listen),
-        backends: reader.list("backend", parse::backend),
-        session: session_config(&mut reader),
-        reattach_order: reader.choice("reattach-order"),
-        reattach_header: reader.one("reattach-header", parse::header),
-        session_key: reader.one("session-key-file", parse::key_file),
+        pools: vec![pool(&mut reader)],
+        routes: vec![route(&mut reader)],
         poison_entries: reader.number("poison-entries"),
         max_handshake_bytes: reader.number("max-handshake-bytes"),
         buffer_total_bytes: reader.number("buffer-total-bytes"),
         max_sessions: reader.number("max-sessions"),
-        connect_timeout: reader.duration("connect-timeout"),
         drain_timeout: reader.duration("drain-timeout"),
-        handshakes_per_backend: reader.number("handshakes-per-backend"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
         admin: reader.one("admin", parse::admin),
         admin_token: reader.one("admin-token-file", parse::token_file),
@@ -39,6 +34,46 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     match reader.raw.problems {
         none if none.is_empty() => Ok(config),
         problems => Err(Problems(problems)),
+    }
+}
+
+fn pool(reader: &mut Reader) -> PoolConfig {
+    PoolConfig {
+        name: DEFAULT_POOL.into(),
+        backends: reader.list("backend", parse::backend).into_iter().map(BackendConfig::new).collect(),
+        settings: PoolSettings {
+            connect_timeout: reader.duration("connect-timeout"),
+            handshakes_per_backend: reader.number("handshakes-per-backend"),
+            balancing: balancing(reader),
+        },
+    }
+}
+
+fn balancing(reader: &mut Reader) -> Balancing {
+    Balancing {
+        balance: reader.choice("balance"),
+        hash_key: reader.one("hash-key", parse::hash_key),
+        hash_balance_factor: reader.number("hash-balance-factor"),
+        sticky_cookie: reader.one("sticky-cookie", parse::cookie),
+        sticky_key: reader.one("sticky-key-file", parse::key_file),
+        latency_half_life: reader.duration("latency-half-life"),
+        agent_port: Some(reader.number("agent-port")).filter(|port| *port > 0),
+        agent_interval: reader.duration("agent-interval"),
+        load_path: reader.one("load-path", parse::path),
+        load_interval: reader.duration("load-interval"),
+        load_half_life: reader.duration("load-half-life"),
+        load_max_age: reader.duration("load-max-age"),
+        full_rps: Some(reader.number("full-rps")).filter(|rps| *rps > 0),
+    }
+}
+
+fn route(reader: &mut Reader) -> RouteConfig {
+    RouteConfig {
+        pool: DEFAULT_POOL.into(),
+        session: session_config(reader),
+        reattach_order: reader.choice("reattach-order"),
+        reattach_header: reader.one("reattach-header", parse::header),
+        session_key: reader.one("session-key-file", parse::key_file),
     }
 }
 
@@ -121,28 +156,30 @@ fn end_codes(reader: &mut Reader) -> EndCodes {
 
 /// What must hold between values that are fine each.
 fn check_together(reader: &mut Reader, config: &Config) {
-    for (name, is_given) in [("listen", !config.listen.is_empty()), ("backend", !config.backends.is_empty())] {
+    let backends: Vec<_> = config.pools.iter().flat_map(|pool| &pool.backends).map(|backend| &backend.url).collect();
+    for (name, is_given) in [("listen", !config.listen.is_empty()), ("backend", !backends.is_empty())] {
         if !is_given && !reader.raw.lacks_file {
             reader.reject(&[name], "at least one is needed".into());
         }
     }
-    if let Some(twice) = first_twice(&config.backends) {
+    if let Some(twice) = first_twice(&backends) {
         reader.reject(&["backend"], format!("{twice} is given twice"));
     }
     let fixed: Vec<_> = config.listen.iter().filter(|address| address.port() != 0).copied().collect();
     if let Some(twice) = first_twice(&fixed) {
         reader.reject(&["listen"], format!("{twice} is given twice"));
     }
-    let codes = &config.session.end_codes;
+    let [route] = &config.routes[..] else { unreachable!("there is one route") };
+    let codes = &route.session.end_codes;
     if let Some(both) = codes.failover.iter().find(|code| codes.ambiguous.contains(code)) {
         reader.reject(&["failover-codes", "ambiguous"], format!("close code {both} is in both; it may be in one"));
     }
-    check_total(reader, config);
+    check_total(reader, config, &route.session);
 }
 
 /// The largest message must fit into its direction's half of the total beside a ring, or it would wait for ever.
-fn check_total(reader: &mut Reader, config: &Config) {
-    let (message, ring) = (config.session.max_message_bytes, config.session.buffer_bytes);
+fn check_total(reader: &mut Reader, config: &Config, session: &session::Config) {
+    let (message, ring) = (session.max_message_bytes, session.buffer_bytes);
     let least = message.saturating_add(ring).saturating_mul(2);
     if config.buffer_total_bytes < least {
         let [total, message, ring, least] =

@@ -1,6 +1,7 @@
 //! From a client's request to its answer: a 101 with a backend leg behind it, or a refusal.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -14,10 +15,11 @@ use uuid::Uuid;
 use super::headers::{self, Peer};
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
 use super::{EdgeContext, Reason, SessionSlot, upgrade};
-use crate::pool::{Attached, FirstAttachError, KeptHandshake, SessionHeaders};
+use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
 pub(super) struct Accepted {
+    pub(super) route: Arc<Route>,
     pub(super) attached: Attached,
     pub(super) handshake: KeptHandshake,
     pub(super) slot: SessionSlot,
@@ -79,19 +81,25 @@ async fn begin(
     let slot = context.take_slot()?;
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
-    let mut handshake = keep(context, peer, &head)?;
+    let route = context.fleet.route(&head).ok_or(Refusal::NoRoute)?;
+    let mut handshake = keep(context, peer, &head, &route)?;
     let id = Uuid::now_v7();
-    let attached = context.pool.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
+    let mut attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
+    if let Some(cookie) = route.pool.sticky_cookie(&handshake, attached.lease.backend()) {
+        attached.response.headers.append(header::SET_COOKIE, cookie);
+    }
     handshake.agree_on(attached.subprotocol.clone());
-    Ok((accept, Accepted { attached, handshake, slot, id }))
+    Ok((accept, Accepted { route, attached, handshake, slot, id }))
 }
 
-fn keep(context: &EdgeContext, peer: IpAddr, head: &request::Parts) -> Result<KeptHandshake, Refusal> {
+fn keep(context: &EdgeContext, peer: IpAddr, head: &request::Parts, route: &Route) -> Result<KeptHandshake, Refusal> {
     let ip = peer.to_canonical();
-    let trusted = context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
+    let trusts = |ip: IpAddr| context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
+    let trusted = trusts(ip);
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let headers = headers::upstream(&head.headers, Peer { ip, trusted }, context.config.reattach_header.as_ref());
-    KeptHandshake::new(target, &headers, context.config.max_handshake_bytes).map_err(|_| Refusal::TooLarge)
+    let headers = headers::upstream(&head.headers, Peer { ip, trusted }, route.reattach_header.as_ref());
+    let kept = KeptHandshake::new(target, &headers, context.config.max_handshake_bytes);
+    kept.map(|kept| kept.of_client(headers::client_address(&headers, ip, trusts))).map_err(|_| Refusal::TooLarge)
 }
 
 /// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, no extension.

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Config;
-use crate::pool::Pool;
+use crate::pool::Fleet;
 use crate::session::Start;
 use accept::Accepted;
 use refusal::Refusal;
@@ -43,7 +43,7 @@ pub type StartSession = Box<dyn Fn(Start) + Send + Sync>;
 /// What all connections of the data port share.
 pub struct EdgeContext {
     config: Arc<Config>,
-    pool: Arc<Pool>,
+    fleet: Arc<Fleet>,
     start: StartSession,
     slots: Arc<Semaphore>,
     draining: AtomicBool,
@@ -66,11 +66,11 @@ pub struct SessionSlot {
 }
 
 impl EdgeContext {
-    /// An edge that attaches sessions through `pool` and begins them with `start`.
+    /// An edge that attaches sessions as `fleet` says and begins them with `start`.
     #[must_use]
-    pub fn new(config: Arc<Config>, pool: Arc<Pool>, start: StartSession) -> Self {
+    pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, pool, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
+        Self { config, fleet, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
@@ -127,9 +127,9 @@ pub async fn serve_connection(stream: TcpStream, peer: SocketAddr, context: Arc<
     let stream = parts.io.into_inner();
     let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (served, accepted) {
-        (Ok(()), Some(Accepted { attached, handshake, slot, id })) => {
+        (Ok(()), Some(Accepted { route, attached, handshake, slot, id })) => {
             let client_leftover = parts.read_buf;
-            (context.start)(Start { client: stream, client_leftover, peer, attached, handshake, id, slot });
+            (context.start)(Start { client: stream, client_leftover, peer, route, attached, handshake, id, slot });
         }
         (Ok(()), None) => linger(stream).await,
         (Err(error), _) => {

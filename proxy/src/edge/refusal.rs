@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     Full,
     /// The proxy is about to end.
     Draining,
+    /// No route takes it.
+    NoRoute,
     /// No backend took it; the text is for the log.
     NoBackend(String),
 }
@@ -39,6 +41,7 @@ impl Refusal {
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Full | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -52,6 +55,7 @@ impl Refusal {
             Self::TooLarge => Reason::TooLarge,
             Self::Full => Reason::Full,
             Self::Draining => Reason::Draining,
+            Self::NoRoute => Reason::NoRoute,
             Self::NoBackend(_) => Reason::NoBackend,
         }
     }
@@ -65,6 +69,7 @@ impl Refusal {
             Self::TooLarge => "the handshake is too large",
             Self::Full => "too many sessions",
             Self::Draining => "shutting down",
+            Self::NoRoute => "no route leads there",
             Self::NoBackend(_) => "no backend is available",
         }
     }
@@ -82,7 +87,7 @@ impl Refusal {
             Self::Full | Self::NoBackend(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            Self::Bad(_) | Self::TooLarge | Self::Draining => {}
+            Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}
         }
         if *self != Self::NotWebSocket {
             close_after_handshake(&mut response);

@@ -19,6 +19,8 @@ pub enum Reason {
     Full,
     /// The proxy is about to end.
     Draining,
+    /// No route takes it.
+    NoRoute,
     /// No backend took it.
     NoBackend,
     /// A backend refused it.
@@ -27,7 +29,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -35,6 +37,7 @@ impl Reason {
         Self::Timeout,
         Self::Full,
         Self::Draining,
+        Self::NoRoute,
         Self::NoBackend,
         Self::Backend,
     ];
@@ -50,6 +53,7 @@ impl Reason {
             Self::Timeout => "timeout",
             Self::Full => "full",
             Self::Draining => "draining",
+            Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::Backend => "backend",
         }

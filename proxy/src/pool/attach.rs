@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::http::{Extensions, response};
 use hyper::{Response, StatusCode};
 use tokio::net::TcpStream;
@@ -17,8 +17,9 @@ use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
 use super::order::reattach_rank;
 use super::round::{Denials, Round};
+use super::score::poll;
 use super::session_headers::SessionHeaders;
-use super::{Pool, locked};
+use super::{Pool, Route, locked};
 
 /// A new backend leg: its handshake is done and checked.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ struct Limits {
     answer: Instant,
 }
 
-impl Pool {
+impl Route {
     /// Gives the session its first leg. Backends are tried one after the other, each once. All of it takes at most
     /// `--connect-timeout`; one that cannot be connected to takes no more than its share of what is left. One that got
     /// the handshake is waited for until the end: its handler may be running. With `--ack explicit`, one that does not
@@ -109,17 +110,18 @@ impl Pool {
         session: &SessionHeaders,
         spelling: &Extensions,
     ) -> Result<Attached, FirstAttachError> {
-        let answer = Instant::now() + self.connect_timeout;
-        let mut round = Round::new(self.backends.len());
-        while let Some(mut lease) = self.pick(|id| round.is_left(id).then_some(0)) {
+        let answer = Instant::now() + self.pool.settings().connect_timeout;
+        let wish = self.pool.wish(handshake);
+        let mut round = Round::new(self.pool.candidates(wish));
+        while let Some(mut lease) = self.pool.pick(wish, |id| round.is_left(id).then_some(0)) {
             let limits = Limits { connect: dial::share(answer, round.left()), answer };
             round.begin(lease.backend().id);
             let request = || {
                 let mut upstream = handshake.request(session, self.session_key.as_ref(), spelling.clone());
-                upstream.expected.explicit = self.explicit;
+                upstream.expected.explicit = self.is_explicit();
                 upstream
             };
-            match self.dial(&mut lease, request, limits).await {
+            match self.pool.dial(&mut lease, request, limits).await {
                 Ok(Dialled::Leg(leg)) => return Ok(leg.attached(lease)),
                 Ok(Dialled::Refused(response)) => {
                     return Err(FirstAttachError::Refused(Box::new(response), lease.backend().clone()));
@@ -143,11 +145,12 @@ impl Pool {
         session: &SessionHeaders,
         options: Reattach,
     ) -> Result<Attached, ReattachError> {
-        let mut spares = if options.spare_last { self.spares(handshake).await } else { None };
+        let mut spares = if options.spare_last { self.pool.spares(handshake).await } else { None };
         let rank = |id| reattach_rank(self.reattach_order, options.last, id);
-        let mut round = Round::new(self.ids().filter(|id| rank(*id).is_some()).count());
+        let wish = self.pool.wish(handshake);
+        let mut round = Round::new(self.pool.candidates(wish).into_iter().filter(|id| rank(*id).is_some()).collect());
         let mut denials = options.denials;
-        while let Some(mut lease) = self.pick(|id| {
+        while let Some(mut lease) = self.pool.pick(wish, |id| {
             let spared = spares.as_ref().is_some_and(|spares| !spares.allow(id));
             rank(id).filter(|_| round.is_left(id) && !spared)
         }) {
@@ -179,15 +182,15 @@ impl Pool {
         left: usize,
     ) -> Result<Leg, DialError> {
         let backend = lease.backend().clone();
-        let place = self.queue(&backend).await?;
+        let place = self.pool.queue(&backend).await?;
         let mut upstream = handshake.request(session, self.session_key.as_ref(), Extensions::new());
-        upstream.expected.explicit = explicit || self.explicit;
+        upstream.expected.explicit = explicit || self.is_explicit();
         if let Some(name) = &self.reattach_header {
             upstream.request.headers_mut().insert(name, HeaderValue::from_static("1"));
         }
-        let answer = Instant::now() + self.connect_timeout;
+        let answer = Instant::now() + self.pool.settings().connect_timeout;
         let limits = Limits { connect: dial::share(answer, left), answer };
-        let dialled = self.dial_now(lease, upstream, limits).await;
+        let dialled = self.pool.dial_now(lease, upstream, limits).await;
         drop(place);
         match dialled? {
             Dialled::Leg(leg) if leg.agreed.subprotocol.as_deref() == handshake.subprotocol() => Ok(leg),
@@ -195,7 +198,9 @@ impl Pool {
             Dialled::Refused(response) => Err(DialError::Status(response.status())),
         }
     }
+}
 
+impl Pool {
     /// Waits for a place among the backend's handshakes. All leave the queue at once when a dial fails while they
     /// wait: thousands behind a few dials that hang would wait for minutes, and another backend may have room.
     async fn queue<'a>(&self, backend: &'a Backend) -> Result<tokio::sync::SemaphorePermit<'a>, DialError> {
@@ -226,8 +231,9 @@ impl Pool {
         let dialled = dial_backend(lease.backend(), upstream, limits).await;
         let id = lease.backend().id;
         match &dialled {
-            Ok(Dialled::Leg(_)) => {
+            Ok(Dialled::Leg(leg)) => {
                 locked(&self.table).restore(id);
+                self.learn(lease.backend(), begun.elapsed(), &leg.response.headers);
                 lease.attach();
             }
             Ok(Dialled::Refused(response)) if !dial::is_unavailable(response.status()) => {
@@ -236,6 +242,26 @@ impl Pool {
             Ok(Dialled::Refused(_)) | Err(_) => self.demote(id, begun.elapsed()),
         }
         dialled
+    }
+
+    /// What a handshake says of its backend's load.
+    fn learn(&self, backend: &Backend, took: Duration, headers: &HeaderMap) {
+        let smoothing = self.smoothing();
+        backend.measured(took, &smoothing);
+        match poll::from_headers(headers) {
+            None => {}
+            Some(Ok(report)) => backend.reports_load(&report, &smoothing),
+            Some(Err(invalid)) => {
+                tracing::debug!(backend = %backend.url, reason = invalid.what(), "no load report in a handshake");
+            }
+        }
+    }
+
+    /// A barrier of a leg on `backend` took `round_trip`. Of many at a time some are taken in.
+    pub fn barrier_took(&self, backend: &Backend, round_trip: Duration) {
+        if backend.is_sampled() {
+            backend.measured(round_trip, &self.smoothing());
+        }
     }
 
     fn demote(&self, id: BackendId, took: Duration) {

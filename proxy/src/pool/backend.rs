@@ -1,48 +1,84 @@
 //! One backend, and the leases on it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tideover_protocol::session::PongOrder;
 use tokio::sync::Semaphore;
 
+use super::balance::{self, Candidate};
 use super::evidence::{Evidence, LegNumber};
 use super::locked;
 use super::probe::Probes;
-use crate::config::BackendUrl;
+use super::score::{Agent, Line, LoadReport, Mode, Reports, Sampling, Smoothing};
+use crate::config::{BackendConfig, BackendUrl, Reporting};
 
 const EARLY: u8 = 1;
 const LATE: u8 = 2;
 
-/// Names a backend within its pool.
+/// Names a backend within the process. Handed out once: one that is removed and added again has another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BackendId(pub(super) usize);
+pub struct BackendId(pub(super) u32);
 
 impl BackendId {
-    pub(crate) fn new(number: usize) -> Self {
+    fn next() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(number < u32::MAX, "there have been four thousand million backends");
         Self(number)
     }
 
-    /// Its number, from 0.
+    pub(crate) fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number, from 0, in the order of creation.
     #[must_use]
-    pub fn number(self) -> usize {
+    pub fn number(self) -> u32 {
         self.0
     }
 }
 
+/// What an operator wants of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminState {
+    /// It may get sessions.
+    Ready,
+    /// It gets no more sessions, and those that it has are to go.
+    Draining,
+    /// It gets no more sessions. Those that it has stay.
+    Disabled,
+}
+
+const READY: u8 = 0;
+const DRAINING: u8 = 1;
+const DISABLED: u8 = 2;
+
 /// One backend: where it is, and what is known about it.
 #[derive(Debug)]
 pub struct Backend {
-    /// Its name within the pool.
+    /// Its name within the process.
     pub id: BackendId,
+    /// What people call it; unique in its pool.
+    pub name: Box<str>,
     /// Where it is. A host name is resolved at each dial.
     pub url: BackendUrl,
+    weight: AtomicU16,
+    /// `usize::MAX` for any number.
+    max_sessions: AtomicUsize,
+    admin_state: AtomicU8,
     /// Leases: live legs and those being attached.
     live: AtomicUsize,
     /// Paces handshakes (`--handshakes-per-backend`); fair.
     pub(super) handshakes: Semaphore,
     pub(super) evidence: Mutex<Evidence>,
+    /// Names it to a hash: the same in every process.
+    seed: u64,
+    reports: Mutex<Reports>,
+    reporting: ArcSwap<Reporting>,
+    sampling: Sampling,
     pub(super) probes: Probes,
     answers_pings: AtomicBool,
     mute: AtomicBool,
@@ -50,13 +86,21 @@ pub struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(id: BackendId, url: BackendUrl, handshakes: usize) -> Self {
+    pub(super) fn new(config: &BackendConfig, handshakes: usize) -> Self {
         Self {
-            id,
-            url,
+            id: BackendId::next(),
+            name: config.id.as_str().into(),
+            url: config.url.clone(),
+            weight: AtomicU16::new(config.weight),
+            max_sessions: AtomicUsize::new(config.max_sessions.unwrap_or(usize::MAX)),
+            admin_state: AtomicU8::new(READY),
             live: AtomicUsize::new(0),
             handshakes: Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS)),
             evidence: Mutex::default(),
+            seed: balance::seed(&config.id),
+            reports: Mutex::default(),
+            reporting: ArcSwap::from_pointee(config.reporting.clone()),
+            sampling: Sampling::default(),
             probes: Probes::default(),
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),
@@ -64,10 +108,152 @@ impl Backend {
         }
     }
 
+    /// Its share of the pool's sessions, relative to the others': from 0 to 256. 0: it gets no session.
+    #[must_use]
+    pub fn weight(&self) -> u16 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Changes its share, for the sessions to come.
+    pub fn set_weight(&self, weight: u16) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// How many legs it may have at a time. `None`: any number.
+    #[must_use]
+    pub fn max_sessions(&self) -> Option<usize> {
+        Some(self.max_sessions.load(Ordering::Relaxed)).filter(|most| *most != usize::MAX)
+    }
+
+    /// Changes how many legs it may have. Those beyond that stay.
+    pub fn set_max_sessions(&self, most: Option<usize>) {
+        self.max_sessions.store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// What an operator wants of it.
+    #[must_use]
+    pub fn admin_state(&self) -> AdminState {
+        match self.admin_state.load(Ordering::Relaxed) {
+            DRAINING => AdminState::Draining,
+            DISABLED => AdminState::Disabled,
+            _ => AdminState::Ready,
+        }
+    }
+
+    /// Changes what is wanted of it.
+    pub fn set_admin_state(&self, state: AdminState) {
+        let state = match state {
+            AdminState::Ready => READY,
+            AdminState::Draining => DRAINING,
+            AdminState::Disabled => DISABLED,
+        };
+        self.admin_state.store(state, Ordering::Relaxed);
+    }
+
+    /// Whether it is meant to get sessions: the operator and its agent want it to, and it has some weight.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        let agent = self.agent();
+        self.is_open(&agent) && agent.mode == Mode::Ready && self.weight_of(&agent) > 0.0
+    }
+
+    /// Whether it may get one more session.
+    #[must_use]
+    pub fn takes_sessions(&self) -> bool {
+        self.is_wanted() && self.live() < self.most(&self.agent())
+    }
+
+    /// Whether one more session that sticks to it may come back: also when its agent drains it, or takes its weight.
+    pub(super) fn takes_back(&self) -> bool {
+        let agent = self.agent();
+        let weighs = self.weight() > 0 || self.weight_of(&agent) > 0.0;
+        self.is_open(&agent) && weighs && self.live() < self.most(&agent)
+    }
+
+    /// Whether the operator and its agent let any session in.
+    fn is_open(&self, agent: &Agent) -> bool {
+        self.admin_state() == AdminState::Ready && agent.lets_in()
+    }
+
+    /// What the choice goes by, as of now.
+    pub(super) fn candidate(&self, rank: u16, by: &Smoothing, now: Instant) -> Candidate {
+        let reports = *locked(&self.reports);
+        let agent = reports.agent();
+        Candidate {
+            id: self.id,
+            rank,
+            weight: self.weight_of(agent),
+            live: self.live(),
+            max_sessions: Some(self.most(agent)).filter(|most| *most != usize::MAX),
+            sticky_only: agent.mode != Mode::Ready,
+            seed: self.seed,
+            latency: reports.latency(by, now),
+            utilisation: reports.utilisation(by, now),
+        }
+    }
+
+    /// Its weight in effect.
+    fn weight_of(&self, agent: &Agent) -> f64 {
+        agent.weight(f64::from(self.weight()))
+    }
+
+    /// How many legs it may have: the operator's bound, or its agent's if that is less.
+    fn most(&self, agent: &Agent) -> usize {
+        self.max_sessions.load(Ordering::Relaxed).min(agent.maxconn.unwrap_or(usize::MAX))
+    }
+
     /// How many legs it has, counting those that are being attached.
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// Who reports for it.
+    #[must_use]
+    pub fn reporting(&self) -> Arc<Reporting> {
+        self.reporting.load_full()
+    }
+
+    /// Changes who reports for it.
+    pub fn set_reporting(&self, reporting: Reporting) {
+        self.reporting.store(Arc::new(reporting));
+    }
+
+    /// What its agent has said so far.
+    #[must_use]
+    pub fn agent(&self) -> Agent {
+        *locked(&self.reports).agent()
+    }
+
+    /// Its agent said something.
+    pub(super) fn agent_says(&self, line: &Line) {
+        let (changed, agent) = {
+            let mut reports = locked(&self.reports);
+            (reports.agent_says(line), *reports.agent())
+        };
+        if changed {
+            let (reason, weight) = (&line.reason, self.weight_of(&agent));
+            let Agent { mode, health, maxconn, .. } = agent;
+            tracing::info!(backend = %self.url, ?mode, ?health, weight, ?maxconn, reason, "its agent says");
+        }
+        if let Some(word) = &line.unknown {
+            tracing::debug!(backend = %self.url, word, "its agent says what means nothing");
+        }
+    }
+
+    /// It reported its load.
+    pub(super) fn reports_load(&self, report: &LoadReport, by: &Smoothing) {
+        locked(&self.reports).report(report, f64::from(self.weight()), by, Instant::now());
+    }
+
+    /// A handshake or a barrier took `round_trip`.
+    pub(super) fn measured(&self, round_trip: Duration, by: &Smoothing) {
+        locked(&self.reports).measured(round_trip, by, Instant::now());
+    }
+
+    /// Whether a barrier's round trip is to be taken in: a hundred a second are.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.sampling.is_due(Instant::now())
     }
 
     /// Whether it ever answered a ping, on any leg.

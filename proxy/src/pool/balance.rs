@@ -11,28 +11,14 @@ mod round_robin;
 mod tests;
 mod turns;
 
-use super::backend::BackendId;
+use std::sync::Arc;
+
+use super::backend::{Backend, BackendId};
 use super::score;
+use crate::config::Balance;
 use turns::Turns;
 
 pub(super) use hash::{key_hash, seed};
-
-/// How a pool chooses (`--balance`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// The fewest sessions for its weight.
-    LeastConn,
-    /// In turns, as often as its weight says.
-    RoundRobin,
-    /// Of two drawn by weight, the one with fewer sessions for its weight.
-    RandomTwo,
-    /// The least round trip time, times its sessions for its weight.
-    Latency,
-    /// The one that the session's key falls to (`--hash-key`), as long as that has not too many.
-    Hash,
-    /// The fewest sessions for its weight and its headroom, by what backends report of their load.
-    Score,
-}
 
 /// A backend that may be picked, as it is now.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +48,12 @@ impl Candidate {
         (self.live as f64 + 1.0) / self.weight
     }
 
+    /// Its score where `mean` is the utilisation of one that reports none: sessions for its weight and what is left of
+    /// it, if it were picked.
+    fn score(&self, mean: f64) -> f64 {
+        self.share() / score::headroom(self.utilisation.unwrap_or(mean))
+    }
+
     fn has_room(&self) -> bool {
         self.max_sessions.is_none_or(|most| self.live < most)
     }
@@ -80,45 +72,54 @@ pub(super) struct Wish {
     pub(super) key: Option<u64>,
 }
 
-/// Chooses for a pool, and remembers whose turn it is.
-#[derive(Debug)]
-pub(super) struct Balancer {
+/// How to choose: settings of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
     balance: Balance,
-    /// No backend gets more than so many times its fair part of the sessions, with [`Balance::Hash`]. Above 1.
+    /// No backend gets more than so many times its part of the sessions, with [`Balance::Hash`]. Above 1.
     bound: f64,
+}
+
+impl Policy {
+    /// `bound` as `--hash-balance-factor` has it, in percent.
+    pub(super) fn new(balance: Balance, bound: u32) -> Self {
+        Self { balance, bound: f64::from(bound) / 100.0 }
+    }
+}
+
+/// Chooses for a pool, and remembers whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Balancer {
     turns: Turns,
 }
 
 impl Balancer {
-    /// `bound` as `--hash-balance-factor` has it, in percent.
-    pub(super) fn new(balance: Balance, bound: u32) -> Self {
-        Self { balance, bound: f64::from(bound) / 100.0, turns: Turns::default() }
-    }
-
     /// The backend for a session that wants `wish`, or `None` if no candidate may be picked. `random` is a fresh random
     /// number. The caller counts the session on it before it asks again.
-    pub(super) fn pick(&mut self, candidates: &[Candidate], wish: Wish, random: u64) -> Option<BackendId> {
+    pub(super) fn pick(&mut self, by: Policy, candidates: &[Candidate], wish: Wish, random: u64) -> Option<BackendId> {
         let chosen = match wish.sticky.and_then(|sticky| stuck(candidates, sticky)) {
             Some(sticky) => sticky,
-            None => self.choose(&best(candidates)?, wish.key, random)?,
+            None => self.choose(by, &best(candidates)?, wish.key, random)?,
         };
         self.turns.picked(chosen);
         Some(chosen)
     }
 
-    /// Forgets a backend that has left the pool.
-    pub(super) fn forget(&mut self, id: BackendId) {
-        self.turns.forget(id);
+    /// Forgets backends that have left the pool, which now has these.
+    pub(super) fn forget_all_but(&mut self, backends: &[Arc<Backend>]) {
+        if self.turns.len() > backends.len() {
+            self.turns.retain(|id| backends.iter().any(|backend| backend.id == id));
+        }
     }
 
-    fn choose(&mut self, open: &[Candidate], key: Option<u64>, random: u64) -> Option<BackendId> {
-        match (self.balance, key) {
+    fn choose(&mut self, by: Policy, open: &[Candidate], key: Option<u64>, random: u64) -> Option<BackendId> {
+        match (by.balance, key) {
             (Balance::LeastConn, _) | (Balance::Hash, None) => self.least(open, Candidate::share),
             (Balance::Latency, _) => self.latency(open),
             (Balance::Score, _) => self.score(open),
             (Balance::RoundRobin, _) => Some(round_robin::pick(open, &mut self.turns)),
             (Balance::RandomTwo, _) => Some(random::pick(open, &self.turns, random)),
-            (Balance::Hash, Some(key)) => Some(hash::pick(open, key, self.bound)),
+            (Balance::Hash, Some(key)) => Some(hash::pick(open, key, by.bound)),
         }
     }
 
@@ -131,8 +132,8 @@ impl Balancer {
     }
 
     fn score(&self, open: &[Candidate]) -> Option<BackendId> {
-        let mean = score::mean(open.iter().filter_map(|candidate| candidate.utilisation));
-        self.least(open, |candidate| candidate.share() / score::headroom(candidate.utilisation.unwrap_or(mean)))
+        let mean = mean_utilisation(open);
+        self.least(open, |candidate| candidate.score(mean))
     }
 
     fn least(&self, open: &[Candidate], cost: impl Fn(&Candidate) -> f64) -> Option<BackendId> {
@@ -141,6 +142,34 @@ impl Balancer {
         };
         open.iter().min_by(by_cost).map(|candidate| candidate.id)
     }
+}
+
+/// What is known of a backend's load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Its weight in effect.
+    pub weight: f64,
+    /// The part of it that is in use, 0 to 1, as it reports. `None`: it does not, or not lately.
+    pub utilisation: Option<f64>,
+    /// Its round trip time in seconds. `None`: not known yet.
+    pub latency: Option<f64>,
+    /// What [`Balance::Score`] compares, for a weight of 100: the least goes first. `None`: it has no weight.
+    pub score: Option<f64>,
+}
+
+/// The loads of all backends of a pool.
+pub(super) fn loads(all: &[Candidate]) -> Vec<Load> {
+    let mean = mean_utilisation(all);
+    let load = |candidate: &Candidate| {
+        let &Candidate { weight, utilisation, latency, .. } = candidate;
+        let score = (weight > 0.0).then(|| 100.0 * candidate.score(mean));
+        Load { weight, utilisation, latency, score }
+    };
+    all.iter().map(load).collect()
+}
+
+fn mean_utilisation(candidates: &[Candidate]) -> f64 {
+    score::mean(candidates.iter().filter_map(|candidate| candidate.utilisation))
 }
 
 /// The backend that a session sticks to, if it may have it: no other candidate has a better rank, so that a backend

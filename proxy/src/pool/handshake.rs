@@ -1,5 +1,7 @@
 //! The client's handshake as it goes to backends: kept for the life of the session, for re-attaches.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -29,6 +31,7 @@ pub struct KeptHandshake {
     /// Connection and Upgrade.
     head: Box<[u8]>,
     subprotocol: Option<Box<str>>,
+    client: Option<IpAddr>,
 }
 
 impl KeptHandshake {
@@ -50,7 +53,18 @@ impl KeptHandshake {
         if head.len() > limit || headers.len() > MAX_FIELDS {
             return Err(TooLarge);
         }
-        Ok(Self { head: head.into_boxed_slice(), subprotocol: None })
+        Ok(Self { head: head.into_boxed_slice(), subprotocol: None, client: None })
+    }
+
+    /// Remembers the client's address, for a choice by it.
+    #[must_use]
+    pub fn of_client(self, address: IpAddr) -> Self {
+        Self { client: Some(address), ..self }
+    }
+
+    /// The client's address, if it is known.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
     }
 
     /// Remembers what the first backend and the client agreed on. A later backend must agree to the same.
@@ -94,7 +108,8 @@ impl KeptHandshake {
         Upstream::new(path, headers)
     }
 
-    fn parse(&self) -> (Uri, HeaderMap) {
+    /// The target and the header fields.
+    pub(super) fn parse(&self) -> (Uri, HeaderMap) {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Request::new(&mut fields);
         parsed.parse(&self.head).expect("what was kept is a request");

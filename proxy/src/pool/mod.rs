@@ -1,102 +1,157 @@
 //! The backends: which one a session goes to, the handshake with it, and the proof that one is dying.
 //!
+//! The [`Fleet`] has the routes and the pools that they lead to. A session keeps its [`Route`], and with it its pool,
+//! for life.
+//!
 //! Touched when a leg begins and when it ends, never on the data path. Locks are held for a few instructions and
 //! never across an await.
 
+mod affinity;
 mod attach;
 mod backend;
 mod balance;
 mod dial;
 mod evidence;
+mod fleet;
 mod handshake;
 mod order;
 mod probe;
 mod round;
+mod route;
 mod score;
 mod session_headers;
 mod spare;
+mod survey;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
 
 pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
-pub use backend::{Backend, BackendId, Lease};
+pub use backend::{AdminState, Backend, BackendId, Lease};
+pub use balance::Load;
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
+pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
+pub use order::Standing;
 pub use probe::Verdict;
 pub use round::Denials;
+pub use route::Route;
+pub use score::{Agent, Health, Mode};
 pub use session_headers::SessionHeaders;
+pub use survey::survey;
 
-use hyper::header::HeaderName;
-use tideover_protocol::session::AckMode;
-
-use crate::config::{Config, ReattachOrder, SessionKey};
-pub use order::Standing;
+use crate::config::{PoolConfig, PoolSettings};
+use balance::{Balancer, Policy, Wish};
 use order::Table;
+use score::Smoothing;
 
-/// The backends that sessions are spread over. Shared by all workers.
+/// The backends of a pool, in the order of the configuration.
+pub type Backends = Arc<Vec<Arc<Backend>>>;
+
+/// Backends that sessions are spread over. Shared by all workers.
 #[derive(Debug)]
 pub struct Pool {
-    backends: Box<[Arc<Backend>]>,
+    /// Its name.
+    pub name: Box<str>,
+    settings: ArcSwap<PoolSettings>,
+    backends: ArcSwap<Vec<Arc<Backend>>>,
     table: Mutex<Table>,
-    connect_timeout: Duration,
-    reattach_order: ReattachOrder,
-    reattach_header: Option<HeaderName>,
-    session_key: Option<SessionKey>,
-    /// Whether each backend must opt in to acknowledge explicitly.
-    explicit: bool,
+    balancer: Mutex<Balancer>,
 }
 
 impl Pool {
     /// The pool that `config` describes. Nothing is dialled yet.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        let urls = config.backends.iter().cloned().enumerate();
+    pub fn new(config: &PoolConfig) -> Self {
+        let handshakes = config.settings.handshakes_per_backend;
+        let backends = config.backends.iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
         Self {
-            backends: urls
-                .map(|(n, url)| Arc::new(Backend::new(BackendId(n), url, config.handshakes_per_backend)))
-                .collect(),
-            table: Mutex::new(Table::new(config.backends.len())),
-            connect_timeout: config.connect_timeout,
-            reattach_order: config.reattach_order,
-            reattach_header: config.reattach_header.clone(),
-            session_key: config.session_key.clone(),
-            explicit: config.session.ack == AckMode::Explicit,
+            name: config.name.as_str().into(),
+            settings: ArcSwap::from_pointee(config.settings.clone()),
+            backends: ArcSwap::from_pointee(backends),
+            table: Mutex::default(),
+            balancer: Mutex::default(),
         }
     }
 
-    /// All backends, in the order of the configuration.
+    /// How it treats its backends, as of now.
     #[must_use]
-    pub fn backends(&self) -> &[Arc<Backend>] {
-        &self.backends
+    pub fn settings(&self) -> Arc<PoolSettings> {
+        self.settings.load_full()
+    }
+
+    /// All its backends, as of now.
+    #[must_use]
+    pub fn backends(&self) -> Backends {
+        self.backends.load_full()
     }
 
     /// A backend by its id.
     #[must_use]
-    pub fn backend(&self, id: BackendId) -> Option<&Arc<Backend>> {
-        self.backends.get(id.0)
+    pub fn backend(&self, id: BackendId) -> Option<Arc<Backend>> {
+        self.backends.load().iter().find(|backend| backend.id == id).cloned()
     }
 
-    /// What dials have shown of a backend. All zero for one that is not of this pool.
+    /// What dials have shown of a backend. All zero for one that was never dialled.
     #[must_use]
     pub fn standing(&self, id: BackendId) -> Standing {
-        match self.backend(id) {
-            Some(_) => locked(&self.table).standing(id, Instant::now()),
-            None => Standing::default(),
-        }
+        locked(&self.table).standing(id, Instant::now())
     }
 
-    fn ids(&self) -> impl Iterator<Item = BackendId> + '_ {
-        self.backends.iter().map(|backend| backend.id)
+    /// Those that may get a session that wants `wish`.
+    fn candidates(&self, wish: Wish) -> Vec<BackendId> {
+        let backends = self.backends.load();
+        let may = |backend: &&Arc<Backend>| {
+            backend.takes_sessions() || wish.sticky == Some(backend.id) && backend.takes_back()
+        };
+        backends.iter().filter(may).map(|backend| backend.id).collect()
     }
 
-    /// Picks the next backend and counts a leg on it at once, so that those who pick meanwhile see it.
-    fn pick(&self, rank: impl Fn(BackendId) -> Option<u8>) -> Option<Lease> {
-        let mut table = locked(&self.table);
-        let id = table.pick(rank, |id| self.backends[id.0].live(), Instant::now())?;
-        Some(Lease::new(self.backends[id.0].clone()))
+    /// Picks the next backend of those that may get a session, and counts a leg on it at once, so that those who pick
+    /// meanwhile see it. `rank` tells which go first; one without a rank is no candidate.
+    fn pick(&self, wish: Wish, rank: impl Fn(BackendId) -> Option<u8>) -> Option<Lease> {
+        let settings = self.settings();
+        let by = Policy::new(settings.balancing.balance, settings.balancing.hash_balance_factor);
+        let (smoothing, now) = (Smoothing::new(&settings.balancing), Instant::now());
+        let backends = self.backends.load();
+        // Until the lease is taken, or two could take the last place on a backend.
+        let mut balancer = locked(&self.balancer);
+        let table = locked(&self.table);
+        let candidates = backends.iter().filter(|backend| backend.takes_back()).filter_map(|backend| {
+            let demoted = table.standing(backend.id, now).demoted;
+            let rank = u16::from(rank(backend.id)?) * 2 + u16::from(demoted);
+            Some(backend.candidate(rank, &smoothing, now))
+        });
+        let candidates: Vec<_> = candidates.collect();
+        drop(table);
+        balancer.forget_all_but(&backends);
+        let id = balancer.pick(by, &candidates, wish, random())?;
+        backends.iter().find(|backend| backend.id == id).map(|backend| Lease::new(backend.clone()))
     }
+
+    /// How what is known of its backends' load is smoothed.
+    fn smoothing(&self) -> Smoothing {
+        Smoothing::new(&self.settings.load().balancing)
+    }
+
+    /// Its backends with their loads, as [`Balance::Score`](crate::config::Balance::Score) sees them, in their order.
+    #[must_use]
+    pub fn loads(&self) -> Vec<(Arc<Backend>, Load)> {
+        let (smoothing, now) = (self.smoothing(), Instant::now());
+        let backends = self.backends();
+        let candidates: Vec<_> = backends.iter().map(|backend| backend.candidate(0, &smoothing, now)).collect();
+        backends.iter().cloned().zip(balance::loads(&candidates)).collect()
+    }
+}
+
+/// A random number.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    u64::from_ne_bytes(bytes)
 }
 
 /// Locks what no panic can leave half-changed.

@@ -1,5 +1,7 @@
-//! Which backend comes next. Pure: time comes in as an argument.
+//! Which backends go first: what dials have shown of them, and the order at a re-attach. Pure: time comes in as an
+//! argument.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::backend::BackendId;
@@ -8,17 +10,14 @@ use crate::config::ReattachOrder;
 /// How long a backend goes to the end of the order after a failed dial, at least.
 const LEAST_DEMOTION: Duration = Duration::from_secs(1);
 
-/// What the choice among backends goes by, besides their live legs.
-#[derive(Debug)]
+/// What dials have shown of the backends of a pool.
+#[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: Vec<Row>,
-    turn: u64,
+    rows: BTreeMap<BackendId, Row>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Row {
-    /// The turn at which it was picked last; 0 if never.
-    picked: u64,
     demoted_until: Option<Instant>,
     /// Failed dials so far.
     failures: u64,
@@ -44,32 +43,14 @@ impl Row {
 }
 
 impl Table {
-    pub(super) fn new(backends: usize) -> Self {
-        Self { rows: vec![Row::default(); backends], turn: 0 }
-    }
-
-    /// The next backend: of the best rank (`None` is no candidate), not demoted if possible, with the fewest `live`
-    /// legs; of equals the one picked longest ago.
-    pub(super) fn pick(
-        &mut self,
-        rank: impl Fn(BackendId) -> Option<u8>,
-        live: impl Fn(BackendId) -> usize,
-        now: Instant,
-    ) -> Option<BackendId> {
-        let ranked = (0..self.rows.len()).map(BackendId).filter_map(|id| Some((rank(id)?, id)));
-        let (_, id) = ranked.min_by_key(|(rank, id)| {
-            let row = &self.rows[id.0];
-            (*rank, row.demoted(now), live(*id), row.picked)
-        })?;
-        self.turn += 1;
-        self.rows[id.0].picked = self.turn;
-        Some(id)
+    fn row(&mut self, id: BackendId) -> &mut Row {
+        self.rows.entry(id).or_default()
     }
 
     /// A dial that took `took` failed. The backend goes to the end of the order for as long as that, so that one that
     /// lets dials time out does not eat most of the time of those who try it; at least for a second.
     pub(super) fn demote(&mut self, id: BackendId, took: Duration, now: Instant) {
-        let row = &mut self.rows[id.0];
+        let row = self.row(id);
         row.demoted_until = Some(now + took.max(LEAST_DEMOTION));
         row.failures += 1;
         row.failed_at = Some(now);
@@ -77,31 +58,31 @@ impl Table {
 
     /// What dials have shown of the backend.
     pub(super) fn standing(&self, id: BackendId, now: Instant) -> Standing {
-        let row = &self.rows[id.0];
+        let Some(row) = self.rows.get(&id) else { return Standing::default() };
         Standing { demoted: row.demoted(now), failures: row.failures, failed_at: row.failed_at }
     }
 
     /// The backend is proven to be dying: it goes to the end of the order for a second, if it is not there for longer.
     pub(super) fn lost(&mut self, id: BackendId, now: Instant) {
-        let row = &mut self.rows[id.0];
+        let row = self.row(id);
         row.demoted_until = row.demoted_until.max(Some(now + LEAST_DEMOTION));
     }
 
     /// A dial or a probe was answered.
     pub(super) fn restore(&mut self, id: BackendId) {
-        self.rows[id.0].demoted_until = None;
-        self.rows[id.0].failed_at = None;
+        let row = self.row(id);
+        row.demoted_until = None;
+        row.failed_at = None;
     }
 
     /// How many dials failed so far: a mark for [`Table::failed_since`].
     pub(super) fn failures(&self, id: BackendId) -> u64 {
-        self.rows[id.0].failures
+        self.rows.get(&id).map_or(0, |row| row.failures)
     }
 
     /// Whether a dial failed since the mark was taken, and none was answered after it.
     pub(super) fn failed_since(&self, id: BackendId, mark: u64, now: Instant) -> bool {
-        let row = &self.rows[id.0];
-        row.failures != mark && row.demoted(now)
+        self.rows.get(&id).is_some_and(|row| row.failures != mark && row.demoted(now))
     }
 }
 
@@ -123,62 +104,38 @@ mod tests {
     const B: BackendId = BackendId(1);
     const C: BackendId = BackendId(2);
 
-    fn order_of(order: ReattachOrder, last: Option<BackendId>, live: [usize; 3]) -> Vec<BackendId> {
-        let mut table = Table::new(3);
-        let mut tried = Vec::new();
-        while let Some(id) = table.pick(
-            |id| if tried.contains(&id) { None } else { reattach_rank(order, last, id) },
-            |id| live[id.0],
-            Instant::now(),
-        ) {
-            tried.push(id);
-        }
-        tried
-    }
-
-    #[test]
-    fn fewest_live_legs_come_first_and_equals_take_turns() {
-        let mut table = Table::new(3);
-        let now = Instant::now();
-        let mut pick = |live: [usize; 3]| table.pick(|_| Some(0), |id| live[id.0], now);
-        assert_eq!(pick([2, 1, 2]), Some(B));
-        let turns: Vec<_> = (0..4).map(|_| pick([1, 1, 1])).collect();
-        assert_eq!(turns, [Some(A), Some(C), Some(B), Some(A)]);
-    }
-
     #[test]
     fn a_failed_backend_goes_last_for_as_long_as_its_dial_took() {
-        let mut table = Table::new(2);
+        let mut table = Table::default();
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let live = |id: BackendId| [0, 5][id.0];
         table.demote(A, 5 * second, now);
-        assert_eq!(table.pick(|_| Some(0), live, now + 4 * second), Some(B));
-        assert_eq!(table.pick(|_| Some(0), live, now + 5 * second), Some(A));
+        assert!(table.standing(A, now + 4 * second).demoted);
+        assert!(!table.standing(A, now + 5 * second).demoted);
+        assert!(!table.standing(B, now).demoted);
         table.demote(A, Duration::ZERO, now);
-        assert_eq!(table.pick(|_| Some(0), live, now + second / 2), Some(B));
-        assert_eq!(table.pick(|_| Some(0), live, now + second), Some(A));
+        assert!(table.standing(A, now + second / 2).demoted);
+        assert!(!table.standing(A, now + second).demoted);
     }
 
     #[test]
     fn a_dying_backend_goes_last_until_it_answers() {
-        let mut table = Table::new(2);
+        let mut table = Table::default();
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let pick = |table: &mut Table, now| table.pick(|_| Some(0), |id| [0, 5][id.0], now);
         table.lost(A, now);
-        assert_eq!(pick(&mut table, now), Some(B));
+        assert!(table.standing(A, now).demoted);
         assert!(!table.failed_since(A, table.failures(A), now), "nobody's dial failed");
         table.restore(A);
-        assert_eq!(pick(&mut table, now), Some(A));
+        assert!(!table.standing(A, now).demoted);
         table.demote(A, 5 * second, now);
         table.lost(A, now);
-        assert_eq!(pick(&mut table, now + 4 * second), Some(B), "it is never forgiven earlier");
+        assert!(table.standing(A, now + 4 * second).demoted, "it is never forgiven earlier");
     }
 
     #[test]
     fn a_failure_is_news_until_a_dial_is_answered() {
-        let mut table = Table::new(1);
+        let mut table = Table::default();
         let now = Instant::now();
         table.demote(A, Duration::ZERO, now);
         let mark = table.failures(A);
@@ -192,9 +149,10 @@ mod tests {
     #[test]
     fn reattach_orders() {
         use ReattachOrder::{OtherFirst, SameFirst, SameOnly};
-        assert_eq!(order_of(OtherFirst, Some(A), [0, 2, 1]), [C, B, A]);
-        assert_eq!(order_of(SameFirst, Some(B), [1, 2, 0]), [B, C, A]);
-        assert_eq!(order_of(SameOnly, Some(B), [0, 2, 0]), [B]);
-        assert_eq!(order_of(SameOnly, None, [0, 2, 1]), [A, C, B]);
+        let ranks = |order, last| [A, B, C].map(|id| reattach_rank(order, last, id));
+        assert_eq!(ranks(OtherFirst, Some(A)), [Some(1), Some(0), Some(0)]);
+        assert_eq!(ranks(SameFirst, Some(B)), [Some(1), Some(0), Some(1)]);
+        assert_eq!(ranks(SameOnly, Some(B)), [None, Some(0), None]);
+        assert_eq!(ranks(SameOnly, None), [Some(0); 3]);
     }
 }

@@ -62,7 +62,7 @@ impl Pool {
         if backend.lost_all_legs() {
             return Verdict::Dying;
         }
-        let verdict = ask(backend, since, handshake, self.connect_timeout).await;
+        let verdict = ask(backend, since, handshake, self.settings().connect_timeout).await;
         // By now the sessions of a process that was restarted at once have met their ends.
         if backend.lost_all_legs() { Verdict::Dying } else { verdict }
     }

@@ -21,25 +21,29 @@ impl Denials {
 pub(super) struct Round {
     /// How many there are.
     pub(super) candidates: usize,
-    tried: Vec<BackendId>,
+    left: Vec<BackendId>,
     last_failure: String,
 }
 
 impl Round {
-    pub(super) fn new(candidates: usize) -> Self {
-        Self { candidates, tried: Vec::new(), last_failure: String::new() }
+    pub(super) fn new(candidates: Vec<BackendId>) -> Self {
+        Self { candidates: candidates.len(), left: candidates, last_failure: String::new() }
     }
 
     pub(super) fn is_left(&self, id: BackendId) -> bool {
-        !self.tried.contains(&id)
+        self.left.contains(&id)
     }
 
     pub(super) fn left(&self) -> usize {
-        self.candidates - self.tried.len()
+        self.left.len()
+    }
+
+    fn tried(&self) -> usize {
+        self.candidates - self.left.len()
     }
 
     pub(super) fn begin(&mut self, id: BackendId) {
-        self.tried.push(id);
+        self.left.retain(|left| *left != id);
     }
 
     pub(super) fn failed(&mut self, backend: &Backend, error: &DialError) {
@@ -48,11 +52,14 @@ impl Round {
     }
 
     pub(super) fn summary(&self) -> String {
-        format!("{} of {} backends tried, the last one {}", self.tried.len(), self.candidates, self.last_failure)
+        if self.tried() == 0 {
+            return format!("none of {} backends may be tried", self.candidates);
+        }
+        format!("{} of {} backends tried, the last one {}", self.tried(), self.candidates, self.last_failure)
     }
 
     pub(super) fn spared(&self) -> String {
-        let tried = if self.tried.is_empty() { "none tried".into() } else { self.summary() };
+        let tried = if self.tried() == 0 { "none tried".into() } else { self.summary() };
         format!("sparing the last healthy backend; {tried}")
     }
 }

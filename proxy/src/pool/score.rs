@@ -8,8 +8,13 @@ mod average;
 pub(super) mod orca;
 pub(super) mod poll;
 mod reports;
+mod sampling;
 
+pub(super) use agent::Line;
+pub use agent::{Agent, Health, Mode};
+pub(super) use orca::LoadReport;
 pub(super) use reports::{Reports, Smoothing};
+pub(super) use sampling::Sampling;
 
 /// Round trip times below this, in seconds, count as this: they differ by chance.
 pub(super) const LEAST_LATENCY: f64 = 0.000_1;

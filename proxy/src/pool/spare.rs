@@ -19,16 +19,18 @@ impl Pool {
     /// Looks for two backends that answer a probe begun now. The past proves nothing here: the one that died last may
     /// have taken others along that nobody has dialled since.
     ///
-    /// `None` if the pool has one backend only: nothing can be spared.
+    /// `None` if there is one backend only that may take sessions: nothing can be spared.
     pub(super) async fn spares(&self, handshake: &KeptHandshake) -> Option<Spares> {
-        if self.backends.len() == 1 {
+        let backends = self.backends();
+        let candidates: Vec<_> = backends.iter().filter(|backend| backend.takes_sessions()).collect();
+        if candidates.len() <= 1 {
             return None;
         }
         let since = Instant::now();
         let ask = async |backend: &std::sync::Arc<Backend>| {
             (self.probe(backend, since, handshake).await == Verdict::Healthy).then_some(backend.id)
         };
-        let answers: FuturesUnordered<_> = self.backends.iter().map(ask).collect();
+        let answers: FuturesUnordered<_> = candidates.into_iter().map(ask).collect();
         Some(Spares(answers.filter_map(std::future::ready).take(2).collect().await))
     }
 }

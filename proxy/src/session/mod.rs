@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Config;
 use crate::edge::SessionSlot;
-use crate::pool::{Attached, KeptHandshake, Pool};
+use crate::pool::{Attached, KeptHandshake, Route};
 
 use driver::Driver;
 pub use poisons::{Poison, Poisons};
@@ -36,6 +36,8 @@ pub struct Start {
     pub client_leftover: Bytes,
     /// The client's address.
     pub peer: SocketAddr,
+    /// Where the session may be attached, and what it is configured with.
+    pub route: Arc<Route>,
     /// The first backend leg.
     pub attached: Attached,
     /// The client's handshake, for a re-attach.
@@ -49,9 +51,7 @@ pub struct Start {
 /// What all sessions of the process share.
 #[derive(Debug)]
 pub struct Context {
-    engine: Arc<tideover_protocol::session::Config>,
     budgets: Budgets,
-    pool: Arc<Pool>,
     registry: Registry,
     poisons: Poisons,
     totals: Totals,
@@ -61,11 +61,9 @@ pub struct Context {
 impl Context {
     /// The context of a process with this configuration.
     #[must_use]
-    pub fn new(config: &Config, pool: Arc<Pool>) -> Self {
+    pub fn new(config: &Config) -> Self {
         Self {
-            engine: Arc::new(config.session.clone()),
             budgets: Budgets::new(config.buffer_total_bytes),
-            pool,
             registry: Registry::default(),
             poisons: Poisons::new(config.poison_entries),
             totals: Totals::new(config.workers),
@@ -95,12 +93,6 @@ impl Context {
     #[must_use]
     pub fn budgets(&self) -> &Budgets {
         &self.budgets
-    }
-
-    /// The backends that sessions are attached to.
-    #[must_use]
-    pub fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     fn now(&self) -> Instant {

@@ -59,7 +59,7 @@ struct Commands {
 }
 
 fn pack(epoch: Epoch, backend: Option<BackendId>) -> u64 {
-    let number = backend.map_or(0, |backend| backend.number() as u64 + 1);
+    let number = backend.map_or(0, |backend| u64::from(backend.number()) + 1);
     u64::from(epoch) << 32 | number
 }
 
@@ -109,7 +109,7 @@ impl Handle {
     #[must_use]
     pub fn leg(&self) -> Leg {
         let leg = self.leg.load(Ordering::Relaxed);
-        let backend = usize::try_from(leg & u64::from(u32::MAX)).ok().and_then(|number| number.checked_sub(1));
+        let backend = (leg as u32).checked_sub(1);
         Leg { epoch: (leg >> 32) as Epoch, backend: backend.map(BackendId::new) }
     }
 

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use tideover::config::{Config, LogFormat, ReattachOrder};
+use tideover::config::{
+    BackendConfig, BackendUrl, Balancing, Config, LogFormat, PoolConfig, PoolSettings, ReattachOrder, RouteConfig,
+};
 use tideover::edge::{EdgeContext, serve_connection};
-use tideover::pool::{KeptHandshake, Pool, SessionHeaders};
+use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
 use tideover::session::Start;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,18 +29,27 @@ pub async fn soon<F: Future>(future: F) -> F::Output {
 pub fn config(backends: &[SocketAddr]) -> Config {
     Config {
         listen: Vec::new(),
-        backends: backends.iter().map(|addr| format!("ws://{addr}").parse().unwrap()).collect(),
-        session: tideover_protocol::session::Config::default(),
-        reattach_order: ReattachOrder::OtherFirst,
-        reattach_header: None,
-        session_key: None,
+        pools: vec![PoolConfig {
+            name: "default".into(),
+            backends: backends.iter().map(|addr| BackendConfig::new(BackendUrl::from(*addr))).collect(),
+            settings: PoolSettings {
+                connect_timeout: Duration::from_secs(5),
+                handshakes_per_backend: 64,
+                balancing: Balancing::default(),
+            },
+        }],
+        routes: vec![RouteConfig {
+            pool: "default".into(),
+            session: tideover_protocol::session::Config::default(),
+            reattach_order: ReattachOrder::OtherFirst,
+            reattach_header: None,
+            session_key: None,
+        }],
         poison_entries: 100,
         max_handshake_bytes: 16 << 10,
         buffer_total_bytes: 1 << 30,
         max_sessions: 10_000,
-        connect_timeout: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(10),
-        handshakes_per_backend: 64,
         trust_forwarded: Vec::new(),
         admin: None,
         admin_token: None,
@@ -46,6 +57,11 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         log: "info".into(),
         log_format: LogFormat::Text,
     }
+}
+
+/// The only route of a fleet so configured.
+pub fn route_of(config: &Config) -> Arc<Route> {
+    Fleet::new(config).routes().remove(0)
 }
 
 /// A backend on a port of its own, and the request heads that it got.
@@ -165,9 +181,9 @@ pub struct Edge {
 
 impl Edge {
     pub async fn new(config: Config) -> Self {
-        let pool = Arc::new(Pool::new(&config));
+        let fleet = Arc::new(Fleet::new(&config));
         let start = Box::new(|start: Start| drop(tokio::spawn(copy(start))));
-        let context = Arc::new(EdgeContext::new(Arc::new(config), pool, start));
+        let context = Arc::new(EdgeContext::new(Arc::new(config), fleet, start));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = context.clone();

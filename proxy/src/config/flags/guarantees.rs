@@ -2,7 +2,7 @@
 
 use tideover_protocol::session::{AckMode, Commit, OnExpired, OnPoison};
 
-use super::{FROM_ZERO_OR_AUTO, Fallback, Flag, Kind, LARGEST, POSITIVE, POSITIVE_OR_OFF, Theme};
+use super::{FROM_ZERO_OR_AUTO, Fallback, Flag, Kind, LARGEST, POSITIVE, POSITIVE_OR_OFF, Scope, Theme};
 use crate::config::choice::names;
 
 pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
@@ -10,6 +10,7 @@ pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
     flags: &[
         Flag {
             name: "ack",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<AckMode>),
             default: Fallback::Value("pong"),
             summary: "When a client's message counts as acknowledged by the backend",
@@ -24,6 +25,7 @@ pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
         },
         Flag {
             name: "ack-interval",
+            scope: Scope::Route,
             kind: POSITIVE,
             default: Fallback::Value("20ms"),
             summary: "The least time between two pings that ask a backend for acknowledgement",
@@ -32,6 +34,7 @@ pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
         },
         Flag {
             name: "ack-linger",
+            scope: Scope::Route,
             kind: FROM_ZERO_OR_AUTO,
             default: Fallback::Value("auto"),
             summary: "How long an acknowledged message stays in the ring and is replayed too",
@@ -43,6 +46,7 @@ pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
         },
         Flag {
             name: "ack-timeout",
+            scope: Scope::Route,
             kind: POSITIVE,
             default: Fallback::Value("10s"),
             summary: "How long a backend may owe an acknowledgement, or take nothing, before its leg is suspect",
@@ -58,6 +62,7 @@ pub(super) const ANSWERS: Theme = Theme {
     flags: &[
         Flag {
             name: "greeting",
+            scope: Scope::Route,
             kind: Kind::Count { min: 0, max: 1_000_000 },
             default: Fallback::Value("0"),
             summary: "Messages with which a backend greets on each leg; the client sees only the first leg's",
@@ -66,6 +71,7 @@ pub(super) const ANSWERS: Theme = Theme {
         },
         Flag {
             name: "dedupe-replies",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<bool>),
             default: Fallback::Computed("on for --ack pong without --commit barrier, else off"),
             summary: "Whether answers that a new leg gives again are swallowed",
@@ -77,6 +83,7 @@ pub(super) const ANSWERS: Theme = Theme {
         },
         Flag {
             name: "dedupe-entries",
+            scope: Scope::Route,
             kind: Kind::Count { min: 0, max: 1_000_000 },
             default: Fallback::Value("4096"),
             summary: "Answers of a session that are remembered for dedupe-replies",
@@ -85,6 +92,7 @@ pub(super) const ANSWERS: Theme = Theme {
         },
         Flag {
             name: "commit",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<Commit>),
             default: Fallback::Value("off"),
             summary: "When a backend's output reaches the client",
@@ -96,6 +104,7 @@ pub(super) const ANSWERS: Theme = Theme {
         },
         Flag {
             name: "commit-bytes",
+            scope: Scope::Route,
             kind: Kind::Size { min: 1, max: LARGEST },
             default: Fallback::Value("1MiB"),
             summary: "Output of a session that --commit barrier holds back at most; more releases it",
@@ -111,6 +120,7 @@ pub(super) const REPLAY: Theme = Theme {
     flags: &[
         Flag {
             name: "max-replays",
+            scope: Scope::Route,
             kind: Kind::Count { min: 1, max: 100 },
             default: Fallback::Value("3"),
             summary: "A message that was alone at so many proven deaths of backends is poison",
@@ -120,6 +130,7 @@ pub(super) const REPLAY: Theme = Theme {
         },
         Flag {
             name: "on-poison",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<OnPoison>),
             default: Fallback::Value("close"),
             summary: "What happens to a message that kills backends",
@@ -129,6 +140,7 @@ pub(super) const REPLAY: Theme = Theme {
         },
         Flag {
             name: "keep-poison-payload",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<bool>),
             default: Fallback::Value("off"),
             summary: "Whether the bytes of a poisoned message are kept for the operator too",
@@ -137,6 +149,7 @@ pub(super) const REPLAY: Theme = Theme {
         },
         Flag {
             name: "poison-entries",
+            scope: Scope::Process,
             kind: Kind::Count { min: 0, max: 100_000 },
             default: Fallback::Value("100"),
             summary: "How many poisoned messages are remembered for the operator",
@@ -145,6 +158,7 @@ pub(super) const REPLAY: Theme = Theme {
         },
         Flag {
             name: "replay-max-age",
+            scope: Scope::Route,
             kind: POSITIVE_OR_OFF,
             default: Fallback::Value("off"),
             summary: "How old a message may be, from its receipt, to be replayed",
@@ -153,6 +167,7 @@ pub(super) const REPLAY: Theme = Theme {
         },
         Flag {
             name: "on-expired",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<OnExpired>),
             default: Fallback::Value("close"),
             summary: "What happens to messages that are older than replay-max-age",

@@ -2,6 +2,7 @@
 //! the bounds and the help all come from it, so that they cannot drift apart.
 
 mod guarantees;
+mod pool;
 mod relay;
 mod server;
 
@@ -16,6 +17,8 @@ use super::units::{format_duration, format_size};
 pub struct Flag {
     /// Its name without dashes, also its key in the file: `buffer-bytes`.
     pub name: &'static str,
+    /// What it is a setting of.
+    pub scope: Scope,
     /// What values it takes.
     pub kind: Kind,
     /// What it is when no source gives it.
@@ -26,6 +29,17 @@ pub struct Flag {
     pub details: &'static str,
     /// The worst case in memory or time that it allows.
     pub worst_case: &'static str,
+}
+
+/// What a setting belongs to. Those of pools and routes, given at the top level, are the defaults of all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The process: there is one value.
+    Process,
+    /// A pool: each may have its own.
+    Pool,
+    /// A route: each may have its own, for the sessions that it takes.
+    Route,
 }
 
 /// What a setting is when no source gives it.
@@ -81,6 +95,12 @@ pub enum Kind {
     Filter,
     /// The name of a header field that is free, or nothing.
     Header,
+    /// What of a handshake is hashed.
+    HashKey,
+    /// The name of a cookie, or nothing.
+    Cookie,
+    /// A path of a URL, or nothing.
+    Path,
     /// The path of a file with a secret, or nothing.
     KeyFile,
     /// Where the operator's API listens, or nothing.
@@ -99,8 +119,9 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 11] = [
+pub static THEMES: [Theme; 12] = [
     server::LISTEN,
+    pool::BALANCING,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
     guarantees::ANSWERS,
@@ -179,6 +200,9 @@ impl Kind {
             Self::Networks => "CIDRS".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
+            Self::HashKey => "KEY".into(),
+            Self::Cookie => "NAME".into(),
+            Self::Path => "PATH".into(),
             Self::KeyFile => "PATH".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
@@ -207,6 +231,9 @@ impl fmt::Display for Kind {
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
+            Self::HashKey => f.write_str("header:NAME, cookie:NAME, query:NAME or address"),
+            Self::Cookie => f.write_str("the name of a cookie such as backend, or nothing"),
+            Self::Path => f.write_str("a path such as /load, with or without a query; or nothing"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
             Self::Admin => f.write_str(
                 "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",

@@ -2,7 +2,7 @@
 
 use tideover_protocol::session::{OnAmbiguous, OnFull, Reattach};
 
-use super::{FROM_ZERO, Fallback, Flag, Kind, LARGEST, POSITIVE, POSITIVE_OR_OFF, Theme};
+use super::{FROM_ZERO, Fallback, Flag, Kind, LARGEST, POSITIVE, POSITIVE_OR_OFF, Scope, Theme};
 use crate::config::ReattachOrder;
 use crate::config::choice::names;
 
@@ -11,6 +11,7 @@ pub(super) const BUFFERS: Theme = Theme {
     flags: &[
         Flag {
             name: "buffer-messages",
+            scope: Scope::Route,
             kind: Kind::Count { min: 1, max: 1_000_000 },
             default: Fallback::Value("1024"),
             summary: "Messages that a session's replay ring may hold",
@@ -19,6 +20,7 @@ pub(super) const BUFFERS: Theme = Theme {
         },
         Flag {
             name: "buffer-bytes",
+            scope: Scope::Route,
             kind: Kind::Size { min: 1, max: LARGEST },
             default: Fallback::Value("1MiB"),
             summary: "Bytes in a session's replay ring from which on no further message begins",
@@ -27,6 +29,7 @@ pub(super) const BUFFERS: Theme = Theme {
         },
         Flag {
             name: "buffer-total-bytes",
+            scope: Scope::Process,
             kind: Kind::Size { min: 1, max: LARGEST },
             default: Fallback::Value("1GiB"),
             summary: "Bytes that all sessions together may buffer; half of it serves each direction",
@@ -35,6 +38,7 @@ pub(super) const BUFFERS: Theme = Theme {
         },
         Flag {
             name: "on-full",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<OnFull>),
             default: Fallback::Value("block"),
             summary: "What happens when the replay ring is full",
@@ -51,6 +55,7 @@ pub(super) const LIVENESS: Theme = Theme {
     flags: &[
         Flag {
             name: "ping-interval",
+            scope: Scope::Route,
             kind: POSITIVE_OR_OFF,
             default: Fallback::Value("15s"),
             summary: "How long nothing moves on a leg, client's or backend's, before it is pinged",
@@ -60,6 +65,7 @@ pub(super) const LIVENESS: Theme = Theme {
         },
         Flag {
             name: "ping-timeout",
+            scope: Scope::Route,
             kind: POSITIVE,
             default: Fallback::Value("10s"),
             summary: "How long an idle leg's ping may wait for its pong before the leg is suspect",
@@ -68,6 +74,7 @@ pub(super) const LIVENESS: Theme = Theme {
         },
         Flag {
             name: "hang-timeout",
+            scope: Scope::Route,
             kind: POSITIVE_OR_OFF,
             default: Fallback::Value("off"),
             summary: "How long a backend leg may be suspect before it is lost without a failed probe",
@@ -83,6 +90,7 @@ pub(super) const FAILOVER: Theme = Theme {
     flags: &[
         Flag {
             name: "failover-timeout",
+            scope: Scope::Route,
             kind: POSITIVE,
             default: Fallback::Value("30s"),
             summary: "How long a session waits for a backend before its client gets Close 1013",
@@ -91,6 +99,7 @@ pub(super) const FAILOVER: Theme = Theme {
         },
         Flag {
             name: "stable-after",
+            scope: Scope::Route,
             kind: FROM_ZERO,
             default: Fallback::Value("5s"),
             summary: "How long a backend leg must live, and answer a ping, to reset back-off and failover-timeout",
@@ -99,6 +108,7 @@ pub(super) const FAILOVER: Theme = Theme {
         },
         Flag {
             name: "failover-codes",
+            scope: Scope::Route,
             kind: Kind::Codes,
             default: Fallback::Value("1001,1012,1013,1014"),
             summary: "Close codes of a backend that say it goes away: failover",
@@ -107,6 +117,7 @@ pub(super) const FAILOVER: Theme = Theme {
         },
         Flag {
             name: "ambiguous",
+            scope: Scope::Route,
             kind: Kind::Ends,
             default: Fallback::Value("eof,codeless,1011"),
             summary: "Ends of a backend leg that say nothing certain: on-ambiguous decides",
@@ -116,6 +127,7 @@ pub(super) const FAILOVER: Theme = Theme {
         },
         Flag {
             name: "on-ambiguous",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<OnAmbiguous>),
             default: Fallback::Value("probe"),
             summary: "What an ambiguous end of a backend leg leads to",
@@ -126,6 +138,7 @@ pub(super) const FAILOVER: Theme = Theme {
         },
         Flag {
             name: "reattach",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<Reattach>),
             default: Fallback::Value("always"),
             summary: "Which sessions may be attached to a backend again",
@@ -135,6 +148,7 @@ pub(super) const FAILOVER: Theme = Theme {
         },
         Flag {
             name: "reattach-order",
+            scope: Scope::Route,
             kind: Kind::Choice(names::<ReattachOrder>),
             default: Fallback::Value("other-first"),
             summary: "Which backends a session tries when it lost its own",
@@ -144,6 +158,7 @@ pub(super) const FAILOVER: Theme = Theme {
         },
         Flag {
             name: "reattach-header",
+            scope: Scope::Route,
             kind: Kind::Header,
             default: Fallback::Value(""),
             summary: "A header field that says 1 in the handshake of a re-attach, and is not sent in a first one",
@@ -159,6 +174,7 @@ pub(super) const CLOSING: Theme = Theme {
     flags: &[
         Flag {
             name: "close-timeout",
+            scope: Scope::Route,
             kind: POSITIVE,
             default: Fallback::Value("10s"),
             summary: "How long a closing handshake may take",
@@ -167,6 +183,7 @@ pub(super) const CLOSING: Theme = Theme {
         },
         Flag {
             name: "orphan-timeout",
+            scope: Scope::Route,
             kind: POSITIVE,
             default: Fallback::Value("30s"),
             summary: "How long the messages of a client that vanished are still delivered",
@@ -175,6 +192,7 @@ pub(super) const CLOSING: Theme = Theme {
         },
         Flag {
             name: "drain-timeout",
+            scope: Scope::Process,
             kind: FROM_ZERO,
             default: Fallback::Value("10s"),
             summary: "How long sessions may go on after SIGTERM or SIGINT before their clients get Close 1001",

@@ -1,6 +1,6 @@
 //! The flags of the process around the sessions.
 
-use super::{Fallback, Flag, Kind, LARGEST, POSITIVE, Theme};
+use super::{Fallback, Flag, Kind, LARGEST, POSITIVE, Scope, Theme};
 use crate::config::LogFormat;
 use crate::config::choice::names;
 
@@ -9,6 +9,7 @@ pub(super) const LISTEN: Theme = Theme {
     flags: &[
         Flag {
             name: "listen",
+            scope: Scope::Process,
             kind: Kind::Addresses,
             default: Fallback::Value("127.0.0.1:8080"),
             summary: "Where clients connect; repeatable",
@@ -17,6 +18,7 @@ pub(super) const LISTEN: Theme = Theme {
         },
         Flag {
             name: "backend",
+            scope: Scope::Pool,
             kind: Kind::Backends,
             default: Fallback::Required,
             summary: "A backend that sessions may be attached to; repeatable",
@@ -26,6 +28,7 @@ pub(super) const LISTEN: Theme = Theme {
         },
         Flag {
             name: "handshakes-per-backend",
+            scope: Scope::Pool,
             kind: Kind::Count { min: 1, max: 1_000_000 },
             default: Fallback::Value("64"),
             summary: "WebSocket handshakes that may be under way with one backend at a time",
@@ -34,6 +37,7 @@ pub(super) const LISTEN: Theme = Theme {
         },
         Flag {
             name: "connect-timeout",
+            scope: Scope::Pool,
             kind: POSITIVE,
             default: Fallback::Value("5s"),
             summary: "How long connecting to a backend and its handshake may take; also for a probe",
@@ -42,6 +46,7 @@ pub(super) const LISTEN: Theme = Theme {
         },
         Flag {
             name: "trust-forwarded",
+            scope: Scope::Process,
             kind: Kind::Networks,
             default: Fallback::Value(""),
             summary: "Networks whose X-Forwarded-* and Forwarded headers are kept and extended",
@@ -50,6 +55,7 @@ pub(super) const LISTEN: Theme = Theme {
         },
         Flag {
             name: "session-key-file",
+            scope: Scope::Route,
             kind: Kind::KeyFile,
             default: Fallback::Value(""),
             summary: "A file with the key that signs the session protocol's headers (Tideover-Signature)",
@@ -66,6 +72,7 @@ pub(super) const LIMITS: Theme = Theme {
     flags: &[
         Flag {
             name: "max-message-bytes",
+            scope: Scope::Route,
             kind: Kind::Size { min: 125, max: LARGEST },
             default: Fallback::Value("16MiB"),
             summary: "The longest message, in either direction; a longer one ends the session with Close 1009",
@@ -74,6 +81,7 @@ pub(super) const LIMITS: Theme = Theme {
         },
         Flag {
             name: "max-handshake-bytes",
+            scope: Scope::Process,
             kind: Kind::Size { min: 8 << 10, max: 1 << 20 },
             default: Fallback::Value("16KiB"),
             summary: "The largest head of an HTTP request or response; a larger request is answered 431",
@@ -82,6 +90,7 @@ pub(super) const LIMITS: Theme = Theme {
         },
         Flag {
             name: "max-sessions",
+            scope: Scope::Process,
             kind: Kind::Count { min: 1, max: 10_000_000 },
             default: Fallback::Value("10000"),
             summary: "Sessions at a time; a client beyond them is answered 503",
@@ -96,6 +105,7 @@ pub(super) const OPERATOR: Theme = Theme {
     flags: &[
         Flag {
             name: "admin",
+            scope: Scope::Process,
             kind: Kind::Admin,
             default: Fallback::Value(""),
             summary: "Where the operator's API listens, which `tideover ctl` speaks; off unless given",
@@ -106,6 +116,7 @@ pub(super) const OPERATOR: Theme = Theme {
         },
         Flag {
             name: "admin-token-file",
+            scope: Scope::Process,
             kind: Kind::KeyFile,
             default: Fallback::Value(""),
             summary: "A file with the token that the operator's API asks for on TCP (Authorization: Bearer)",
@@ -122,6 +133,7 @@ pub(super) const PROCESS: Theme = Theme {
     flags: &[
         Flag {
             name: "workers",
+            scope: Scope::Process,
             kind: Kind::Count { min: 1, max: 1024 },
             default: Fallback::Computed("the number of cores"),
             summary: "Threads that relay",
@@ -130,6 +142,7 @@ pub(super) const PROCESS: Theme = Theme {
         },
         Flag {
             name: "log",
+            scope: Scope::Process,
             kind: Kind::Filter,
             default: Fallback::Value("info"),
             summary: "What to log on standard error: a level, or levels by target",
@@ -138,6 +151,7 @@ pub(super) const PROCESS: Theme = Theme {
         },
         Flag {
             name: "log-format",
+            scope: Scope::Process,
             kind: Kind::Choice(names::<LogFormat>),
             default: Fallback::Value("text"),
             summary: "How a line of the log is written",
@@ -146,6 +160,7 @@ pub(super) const PROCESS: Theme = Theme {
         },
         Flag {
             name: "config",
+            scope: Scope::Process,
             kind: Kind::File,
             default: Fallback::Value(""),
             summary: "A TOML file whose keys are the names of these flags",

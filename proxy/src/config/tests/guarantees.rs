@@ -6,7 +6,8 @@ use super::*;
 
 #[test]
 fn dedupe_replies_is_on_where_its_mode_wants_it() {
-    let dedupe = |flags: &[_]| config(&[&[BACKEND], flags].concat(), &[]).map(|config| config.session.dedupe_replies);
+    let dedupe =
+        |flags: &[_]| config(&[&[BACKEND], flags].concat(), &[]).map(|config| config.routes[0].session.dedupe_replies);
     for (ack, expected) in [("none", false), ("pong", true), ("reply", false), ("explicit", false)] {
         assert_eq!(dedupe(&[("ack", ack)]), Ok(expected), "{ack}");
         assert_eq!(dedupe(&[("ack", ack), ("dedupe-replies", "off")]), Ok(false), "{ack}");
@@ -30,7 +31,8 @@ fn modes_that_exclude_each_other_are_reported() {
     }
     assert_eq!(wrong(&[("commit", "barrier"), ("ack", "x")]).len(), 1, "what follows from a bad value");
     for linger in ["auto", "0"] {
-        let session = config(&[BACKEND, ("commit", "barrier"), ("ack-linger", linger)], &[]).unwrap().session;
+        let session =
+            config(&[BACKEND, ("commit", "barrier"), ("ack-linger", linger)], &[]).unwrap().routes.remove(0).session;
         assert_eq!((session.commit, session.ack_linger), (Commit::Barrier, Linger::For(Duration::ZERO)));
     }
 }
@@ -42,7 +44,7 @@ fn a_reattach_header_is_a_free_field() {
         assert_eq!(lines, [format!("--reattach-header: {name:?} is a field that the proxy sets or drops itself")]);
     }
     let config = config(&[BACKEND, ("reattach-header", "X-Balancer-Reconnect")], &[]).unwrap();
-    assert_eq!(config.reattach_header.unwrap(), "x-balancer-reconnect");
+    assert_eq!(config.routes[0].reattach_header.as_ref().unwrap(), "x-balancer-reconnect");
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn the_session_key_is_read_and_never_shown() {
     let file = Scratch::new("key", "correct horse battery staple\n");
     let config_of = |file: &Scratch| config(&[BACKEND, ("session-key-file", file.path())], &[]);
     let good = config_of(&file).unwrap();
-    assert!(good.session_key.is_some());
+    assert!(good.routes[0].session_key.is_some());
     assert!(!format!("{good:?}").contains("horse"));
     let places = |file: &Scratch| report(config_of(file), Some(file)).concat();
     let short = Scratch::new("short-key", "only fifteen by\n");

@@ -13,7 +13,7 @@ fn pool(weights: &[f64]) -> Vec<Candidate> {
 
 fn candidate(number: usize, weight: f64) -> Candidate {
     Candidate {
-        id: BackendId::new(number),
+        id: BackendId::new(number as u32),
         rank: 0,
         weight,
         live: 0,
@@ -37,12 +37,12 @@ impl Dice {
 
 /// Gives so many sessions to the pool; how many each backend has then.
 fn spread(balance: Balance, pool: &mut [Candidate], sessions: usize) -> Vec<usize> {
-    let mut balancer = Balancer::new(balance, 125);
+    let (by, mut balancer) = (Policy::new(balance, 125), Balancer::default());
     let mut dice = Dice(1);
     for _ in 0..sessions {
         let wish = Wish { key: Some(dice.roll()), ..Wish::default() };
-        let id = balancer.pick(pool, wish, dice.roll()).expect("there is a candidate");
-        pool[id.number()].live += 1;
+        let id = balancer.pick(by, pool, wish, dice.roll()).expect("there is a candidate");
+        pool[id.number() as usize].live += 1;
     }
     pool.iter().map(|candidate| candidate.live).collect()
 }
@@ -77,18 +77,18 @@ fn a_single_backend_gets_everything() {
 #[test]
 fn equals_take_turns() {
     for balance in [Balance::LeastConn, Balance::RoundRobin, Balance::Latency, Balance::Score] {
-        let mut balancer = Balancer::new(balance, 125);
+        let (by, mut balancer) = (Policy::new(balance, 125), Balancer::default());
         let pool = pool(&[100.0; 3]);
-        let picks: Vec<_> = (0..6).map(|_| balancer.pick(&pool, Wish::default(), 0).unwrap().number()).collect();
+        let picks: Vec<_> = (0..6).map(|_| balancer.pick(by, &pool, Wish::default(), 0).unwrap().number()).collect();
         assert_eq!(picks, [0, 1, 2, 0, 1, 2], "{balance:?}");
     }
 }
 
 #[test]
 fn round_robin_is_smooth() {
-    let mut balancer = Balancer::new(Balance::RoundRobin, 125);
+    let (by, mut balancer) = (Policy::new(Balance::RoundRobin, 125), Balancer::default());
     let pool = pool(&[3.0, 2.0, 1.0]);
-    let picks: Vec<_> = (0..12).map(|_| balancer.pick(&pool, Wish::default(), 0).unwrap().number()).collect();
+    let picks: Vec<_> = (0..12).map(|_| balancer.pick(by, &pool, Wish::default(), 0).unwrap().number()).collect();
     for window in picks.chunks(6) {
         assert_eq!([0, 1, 2].map(|n| window.iter().filter(|pick| **pick == n).count()), [3, 2, 1]);
     }
@@ -97,11 +97,13 @@ fn round_robin_is_smooth() {
 
 #[test]
 fn a_change_of_weights_starts_no_burst() {
-    let mut balancer = Balancer::new(Balance::RoundRobin, 125);
+    let (by, mut balancer) = (Policy::new(Balance::RoundRobin, 125), Balancer::default());
     let mut pool = pool(&[256.0, 1.0]);
-    (0..200).for_each(|_| drop(balancer.pick(&pool, Wish::default(), 0)));
+    for _ in 0..200 {
+        balancer.pick(by, &pool, Wish::default(), 0).unwrap();
+    }
     pool[0].weight = 1.0;
-    let picks: Vec<_> = (0..6).map(|_| balancer.pick(&pool, Wish::default(), 0).unwrap().number()).collect();
+    let picks: Vec<_> = (0..6).map(|_| balancer.pick(by, &pool, Wish::default(), 0).unwrap().number()).collect();
     assert!(picks.windows(3).all(|three| three[0] != three[1] || three[1] != three[2]), "{picks:?}");
 }
 
@@ -158,10 +160,10 @@ fn a_full_backend_still_gets_its_hundredth() {
 
 #[test]
 fn without_a_key_hash_takes_the_fewest_sessions() {
-    let mut balancer = Balancer::new(Balance::Hash, 125);
+    let (by, mut balancer) = (Policy::new(Balance::Hash, 125), Balancer::default());
     let mut pool = pool(&[100.0; 2]);
     pool[0].live = 3;
-    assert_eq!(balancer.pick(&pool, Wish::default(), 0), Some(BackendId::new(1)));
+    assert_eq!(balancer.pick(by, &pool, Wish::default(), 0), Some(BackendId::new(1)));
 }
 
 #[test]
@@ -175,7 +177,10 @@ fn better_ranks_go_first_until_they_are_full() {
         {
             assert_eq!(spread(balance, &mut pool, 1), expected, "{balance:?}, session {picked}");
         }
-        assert_eq!(Balancer::new(balance, 125).pick(&pool, Wish { key: Some(1), sticky: None }, 0), None);
+        assert_eq!(
+            Balancer::default().pick(Policy::new(balance, 125), &pool, Wish { key: Some(1), sticky: None }, 0),
+            None
+        );
     }
 }
 
@@ -183,7 +188,10 @@ fn better_ranks_go_first_until_they_are_full() {
 fn no_weight_means_no_session() {
     for balance in ALL {
         assert_eq!(spread(balance, &mut pool(&[0.0, 100.0]), 20), [0, 20], "{balance:?}");
-        assert_eq!(Balancer::new(balance, 125).pick(&pool(&[0.0]), Wish { key: Some(1), sticky: None }, 0), None);
+        assert_eq!(
+            Balancer::default().pick(Policy::new(balance, 125), &pool(&[0.0]), Wish { key: Some(1), sticky: None }, 0),
+            None
+        );
     }
 }
 
@@ -192,7 +200,7 @@ fn a_session_sticks_while_it_can() {
     let stuck = BackendId::new(1);
     let pick = |pool: &[Candidate]| {
         let wish = Wish { sticky: Some(stuck), key: None };
-        Balancer::new(Balance::LeastConn, 125).pick(pool, wish, 0)
+        Balancer::default().pick(Policy::new(Balance::LeastConn, 125), pool, wish, 0)
     };
     let mut pool = pool(&[100.0; 2]);
     pool[1].live = 50;
@@ -211,8 +219,8 @@ fn a_session_sticks_while_it_can() {
 
 /// Where each key goes in a pool without sessions.
 fn places(pool: &[Candidate], keys: u64) -> HashMap<u64, BackendId> {
-    let mut balancer = Balancer::new(Balance::Hash, 125);
-    let place = |key| balancer.pick(pool, Wish { key: Some(key_hash(&key_bytes(key))), sticky: None }, 0).unwrap();
+    let (by, mut balancer) = (Policy::new(Balance::Hash, 125), Balancer::default());
+    let place = |key| balancer.pick(by, pool, Wish { key: Some(key_hash(&key_bytes(key))), sticky: None }, 0).unwrap();
     (0..keys).zip((0..keys).map(place)).collect()
 }
 
@@ -254,7 +262,7 @@ proptest! {
             let moved = new[key] != *place;
             let gained = weight > weights[changed];
             let there = if gained { new[key] } else { *place };
-            prop_assert!(!moved || there.number() == changed);
+            prop_assert!(!moved || there.number() as usize == changed);
         }
     }
 
@@ -263,15 +271,15 @@ proptest! {
         weights in prop::collection::vec(1.0..256.0, 1..8), bound in 101_u32..300, hot in 0.0..1.0, seed in any::<u64>(),
     ) {
         let mut pool = pool(&weights);
-        let mut balancer = Balancer::new(Balance::Hash, bound);
+        let (by, mut balancer) = (Policy::new(Balance::Hash, bound), Balancer::default());
         let mut dice = Dice(seed);
         let total: f64 = weights.iter().sum();
         for sessions in 1..400 {
             // Many have the same key: without a bound, one backend would get them all.
             let is_hot = (dice.roll() as f64) < hot * u64::MAX as f64;
             let key = if is_hot { 7 } else { dice.roll() };
-            let id = balancer.pick(&pool, Wish { key: Some(key), sticky: None }, 0).unwrap();
-            let chosen = &mut pool[id.number()];
+            let id = balancer.pick(by, &pool, Wish { key: Some(key), sticky: None }, 0).unwrap();
+            let chosen = &mut pool[id.number() as usize];
             chosen.live += 1;
             let most = f64::from(bound) / 100.0 * f64::from(sessions) * chosen.weight / total;
             prop_assert!(chosen.live as f64 <= most.ceil() + 1e-6, "{} of {sessions}, {most}", chosen.live);
@@ -290,14 +298,14 @@ proptest! {
             for (candidate, (utilisation, latency)) in pool.iter_mut().zip(utilisations.iter().zip(&latencies)) {
                 (candidate.utilisation, candidate.latency) = (Some(*utilisation), Some(*latency));
             }
-            let mut balancer = Balancer::new(balance, 125);
+            let (by, mut balancer) = (Policy::new(balance, 125), Balancer::default());
             let mut dice = Dice(seed);
             let starving = |pool: &[Candidate]| pool.iter().any(|candidate| candidate.live == 0);
             let mut sessions = 0;
             while starving(&pool) && sessions < 1_000_000 {
                 let wish = Wish { key: Some(dice.roll()), sticky: None };
-                let id = balancer.pick(&pool, wish, dice.roll()).unwrap();
-                pool[id.number()].live += 1;
+                let id = balancer.pick(by, &pool, wish, dice.roll()).unwrap();
+                pool[id.number() as usize].live += 1;
                 sessions += 1;
             }
             prop_assert!(!starving(&pool), "{balance:?}: {:?}", pool.iter().map(|c| c.live).collect::<Vec<_>>());

@@ -38,7 +38,12 @@ impl Turns {
         *owed
     }
 
-    pub(super) fn forget(&mut self, id: BackendId) {
-        self.of.remove(&id);
+    /// How many backends it remembers.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(BackendId) -> bool) {
+        self.of.retain(|id, _| keep(*id));
     }
 }

@@ -49,12 +49,14 @@ pub enum Health {
 
 /// What an agent has said so far. Only the agent takes it back.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in super::super) struct Agent {
+pub struct Agent {
     weight: Option<Weight>,
     /// Sessions that the backend wants at most. `None`: any number.
-    pub(in super::super) maxconn: Option<usize>,
-    pub(in super::super) mode: Mode,
-    pub(in super::super) health: Health,
+    pub maxconn: Option<usize>,
+    /// Whether the backend wants sessions.
+    pub mode: Mode,
+    /// Whether it works.
+    pub health: Health,
 }
 
 /// The largest weight.
@@ -70,6 +72,11 @@ impl Agent {
         self.mode = line.mode.unwrap_or(self.mode);
         self.health = line.health.unwrap_or(self.health);
         *self != before
+    }
+
+    /// Whether any session may come, and be it one that sticks to the backend.
+    pub(in super::super) fn lets_in(&self) -> bool {
+        self.health == Health::Up && self.mode != Mode::Maint
     }
 
     /// The weight of a backend with this configured one: 0 to 256.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::agent::{Agent, Line};
 use super::average::{Average, Peak};
 use super::orca::LoadReport;
+use crate::config::Balancing;
 
 /// How reports and measurements are smoothed: settings of a pool.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,17 @@ pub(in super::super) struct Smoothing {
     pub(in super::super) latency_half_life: Duration,
     /// `--full-rps`: the request rate at which a backend of weight 100 is full. `None`: rates are not used.
     pub(in super::super) full_rps: Option<f64>,
+}
+
+impl Smoothing {
+    pub(in super::super) fn new(by: &Balancing) -> Self {
+        Self {
+            load_half_life: by.load_half_life,
+            load_max_age: by.load_max_age,
+            latency_half_life: by.latency_half_life,
+            full_rps: by.full_rps.map(f64::from),
+        }
+    }
 }
 
 /// What a backend reported and what was measured of it.

@@ -41,8 +41,8 @@ impl Driver {
         match self.engine.handle_attached(now, traits) {
             Some(_) => {
                 self.denials = Denials::default();
-                self.last = lease.backend().id;
-                self.handle.attach(self.engine.epoch(), self.last);
+                self.last = lease.backend().clone();
+                self.handle.attach(self.engine.epoch(), self.last.id);
                 if let Some(lost) = self.lost.take() {
                     self.context.totals.failed_over(now.since(lost));
                 }
@@ -69,6 +69,9 @@ impl Driver {
 
     pub(super) fn act(&mut self) -> bool {
         let mut acted = false;
+        if let (Some(round_trip), Some((_, lease))) = (self.engine.poll_round_trip(), &self.backend) {
+            self.route.pool.barrier_took(lease.backend(), round_trip);
+        }
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
@@ -108,23 +111,18 @@ impl Driver {
     }
 
     pub(super) fn attach(&mut self, request: AttachRequest) {
-        let (context, handshake) = (self.context.clone(), self.handshake.clone());
+        let (route, handshake) = (self.route.clone(), self.handshake.clone());
         let AttachRequest { epoch, next_seq, delivered, explicit, spare_last } = request;
         let headers = SessionHeaders { session: self.id, epoch, next_seq, pinned: 0, delivered };
-        let wanted = Reattach { last: Some(self.last), explicit, spare_last, denials: self.denials };
-        self.dial = Some(Box::pin(async move { context.pool.reattach(&handshake, &headers, wanted).await }));
+        let wanted = Reattach { last: Some(self.last.id), explicit, spare_last, denials: self.denials };
+        self.dial = Some(Box::pin(async move { route.reattach(&handshake, &headers, wanted).await }));
     }
 
     pub(super) fn set_aside(&self, message: Poisoned) {
-        let backend = self.last_url();
+        let backend = self.last.url.to_string();
         let (session, Poisoned { seq, deaths, len, .. }) = (self.id, &message);
         tracing::warn!(%session, seq, deaths, len, %backend, "message set aside: backends die of it");
         self.context.poisons.add(Poison { session, at: std::time::SystemTime::now(), backend, message });
-    }
-
-    pub(super) fn last_url(&self) -> String {
-        let mut backends = self.context.pool.backends().iter();
-        backends.find(|backend| backend.id == self.last).map(|backend| backend.url.to_string()).unwrap_or_default()
     }
 
     pub(super) fn ask(&mut self, epoch: Epoch, ended: bool) {
@@ -133,9 +131,9 @@ impl Driver {
             lease.ended_badly();
             self.lost = Some(self.context.now());
         }
-        let (context, handshake, backend) = (self.context.clone(), self.handshake.clone(), lease.backend().clone());
+        let (route, handshake, backend) = (self.route.clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
-        self.probe = Some((epoch, Box::pin(async move { context.pool.probe(&backend, since, &handshake).await })));
+        self.probe = Some((epoch, Box::pin(async move { route.pool.probe(&backend, since, &handshake).await })));
     }
 
     pub(super) fn find_out_if_mute(&mut self, epoch: Epoch) {

@@ -24,7 +24,7 @@ use super::totals::Level;
 use super::wire::Wire;
 use super::{Context, Start};
 use crate::edge::SessionSlot;
-use crate::pool::{self, Attached, BackendId, Denials, KeptHandshake, Lease, ReattachError};
+use crate::pool::{self, Attached, Backend, Denials, KeptHandshake, Lease, ReattachError, Route};
 
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
@@ -45,10 +45,12 @@ pub(super) struct Driver {
     /// The question about the leg of an epoch.
     probe: Option<(Epoch, Probe)>,
     /// The backend of the latest leg.
-    last: BackendId,
+    last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
     denials: Denials,
     id: Uuid,
+    /// Never changes: a session stays in its pool.
+    route: Arc<Route>,
     handshake: Arc<KeptHandshake>,
     /// What the handshake, and what is held of the legs, take of the process's memory.
     kept_memory: Reservation,
@@ -69,7 +71,7 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(start: Start, context: Arc<Context>) -> Self {
-        let Start { client, client_leftover, peer, attached, handshake, id, slot } = start;
+        let Start { client, client_leftover, peer, route, attached, handshake, id, slot } = start;
         let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
         let now = context.now();
@@ -78,14 +80,15 @@ impl Driver {
         let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
         kept_memory.cover(handshake.memory());
         Self {
-            engine: Session::new(context.engine.clone(), &context.budgets, seed(), now, traits),
+            engine: Session::new(route.session.clone(), &context.budgets, seed(), now, traits),
             client: Wire::new(client, client_leftover),
-            last: lease.backend().id,
+            last: lease.backend().clone(),
             backend: Some((Wire::new(stream, leftover), lease)),
             dial: None,
             denials: Denials::default(),
             probe: None,
             id,
+            route,
             handshake: Arc::new(handshake),
             kept_memory,
             held: 0,

@@ -1,0 +1,85 @@
+//! Pools of backends, and the routes to them.
+
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::HeaderName;
+
+use super::{BackendUrl, Balancing, ReattachOrder, SessionKey};
+
+/// The pool that `--backend` fills, and that is meant where none is named.
+pub const DEFAULT_POOL: &str = "default";
+
+/// The weight of a backend that is given none.
+pub const DEFAULT_WEIGHT: u16 = 100;
+
+/// A pool of backends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolConfig {
+    /// Its name.
+    pub name: String,
+    /// How it treats its backends.
+    pub settings: PoolSettings,
+    /// Its backends; no id and no URL twice.
+    pub backends: Vec<BackendConfig>,
+}
+
+/// How a pool treats its backends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolSettings {
+    /// `--connect-timeout`: how long connecting to a backend and its handshake may take, also for a probe. Not zero.
+    pub connect_timeout: Duration,
+    /// `--handshakes-per-backend`: handshakes under way with one backend at a time, at least 1.
+    pub handshakes_per_backend: usize,
+    /// How it chooses among them, and what it asks them.
+    pub balancing: Balancing,
+}
+
+/// A backend of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendConfig {
+    /// What people call it; unique in its pool. By default the authority of its URL.
+    pub id: String,
+    /// Where it is.
+    pub url: BackendUrl,
+    /// Its share of the pool's sessions, relative to the others': from 0 to 256. 0: it gets no session.
+    pub weight: u16,
+    /// How many legs it may have at a time, at least 1. `None`: any number.
+    pub max_sessions: Option<usize>,
+    /// Who reports for it.
+    pub reporting: Reporting,
+}
+
+/// Who reports for a backend, where that is not as its pool has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reporting {
+    /// `agent`: the `host:port` of its agent. `None`: on its own host, at `--agent-port`.
+    pub agent: Option<String>,
+    /// `agent-send`: what its agent is sent first, as it is. May be empty.
+    pub agent_send: String,
+    /// `load-url`: the `http://` URL of its load report. `None`: at its own address, at `--load-path`.
+    pub load_url: Option<Uri>,
+}
+
+impl BackendConfig {
+    /// The backend at `url`, with the defaults.
+    #[must_use]
+    pub fn new(url: BackendUrl) -> Self {
+        Self { id: url.authority(), url, weight: DEFAULT_WEIGHT, max_sessions: None, reporting: Reporting::default() }
+    }
+}
+
+/// Which handshakes go to which pool, and what their sessions are configured with.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// The name of the pool.
+    pub pool: String,
+    /// What the sessions are configured with.
+    pub session: tideover_protocol::session::Config,
+    /// `--reattach-order`.
+    pub reattach_order: ReattachOrder,
+    /// `--reattach-header`: a field that says `1` on re-attaches and is never taken from a client. `None`: no such field.
+    pub reattach_header: Option<HeaderName>,
+    /// `--session-key-file`: what the session protocol's headers are signed with. `None`: they are not.
+    pub session_key: Option<SessionKey>,
+}
