@@ -153,6 +153,23 @@ pub(crate) fn log_has_open(path: &Path, offset: u64) -> bool {
     read.is_ok() && text.windows(6).any(|window| window == b" open ")
 }
 
+/// Cuts off what a killed process left of its last line, so that the next one begins a line of its own. Gives the
+/// length that remains; 0 if there is no log yet.
+pub(super) fn cut_torn_line(path: &Path) -> io::Result<u64> {
+    const LONGEST_LINE: u64 = 64 << 10;
+    let mut file = match File::options().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        file => file?,
+    };
+    let length = file.seek(SeekFrom::End(0))?;
+    let from = file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_LINE)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end as u64 + 1);
+    file.set_len(from + whole)?;
+    Ok(from + whole)
+}
+
 fn read_text_from(path: &Path, offset: u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
@@ -178,4 +195,21 @@ fn parse(line: &str) -> Option<Event> {
         _ => return None,
     };
     Some(Event { at, connection, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_a_kill_tore_is_cut_off_and_whole_ones_stay() {
+        let path = std::env::temp_dir().join(format!("tideover-torn-{}.log", std::process::id()));
+        assert_eq!(cut_torn_line(&path).unwrap(), 0, "there is no log yet");
+        for (text, left) in [("1 ready 2 3\n12", "1 ready 2 3\n"), ("1 rea", ""), ("1 ready 2 3\n", "1 ready 2 3\n")] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(cut_torn_line(&path).unwrap(), left.len() as u64);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), left);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 }

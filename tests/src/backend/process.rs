@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     Event, Kind,
-    log::{What, log_has_open, read_log, read_log_from},
+    log::{What, cut_torn_line, log_has_open, read_log, read_log_from},
 };
 use crate::{
     clock::now_ns,
@@ -148,7 +148,7 @@ impl Backend {
         if self.child.is_some() {
             self.kill();
         }
-        self.log_start = std::fs::metadata(self.log_path()).map_or(0, |log| log.len());
+        self.log_start = cut_torn_line(&self.log_path()).unwrap_or_else(|error| panic!("the log: {error}"));
         let stderr = File::options().create(true).append(true).open(self.stderr_path()).expect("a log file");
         let mut command = self.kind.command();
         command.arg("--port").arg(self.port.number.to_string()).arg("--log").arg(self.log_path());
