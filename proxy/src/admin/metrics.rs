@@ -110,15 +110,16 @@ impl Source {
             pool.loads().into_iter().map(move |(backend, load)| ([name.clone(), backend.url.to_string()], load))
         };
         let loads: Vec<_> = pools.iter().flat_map(of_pool).collect();
+        // What is not known is not a number: the series are those of the configuration all the time.
         let rows = |value: fn(&Load) -> Option<f64>| {
-            loads.iter().filter_map(move |(labels, load)| Some((of_backend(labels), value(load)?)))
+            loads.iter().map(move |(labels, load)| (of_backend(labels), value(load).unwrap_or(f64::NAN)))
         };
         page.gauges("backend_weight", "Weight in effect", None, rows(|load| Some(load.weight)))?;
-        let help = "Part in use as the backend reports, smoothed; absent if it does not";
-        page.gauges("backend_utilisation", help, Some(&Unit::Ratios), rows(|load| load.utilisation))?;
-        let help = "Round trip time as --balance latency takes it; absent if unknown";
+        let help = "Part in use as the backend reports, smoothed; NaN if it does not";
+        page.gauges("backend_utilisation", help, Some(&Unit::Other("ratio".into())), rows(|load| load.utilisation))?;
+        let help = "Round trip time as --balance latency takes it; NaN if unknown";
         page.gauges("backend_latency", help, Some(&Unit::Seconds), rows(|load| load.latency))?;
-        let help = "What --balance score compares, the least first; absent without weight";
+        let help = "What --balance score compares, the least first; NaN without weight";
         page.gauges("backend_score", help, None, rows(|load| load.score))
     }
 }
