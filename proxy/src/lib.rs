@@ -8,5 +8,6 @@ pub mod edge;
 mod fields;
 pub mod logging;
 pub mod pool;
+pub mod reload;
 pub mod serve;
 pub mod session;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tideover::config::{self, Problems};
+use tideover::config::{self, Problems, Sources};
 use tideover::{ctl, demo, logging, serve};
 
 /// A WebSocket reverse proxy that keeps the client's connection open while backends come and go.
@@ -20,7 +20,8 @@ enum Command {
     ///
     /// Every flag is also an environment variable and a key of the --config file. A flag goes before its variable,
     /// that before the file. Sizes are written 64KiB (binary), 64KB (decimal) or 65536; durations 250ms or 1m 30s.
-    /// SIGTERM or SIGINT drains and ends with exit code 0; a bad configuration ends with exit code 2.
+    /// SIGTERM or SIGINT drains and ends with exit code 0; a bad configuration ends with exit code 2. SIGHUP, or a
+    /// change of the file, takes a new configuration: backends, pools, routes and their settings.
     Serve(config::Args),
     /// Look at a running proxy and its sessions, by its operator's API.
     ///
@@ -34,16 +35,20 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(args) => match args.config() {
-            Ok(config) => {
-                logging::init(&config.log, config.log_format);
-                serve::run(config)
-            }
-            Err(problems) => refuse(&problems),
-        },
+        Command::Serve(args) => serve(args.sources()),
         Command::Ctl(options) => ctl::run(options),
         Command::Demo(options) => demo::run(options),
         Command::DemoPart(part) => demo::run_part(part),
+    }
+}
+
+fn serve(sources: Sources) -> ExitCode {
+    match sources.config() {
+        Ok(config) => {
+            logging::init(&config.log, config.log_format);
+            serve::run(config, sources)
+        }
+        Err(problems) => refuse(&problems),
     }
 }
 

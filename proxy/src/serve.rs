@@ -17,9 +17,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{self, Operator};
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::edge::{EdgeContext, serve_connection};
 use crate::pool::{Fleet, survey};
+use crate::reload::Reloader;
 use crate::session::{self, Context};
 
 /// Handshakes that may wait to be accepted, as far as the system allows.
@@ -49,14 +50,15 @@ struct Shared {
     edge: Arc<EdgeContext>,
     fleet: Arc<Fleet>,
     sessions: Arc<Context>,
+    reloader: Reloader,
 }
 
 /// Serves until a signal ends it. SIGTERM and SIGINT drain: no new sessions, Close 1001 for who is left after
 /// `--drain-timeout`, then exit code 0. A second signal ends at once, with exit code 1. So does a listener that cannot
-/// be opened.
+/// be opened. SIGHUP takes a new configuration from the `sources` that `config` came from.
 #[must_use]
-pub fn run(config: Config) -> ExitCode {
-    match serve(config) {
+pub fn run(config: Config, sources: Sources) -> ExitCode {
+    match serve(config, sources) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!(%error, "cannot serve");
@@ -65,14 +67,16 @@ pub fn run(config: Config) -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> io::Result<ExitCode> {
+fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
     raise_descriptor_limit();
     let listeners: Vec<_> = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
     let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
-    let shared = Arc::new(Shared::new(Arc::new(config)));
+    let shared = Arc::new(Shared::new(config, sources));
     let (stage, stages) = watch::channel(Stage::Serving);
     let over = start_workers(&shared, &listeners, &stages)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    // Before anybody can know that the process runs: unhandled, it would end it.
+    let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     for listener in &listeners {
         tracing::info!(addr = %listener.local_addr()?, workers = shared.config.workers, "listening");
     }
@@ -84,6 +88,8 @@ fn serve(config: Config) -> io::Result<ExitCode> {
             tokio::spawn(serve_admin(listener, shared.clone()));
         }
         tokio::spawn(survey(shared.fleet.clone()));
+        let reloading = shared.clone();
+        tokio::spawn(async move { reloading.reloader.run(hangup).await });
         supervise(&shared, &stage).await
     })?;
     // Workers end with their runtimes; a thread that is stuck must not keep the process.
@@ -94,13 +100,15 @@ fn serve(config: Config) -> io::Result<ExitCode> {
 }
 
 impl Shared {
-    fn new(config: Arc<Config>) -> Self {
+    fn new(config: Config, sources: Sources) -> Self {
         let fleet = Arc::new(Fleet::new(&config));
         let sessions = Arc::new(Context::new(&config));
+        let reloader = Reloader::new(sources, config.clone(), fleet.clone());
+        let config = Arc::new(config);
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
         let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), start));
-        Self { config, edge, fleet, sessions }
+        Self { config, edge, fleet, sessions, reloader }
     }
 }
 

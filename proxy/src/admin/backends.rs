@@ -6,7 +6,7 @@ use tideover_protocol::session::PongOrder;
 use utoipa::ToSchema;
 
 use super::Site;
-use crate::pool;
+use crate::pool::{self, AdminState};
 
 /// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,16 @@ pub(crate) struct Backend {
     /// Where it is.
     #[schema(example = "ws://127.0.0.1:9001")]
     pub(crate) url: String,
+    /// Its share of the pool's sessions, relative to the others'; 0 for none.
+    pub(crate) weight: u16,
+    /// How many legs it may have; null for any number.
+    pub(crate) max_sessions: Option<usize>,
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    pub(crate) priority: u16,
+    /// Whether it may get sessions.
+    pub(crate) state: State,
+    /// Whether it is gone from the configuration, and forgotten with its last leg.
+    pub(crate) removed: bool,
     /// Live legs, those that are being attached included.
     pub(crate) legs: usize,
     /// Whether it ever answered a ping.
@@ -43,7 +53,7 @@ pub(crate) struct Backend {
     /// Whether the latest dial failed.
     pub(crate) failing: bool,
     /// Its weight in effect: configured, as its agent changes it.
-    pub(crate) weight: f64,
+    pub(crate) effective_weight: f64,
     /// The part of it that is in use, 0 to 1, as it reports, smoothed.
     pub(crate) utilisation: Option<f64>,
     /// Its round trip time in seconds, as far as it was measured.
@@ -79,6 +89,18 @@ impl From<pool::Agent> for Agent {
     }
 }
 
+/// What is wanted of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// It may get sessions.
+    Ready,
+    /// It gets no more, and those that it has are to go.
+    Draining,
+    /// It gets no more, and those that it has stay.
+    Disabled,
+}
+
 /// When pongs come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -96,6 +118,15 @@ impl Backend {
             name: backend.name.to_string(),
             pool: pool.name.to_string(),
             url: backend.url.to_string(),
+            weight: backend.weight(),
+            max_sessions: backend.max_sessions(),
+            priority: backend.priority(),
+            state: match backend.admin_state() {
+                AdminState::Ready => State::Ready,
+                AdminState::Draining => State::Draining,
+                AdminState::Disabled => State::Disabled,
+            },
+            removed: backend.is_removed(),
             legs: backend.live(),
             answers_pings: backend.answers_pings(),
             mute: backend.mute(),
@@ -107,7 +138,7 @@ impl Backend {
             demoted: standing.demoted,
             failed_dials: standing.failures,
             failing: standing.failed_at.is_some(),
-            weight: load.weight,
+            effective_weight: load.weight,
             utilisation: load.utilisation,
             latency: load.latency,
             score: load.score,

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::edge::{EdgeContext, Reason};
-use crate::pool::{Fleet, Load, Pool};
+use crate::pool::{Fleet, Load, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
 
 /// What is read at each scrape.
@@ -86,14 +86,15 @@ impl Source {
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let backends = self.fleet.backends();
-        let backends: Vec<_> = backends
-            .iter()
-            .map(|(pool, backend)| {
-                let labels = [pool.name.to_string(), backend.url.to_string()];
-                (labels, backend.live(), pool.standing(backend.id))
-            })
-            .collect();
+        let mut backends: Vec<([String; 2], usize, Standing)> = Vec::new();
+        for (pool, backend) in self.fleet.backends() {
+            let labels = [pool.name.to_string(), backend.url.to_string()];
+            // A removed backend may have come back under another id, and still have legs.
+            match backends.iter_mut().find(|(others, ..)| *others == labels) {
+                Some((_, live, _)) => *live += backend.live(),
+                None => backends.push((labels, backend.live(), pool.standing(backend.id))),
+            }
+        }
         let legs = backends.iter().map(|(labels, live, _)| (of_backend(labels), *live as i64));
         page.gauges("backend_legs", "Live backend legs, those being attached included", None, legs)?;
         let demoted = backends.iter().map(|(labels, _, at)| (of_backend(labels), i64::from(at.demoted)));

@@ -30,7 +30,7 @@ use utoipa_axum::routes;
 use crate::edge::EdgeContext;
 use crate::pool::Fleet;
 use crate::session;
-pub(crate) use backends::Backends;
+pub(crate) use backends::{Backends, State};
 use error::Failure;
 pub use guard::Access;
 pub use listener::Listener;

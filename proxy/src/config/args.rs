@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches};
 
-use super::{Config, Flag, Problems, Sources, THEMES, flags};
+use super::{Flag, Sources, THEMES, flags};
 
 /// The flags as they were given on the command line. clap takes any text; [`Args::config`] judges it.
 #[derive(Clone, Debug, Default)]
@@ -11,12 +11,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// The valid configuration of these flags, the process's environment and the file that one of them names.
-    ///
-    /// # Errors
-    /// All that is wrong, from all sources.
-    pub fn config(self) -> Result<Config, Problems> {
-        Sources { flags: self.given, env: std::env::vars_os().collect() }.config()
+    /// These flags and the process's environment; one of them may name a file.
+    #[must_use]
+    pub fn sources(self) -> Sources {
+        Sources { flags: self.given, env: std::env::vars_os().collect() }
     }
 }
 

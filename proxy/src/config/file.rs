@@ -1,13 +1,15 @@
-//! The `--config` file: TOML whose keys are the names of the flags. No tables.
+//! The `--config` file: TOML whose keys are the names of the flags, with tables for backends, pools and routes.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::flags::tables::{TABLES, TableKind};
 use super::problem::{Place, Problem};
-use super::raw::{Given, Raw, split};
+use super::raw::{Given, Raw, Table, split};
 use super::{Flag, flags};
 
 /// Adds what the file at `path` gives, and what is wrong with it. `named_at` is where the path was given.
@@ -33,21 +35,30 @@ fn gather_text(path: &str, text: &str, raw: &mut Raw) {
         raw.lacks_file = true;
         return;
     }
-    let mut entries: Vec<_> = table.get_ref().iter().collect();
+    for (key, value) in in_order(table.get_ref()) {
+        let name: &str = key.get_ref();
+        let tables = TABLES.iter().find(|kind| kind.name == name).filter(|_| has_tables(value) || name != "backend");
+        match tables {
+            Some(kind) => file.read_tables(kind, key, value, raw),
+            None => file.read_key(key, value, raw),
+        }
+    }
+}
+
+type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
+type Value<'a> = Spanned<DeValue<'a>>;
+
+fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Key<'a>, &'t Value<'a>)> {
+    let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
-    for (key, value) in entries {
-        let place = file.place(key.span().start, key.get_ref());
-        let Some(flag) = flags().find(|flag| flag.key() == Some(key.get_ref())) else {
-            raw.problems.push(Problem::at(&place, unknown(key.get_ref())));
-            continue;
-        };
-        let (texts, wrong) = file.read_value(flag, value);
-        if flag.kind.is_list() || wrong.is_empty() {
-            raw.given.push(Given { flag, place: place.clone(), texts });
-        }
-        for message in wrong {
-            raw.reject(flag, &place, message);
-        }
+    entries
+}
+
+fn has_tables(value: &Value<'_>) -> bool {
+    match value.get_ref() {
+        DeValue::Array(items) => items.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))),
+        DeValue::Table(_) => true,
+        _ => false,
     }
 }
 
@@ -61,6 +72,72 @@ impl File<'_> {
     fn place(&self, offset: usize, key: &str) -> Place {
         let line = 1 + self.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
         Place::File { path: self.path.to_owned(), line, key: key.to_owned() }
+    }
+
+    /// A key outside tables.
+    fn read_key(&self, key: &Key<'_>, value: &Value<'_>, raw: &mut Raw) {
+        let place = self.place(key.span().start, key.get_ref());
+        let Some(flag) = flags().find(|flag| flag.key() == Some(key.get_ref())) else {
+            raw.problems.push(Problem::at(&place, unknown(key.get_ref(), flags().filter_map(Flag::key))));
+            return;
+        };
+        let (texts, wrong) = self.read_value(flag, value);
+        if flag.kind.is_list() || wrong.is_empty() {
+            raw.given.push(Given { flag, place: place.clone(), texts });
+        }
+        for message in wrong {
+            raw.reject(flag, &place, message);
+        }
+    }
+
+    /// What stands under a name of tables.
+    fn read_tables(&self, kind: &'static TableKind, key: &Key<'_>, value: &Value<'_>, raw: &mut Raw) {
+        let DeValue::Array(items) = value.get_ref() else {
+            let place = self.place(key.span().start, key.get_ref());
+            raw.problems.push(Problem::at(&place, format!("is no array of tables: write [[{}]]", kind.name)));
+            return;
+        };
+        for item in items.iter() {
+            let place = self.place(item.span().start, &format!("[[{}]]", kind.name));
+            let DeValue::Table(table) = item.get_ref() else {
+                let message =
+                    format!("{} is of type {}, not a table", &self.text[item.span()], item.get_ref().type_str());
+                raw.problems.push(Problem::at(&place, message));
+                continue;
+            };
+            let table = self.read_table(kind, place, table, &mut raw.problems);
+            match kind.name {
+                "backend" => raw.tables.backends.push(table),
+                "pool" => raw.tables.pools.push(table),
+                _ => raw.tables.routes.push(table),
+            }
+        }
+    }
+
+    fn read_table(
+        &self,
+        kind: &'static TableKind,
+        place: Place,
+        table: &DeTable<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Table {
+        let mut read = Table { place, given: Vec::new(), bad: BTreeSet::new() };
+        for (key, value) in in_order(table) {
+            let place = self.place(key.span().start, &format!("{}.{}", kind.name, key.get_ref()));
+            let Some(flag) = kind.all_keys().find(|flag| flag.name == key.get_ref()) else {
+                problems.push(Problem::at(&place, out_of_place(kind, key.get_ref())));
+                continue;
+            };
+            let (texts, wrong) = self.read_value(flag, value);
+            if flag.kind.is_list() || wrong.is_empty() {
+                read.given.push(Given { flag, place: place.clone(), texts });
+            }
+            for message in wrong {
+                problems.push(Problem::at(&place, message));
+                read.bad.insert(flag.name);
+            }
+        }
+        read
     }
 
     /// The texts of a flag's value, written as on the command line, and what of it is of a wrong type.
@@ -96,10 +173,20 @@ fn decimal(integer: &DeInteger<'_>) -> String {
     }
 }
 
-fn unknown(key: &str) -> String {
+/// What is wrong with a key of a table that is none of its own.
+fn out_of_place(kind: &TableKind, key: &str) -> String {
+    let Some(flag) = flags().find(|flag| flag.key() == Some(key)) else {
+        return unknown(key, kind.all_keys().map(|flag| flag.name));
+    };
+    let table = TABLES.iter().find(|kind| kind.scopes.contains(&flag.scope));
+    let or_in = table.map(|kind| format!(" or in [[{}]]", kind.name)).unwrap_or_default();
+    format!("is no key of [[{}]]: it stands outside tables{or_in}", kind.name)
+}
+
+fn unknown(key: &str, all: impl Iterator<Item = &'static str>) -> String {
     let written = key.replace('_', "-");
     let alike = |known: &str| strsim::jaro_winkler(&written, known);
-    match flags().filter_map(Flag::key).max_by(|a, b| alike(a).total_cmp(&alike(b))) {
+    match all.max_by(|a, b| alike(a).total_cmp(&alike(b))) {
         Some(known) if alike(known) > 0.9 => format!("unknown key; did you mean {known}?"),
         _ => "unknown key; the keys are the names of the flags in `tideover serve --help`".into(),
     }

@@ -11,12 +11,16 @@ mod args;
 mod backend;
 mod balancing;
 mod choice;
+mod discovery;
 mod file;
 mod flags;
+mod fleet;
 mod parse;
+mod pattern;
 mod pool;
 mod problem;
 mod raw;
+mod reader;
 mod session_key;
 #[cfg(test)]
 mod tests;
@@ -30,7 +34,10 @@ pub use admin::{AdminAddress, AdminToken};
 pub use args::Args;
 pub use backend::{BackendUrl, InvalidBackendUrl};
 pub use balancing::{Balance, Balancing, CookieName, HashKey};
+pub use discovery::{BackendsFile, DnsName};
+pub use flags::tables::{TABLES, TableKind};
 pub use flags::{Fallback, Flag, Kind, Scope, THEMES, Theme, flags};
+pub use pattern::{HeaderPattern, HostPattern, PathPrefix};
 pub use pool::{BackendConfig, DEFAULT_POOL, DEFAULT_WEIGHT, PoolConfig, PoolSettings, Reporting, RouteConfig};
 pub use problem::{Place, Problem, Problems};
 pub use raw::Sources;
@@ -44,7 +51,7 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The pools, each name once.
     pub pools: Vec<PoolConfig>,
-    /// The routes; the first that takes a handshake has it. Each names one of `pools`.
+    /// The routes; the first that takes a handshake has it. Each names one of `pools`. At least one.
     pub routes: Vec<RouteConfig>,
     /// `--poison-entries`: poisoned messages remembered for the operator, the newest. From 0 to 100,000.
     pub poison_entries: usize,
@@ -79,6 +86,43 @@ impl Config {
     pub fn with_backends(backends: &[BackendUrl]) -> Result<Self, Problems> {
         let flags = backends.iter().map(|url| ("backend", url.to_string())).collect();
         Sources { flags, ..Sources::default() }.config()
+    }
+}
+
+impl Config {
+    /// The process's own settings in which `new` differs: they take a restart. The names of their flags.
+    #[must_use]
+    pub fn differs_in(&self, new: &Self) -> Vec<&'static str> {
+        let token = |config: &Self| config.admin_token.as_ref().map(|token| token.expose().to_owned());
+        let differing = [
+            ("listen", self.listen != new.listen),
+            ("poison-entries", self.poison_entries != new.poison_entries),
+            ("max-handshake-bytes", self.max_handshake_bytes != new.max_handshake_bytes),
+            ("buffer-total-bytes", self.buffer_total_bytes != new.buffer_total_bytes),
+            ("max-sessions", self.max_sessions != new.max_sessions),
+            ("drain-timeout", self.drain_timeout != new.drain_timeout),
+            ("trust-forwarded", self.trust_forwarded != new.trust_forwarded),
+            ("admin", self.admin != new.admin),
+            ("admin-token-file", token(self) != token(new)),
+            ("workers", self.workers != new.workers),
+            ("log", self.log != new.log),
+            ("log-format", self.log_format != new.log_format),
+        ];
+        differing.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+
+    /// Whether sessions of all routes can live with a total of `buffer-total-bytes` that is not this configuration's.
+    ///
+    /// # Errors
+    /// One needs more: its largest message could wait for ever.
+    pub fn check_total(&self, total: usize) -> Result<(), Problems> {
+        let least = self.routes.iter().map(|route| valid::least_total(&route.session)).max().unwrap_or_default();
+        if least <= total {
+            return Ok(());
+        }
+        let [total, least] = [total, least].map(|bytes| units::format_size(bytes as u64));
+        let message = format!("the {total} in force are less than {least}, which a route needs; more takes a restart");
+        Err(Problems(vec![Problem::at(&Place::Flag("buffer-total-bytes"), message)]))
     }
 }
 

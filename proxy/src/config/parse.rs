@@ -1,15 +1,20 @@
 //! One value of each kind, from its text. What is wrong is said behind the text: "is not …", "has …".
 
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
+use hyper::Uri;
 use hyper::header::HeaderName;
 use hyper::http::uri::PathAndQuery;
 use tideover_protocol::close::CloseCode;
 
 use super::choice::{self, Choice};
 use super::units::{parse_duration, parse_size};
-use super::{AdminAddress, AdminToken, BackendUrl, CookieName, Flag, HashKey, InvalidBackendUrl, Kind, SessionKey};
+use super::{
+    AdminAddress, AdminToken, BackendUrl, BackendsFile, CookieName, DnsName, Flag, HashKey, InvalidBackendUrl, Kind,
+    SessionKey,
+};
 use crate::fields;
 
 fn is_not(flag: &Flag) -> String {
@@ -48,6 +53,34 @@ pub(super) fn backend(_: &Flag, text: &str) -> Result<BackendUrl, String> {
     text.parse().map_err(|why: InvalidBackendUrl| why.to_string())
 }
 
+/// What a backend or a pool is called: what fits into a URL path, a log line and a metric's label as it is.
+pub(super) fn name(flag: &Flag, text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"\"',\\".contains(&byte);
+    if (1..=255).contains(&text.len()) && text.bytes().all(fits) { Ok(text.to_owned()) } else { Err(is_not(flag)) }
+}
+
+/// A pattern of a route.
+pub(super) fn matching<T: FromStr>(flag: &Flag, text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| is_not(flag))
+}
+
+/// The list of backends in the file of that path, read now; empty is none.
+pub(super) fn backends_file(_: &Flag, text: &str) -> Result<Option<BackendsFile>, String> {
+    if text.is_empty() { Ok(None) } else { BackendsFile::read(text.as_ref()).map(Some) }
+}
+
+pub(super) fn dns_name(flag: &Flag, text: &str) -> Result<Option<DnsName>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|()| is_not(flag)) }
+}
+
+pub(super) fn dns_server(flag: &Flag, text: &str) -> Result<Option<SocketAddr>, String> {
+    let address = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().or_else(|_| address()).ok().filter(|server| server.port() != 0).map(Some).ok_or_else(|| is_not(flag))
+}
+
 pub(super) fn network(flag: &Flag, text: &str) -> Result<ipnet::IpNet, String> {
     let address = || text.parse::<IpAddr>().map(ipnet::IpNet::from);
     text.parse().or_else(|_| address()).map_err(|_| is_not(flag))
@@ -82,6 +115,25 @@ pub(super) fn path(flag: &Flag, text: &str) -> Result<Option<String>, String> {
         _ if good() => Ok(Some(text.to_owned())),
         _ => Err(is_not(flag)),
     }
+}
+
+/// As `host:port`.
+pub(super) fn host_port(flag: &Flag, text: &str) -> Result<String, String> {
+    let parsed: Option<BackendUrl> = format!("ws://{text}").parse().ok();
+    parsed.map(|url| url.authority()).filter(|found| found.eq_ignore_ascii_case(text)).ok_or_else(|| is_not(flag))
+}
+
+pub(super) fn http_url(flag: &Flag, text: &str) -> Result<Uri, String> {
+    let good = |url: &Uri| {
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        let host = format!("ws://{authority}").parse::<BackendUrl>();
+        url.scheme_str() == Some("http") && host.is_ok() && !text.contains('#')
+    };
+    text.parse().ok().filter(good).ok_or_else(|| is_not(flag))
+}
+
+pub(super) fn text(flag: &Flag, text: &str) -> Result<String, String> {
+    if text.len() <= 1024 { Ok(text.to_owned()) } else { Err(is_not(flag)) }
 }
 
 /// The key in the file of that path, read now; empty is none.

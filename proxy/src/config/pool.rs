@@ -1,11 +1,14 @@
 //! Pools of backends, and the routes to them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::HeaderName;
 
-use super::{BackendUrl, Balancing, ReattachOrder, SessionKey};
+use super::{
+    BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, SessionKey,
+};
 
 /// The pool that `--backend` fills, and that is meant where none is named.
 pub const DEFAULT_POOL: &str = "default";
@@ -20,8 +23,12 @@ pub struct PoolConfig {
     pub name: String,
     /// How it treats its backends.
     pub settings: PoolSettings,
-    /// Its backends; no id and no URL twice.
+    /// Its backends that the configuration names; no id and no URL twice.
     pub backends: Vec<BackendConfig>,
+    /// `--backends-file`: a list of more.
+    pub file: Option<BackendsFile>,
+    /// `--backends-dns`: a name that stands for more.
+    pub dns: Option<DnsName>,
 }
 
 /// How a pool treats its backends.
@@ -33,6 +40,18 @@ pub struct PoolSettings {
     pub handshakes_per_backend: usize,
     /// How it chooses among them, and what it asks them.
     pub balancing: Balancing,
+    /// `--dns-server`: who is asked about `--backends-dns`. `None`: the system's resolv.conf says it.
+    pub dns_server: Option<SocketAddr>,
+}
+
+impl RouteConfig {
+    /// Whether it certainly takes every handshake that the `other` one takes.
+    pub(super) fn takes_all_of(&self, other: &Self) -> bool {
+        let covers = |own: &[HeaderPattern], others: &[HeaderPattern]| own.iter().all(|header| others.contains(header));
+        (self.hosts.is_empty() || self.hosts == other.hosts)
+            && (self.paths.is_empty() || self.paths == other.paths)
+            && covers(&self.headers, &other.headers)
+    }
 }
 
 /// A backend of a pool.
@@ -46,6 +65,8 @@ pub struct BackendConfig {
     pub weight: u16,
     /// How many legs it may have at a time, at least 1. `None`: any number.
     pub max_sessions: Option<usize>,
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    pub priority: u16,
     /// Who reports for it.
     pub reporting: Reporting,
 }
@@ -65,13 +86,26 @@ impl BackendConfig {
     /// The backend at `url`, with the defaults.
     #[must_use]
     pub fn new(url: BackendUrl) -> Self {
-        Self { id: url.authority(), url, weight: DEFAULT_WEIGHT, max_sessions: None, reporting: Reporting::default() }
+        Self {
+            id: url.authority(),
+            url,
+            weight: DEFAULT_WEIGHT,
+            max_sessions: None,
+            priority: 0,
+            reporting: Reporting::default(),
+        }
     }
 }
 
 /// Which handshakes go to which pool, and what their sessions are configured with.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
+    /// The hosts whose handshakes it takes. Empty: all.
+    pub hosts: Vec<HostPattern>,
+    /// The paths, with all below them, whose handshakes it takes. Empty: all.
+    pub paths: Vec<PathPrefix>,
+    /// The header fields that must all be there.
+    pub headers: Vec<HeaderPattern>,
     /// The name of the pool.
     pub pool: String,
     /// What the sessions are configured with.

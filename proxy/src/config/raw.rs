@@ -29,11 +29,30 @@ pub(super) struct Given {
 pub(super) struct Raw {
     /// The first of a flag goes before its others.
     pub(super) given: Vec<Given>,
+    pub(super) tables: Tables,
     pub(super) problems: Vec<Problem>,
     /// The flags with a bad value: nothing that involves them with others is judged.
     pub(super) bad: BTreeSet<&'static str>,
     /// The file could not be read, so what seems missing may stand there.
     pub(super) lacks_file: bool,
+}
+
+/// The tables of the file, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) backends: Vec<Table>,
+    pub(super) pools: Vec<Table>,
+    pub(super) routes: Vec<Table>,
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Its header.
+    pub(super) place: Place,
+    pub(super) given: Vec<Given>,
+    /// The keys with a value of a wrong type.
+    pub(super) bad: BTreeSet<&'static str>,
 }
 
 impl Raw {
@@ -51,6 +70,15 @@ impl Sources {
     /// All that is wrong.
     pub fn config(&self) -> Result<Config, Problems> {
         valid::config(self.raw())
+    }
+
+    /// The path of the file that a flag or a variable names.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        let flag = flags().find(|flag| flag.key().is_none())?;
+        let given = self.flags.iter().rev().find(|(name, _)| *name == flag.name).map(|(_, path)| path.into());
+        let variable = || self.env.iter().find(|(name, _)| name.to_str() == Some(&flag.env()));
+        given.or_else(|| Some(PathBuf::from(&variable()?.1))).filter(|path: &PathBuf| !path.as_os_str().is_empty())
     }
 
     fn raw(&self) -> Raw {

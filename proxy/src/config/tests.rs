@@ -10,6 +10,7 @@ use tideover_protocol::session::{self, AckMode, OnFull};
 
 use super::*;
 
+mod fleet;
 mod guarantees;
 
 /// A file in the system's folder for such, gone with the value.

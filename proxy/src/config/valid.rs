@@ -4,23 +4,26 @@ use std::time::Duration;
 
 use tideover_protocol::session::{self, AckMode, Commit, EndCodes, Linger};
 
-use super::choice::Choice;
 use super::parse::{self, End};
-use super::problem::{Place, Problem, Problems};
-use super::raw::{Given, Raw};
+use super::problem::{Problem, Problems};
+use super::raw::Raw;
+use super::reader::Reader;
 use super::units::{format_duration, format_size};
-use super::{BackendConfig, Balancing, Config, DEFAULT_POOL, Fallback, Flag, PoolConfig, PoolSettings, RouteConfig};
+use super::{Balancing, Config, DEFAULT_POOL, PoolSettings, RouteConfig, fleet};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
-    let mut reader = Reader { raw };
+    let Raw { given, tables, problems, bad, lacks_file } = raw;
+    let mut reader = Reader::top(&given, bad);
+    let buffer_total_bytes = reader.number("buffer-total-bytes");
+    let (pools, routes) = fleet::read(&mut reader, &tables, buffer_total_bytes, lacks_file);
     let config = Config {
         listen: reader.list("listen", parse::listen),
-        pools: vec![pool(&mut reader)],
-        routes: vec![route(&mut reader)],
+        pools,
+        routes,
         poison_entries: reader.number("poison-entries"),
         max_handshake_bytes: reader.number("max-handshake-bytes"),
-        buffer_total_bytes: reader.number("buffer-total-bytes"),
+        buffer_total_bytes,
         max_sessions: reader.number("max-sessions"),
         drain_timeout: reader.duration("drain-timeout"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
@@ -30,26 +33,34 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         log: reader.one("log", parse::filter),
         log_format: reader.choice("log-format"),
     };
-    check_together(&mut reader, &config);
-    match reader.raw.problems {
+    check_listen(&mut reader, &config, lacks_file);
+    match once_each(problems.into_iter().chain(reader.problems)) {
         none if none.is_empty() => Ok(config),
         problems => Err(Problems(problems)),
     }
 }
 
-fn pool(reader: &mut Reader) -> PoolConfig {
-    PoolConfig {
-        name: DEFAULT_POOL.into(),
-        backends: reader.list("backend", parse::backend).into_iter().map(BackendConfig::new).collect(),
-        settings: PoolSettings {
-            connect_timeout: reader.duration("connect-timeout"),
-            handshakes_per_backend: reader.number("handshakes-per-backend"),
-            balancing: balancing(reader),
-        },
+/// What is wrong with a flag given for all routes is found once for each of them.
+fn once_each(problems: impl Iterator<Item = Problem>) -> Vec<Problem> {
+    problems.fold(Vec::new(), |mut all, problem| {
+        if !all.contains(&problem) {
+            all.push(problem);
+        }
+        all
+    })
+}
+
+/// How a pool treats its backends.
+pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
+    PoolSettings {
+        connect_timeout: reader.duration("connect-timeout"),
+        handshakes_per_backend: reader.number("handshakes-per-backend"),
+        balancing: balancing(reader),
+        dns_server: reader.one("dns-server", parse::dns_server),
     }
 }
 
-fn balancing(reader: &mut Reader) -> Balancing {
+fn balancing(reader: &mut Reader<'_>) -> Balancing {
     Balancing {
         balance: reader.choice("balance"),
         hash_key: reader.one("hash-key", parse::hash_key),
@@ -67,8 +78,12 @@ fn balancing(reader: &mut Reader) -> Balancing {
     }
 }
 
-fn route(reader: &mut Reader) -> RouteConfig {
+/// A route that takes every handshake.
+pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
     RouteConfig {
+        hosts: Vec::new(),
+        paths: Vec::new(),
+        headers: Vec::new(),
         pool: DEFAULT_POOL.into(),
         session: session_config(reader),
         reattach_order: reader.choice("reattach-order"),
@@ -77,7 +92,7 @@ fn route(reader: &mut Reader) -> RouteConfig {
     }
 }
 
-fn session_config(reader: &mut Reader) -> session::Config {
+fn session_config(reader: &mut Reader<'_>) -> session::Config {
     let (ack, commit) = (reader.choice("ack"), reader.choice("commit"));
     session::Config {
         ack,
@@ -112,7 +127,7 @@ fn session_config(reader: &mut Reader) -> session::Config {
 }
 
 /// What is acknowledged at a barrier is forgotten with it, so `auto` is nothing there.
-fn linger(reader: &mut Reader, commit: Commit) -> Linger {
+fn linger(reader: &mut Reader<'_>, commit: Commit) -> Linger {
     match (reader.duration_or_word("ack-linger"), commit) {
         (Some(duration), Commit::Off) => Linger::For(duration),
         (None, Commit::Off) => Linger::Auto,
@@ -128,8 +143,8 @@ fn linger(reader: &mut Reader, commit: Commit) -> Linger {
 }
 
 /// `--dedupe-replies`, or its default, which depends on the other two. Both are judged here, too.
-fn dedupe(reader: &mut Reader, ack: AckMode, commit: Commit) -> bool {
-    let given = reader.choice_if_given("dedupe-replies");
+fn dedupe(reader: &mut Reader<'_>, ack: AckMode, commit: Commit) -> bool {
+    let given = reader.if_given("dedupe-replies", parse::choice);
     if commit == Commit::Barrier && ack != AckMode::Pong {
         reader.reject(&["commit", "ack"], "output commit needs --ack pong".into());
     }
@@ -144,7 +159,7 @@ fn dedupe(reader: &mut Reader, ack: AckMode, commit: Commit) -> bool {
     given.unwrap_or(ack == AckMode::Pong && commit == Commit::Off)
 }
 
-fn end_codes(reader: &mut Reader) -> EndCodes {
+fn end_codes(reader: &mut Reader<'_>) -> EndCodes {
     let ends = reader.list("ambiguous", parse::end);
     EndCodes {
         failover: reader.list("failover-codes", parse::code),
@@ -154,36 +169,31 @@ fn end_codes(reader: &mut Reader) -> EndCodes {
     }
 }
 
-/// What must hold between values that are fine each.
-fn check_together(reader: &mut Reader, config: &Config) {
-    let backends: Vec<_> = config.pools.iter().flat_map(|pool| &pool.backends).map(|backend| &backend.url).collect();
-    for (name, is_given) in [("listen", !config.listen.is_empty()), ("backend", !backends.is_empty())] {
-        if !is_given && !reader.raw.lacks_file {
-            reader.reject(&[name], "at least one is needed".into());
-        }
-    }
-    if let Some(twice) = first_twice(&backends) {
-        reader.reject(&["backend"], format!("{twice} is given twice"));
+fn check_listen(reader: &mut Reader<'_>, config: &Config, lacks_file: bool) {
+    if config.listen.is_empty() && !lacks_file {
+        reader.reject(&["listen"], "at least one is needed".into());
     }
     let fixed: Vec<_> = config.listen.iter().filter(|address| address.port() != 0).copied().collect();
     if let Some(twice) = first_twice(&fixed) {
         reader.reject(&["listen"], format!("{twice} is given twice"));
     }
-    let [route] = &config.routes[..] else { unreachable!("there is one route") };
+}
+
+/// What must hold between values of a route that are fine each. `total` is `--buffer-total-bytes`.
+pub(super) fn check_route(reader: &mut Reader<'_>, route: &RouteConfig, total: usize) {
     let codes = &route.session.end_codes;
     if let Some(both) = codes.failover.iter().find(|code| codes.ambiguous.contains(code)) {
         reader.reject(&["failover-codes", "ambiguous"], format!("close code {both} is in both; it may be in one"));
     }
-    check_total(reader, config, &route.session);
+    check_total(reader, &route.session, total);
 }
 
 /// The largest message must fit into its direction's half of the total beside a ring, or it would wait for ever.
-fn check_total(reader: &mut Reader, config: &Config, session: &session::Config) {
+fn check_total(reader: &mut Reader<'_>, session: &session::Config, total: usize) {
     let (message, ring) = (session.max_message_bytes, session.buffer_bytes);
-    let least = message.saturating_add(ring).saturating_mul(2);
-    if config.buffer_total_bytes < least {
-        let [total, message, ring, least] =
-            [config.buffer_total_bytes, message, ring, least].map(|bytes| format_size(bytes as u64));
+    let least = least_total(session);
+    if total < least {
+        let [total, message, ring, least] = [total, message, ring, least].map(|bytes| format_size(bytes as u64));
         reader.reject(
             &["buffer-total-bytes", "max-message-bytes", "buffer-bytes"],
             format!("a total of {total} is less than {least}, twice {message} (a message) + {ring} (a ring)"),
@@ -191,95 +201,11 @@ fn check_total(reader: &mut Reader, config: &Config, session: &session::Config) 
     }
 }
 
+/// The least total that a session so configured can live with.
+pub(super) fn least_total(session: &session::Config) -> usize {
+    session.max_message_bytes.saturating_add(session.buffer_bytes).saturating_mul(2)
+}
+
 fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
     items.iter().enumerate().find(|(n, item)| items[..*n].contains(item)).map(|(_, item)| item)
-}
-
-/// Reads one flag after the other and notes what is wrong. In place of a bad value it goes on with the default.
-struct Reader {
-    raw: Raw,
-}
-
-impl Reader {
-    /// The value of a flag that takes one: that of the first source that gives it.
-    fn one<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> T {
-        let mut values = self.list(name, parse);
-        values.swap_remove(0)
-    }
-
-    /// The values of a flag that takes a list. Those of all sources are judged; the first source's are returned.
-    fn list<T>(&mut self, name: &'static str, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
-        let flag = Flag::named(name).expect("a flag of the table");
-        self.given(flag, &parse).unwrap_or_else(|| default(flag, parse))
-    }
-
-    /// The good values of the first source that gives the flag, if all that any source gives is good.
-    fn given<T>(&mut self, flag: &'static Flag, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Option<Vec<T>> {
-        let name = flag.name;
-        let mut first = None;
-        for Given { place, texts, .. } in self.raw.given.iter().filter(|given| given.flag.name == name) {
-            let parsed: Vec<_> = texts.iter().map(|text| parse(flag, text).map_err(|why| (text, why))).collect();
-            for (text, why) in parsed.iter().filter_map(|result| result.as_ref().err()) {
-                self.raw.problems.push(Problem::at(place, format!("{text:?} {why}")));
-                self.raw.bad.insert(name);
-            }
-            first.get_or_insert(parsed.into_iter().filter_map(Result::ok).collect::<Vec<T>>());
-        }
-        first.filter(|_| !self.raw.bad.contains(name))
-    }
-
-    fn choice<T: Choice>(&mut self, name: &'static str) -> T {
-        self.one(name, parse::choice)
-    }
-
-    /// The value of a flag whose default depends on others; `None` if it is not given, or bad.
-    fn choice_if_given<T: Choice>(&mut self, name: &'static str) -> Option<T> {
-        let flag = Flag::named(name).expect("a flag of the table");
-        self.given(flag, parse::choice).and_then(|mut values| values.pop())
-    }
-
-    fn number<T: TryFrom<u64>>(&mut self, name: &'static str) -> T {
-        self.one(name, parse::number)
-    }
-
-    fn duration(&mut self, name: &'static str) -> Duration {
-        self.duration_or_word(name).expect("only a flag that may be a word is one")
-    }
-
-    fn duration_or_word(&mut self, name: &'static str) -> Option<Duration> {
-        self.one(name, parse::duration)
-    }
-
-    /// Notes that these flags do not fit each other, unless one of them is bad by itself.
-    fn reject(&mut self, names: &[&'static str], message: String) {
-        if !names.iter().any(|name| self.raw.bad.contains(name)) {
-            let places = names.iter().map(|name| self.place(name)).collect();
-            self.raw.problems.push(Problem { places, message });
-        }
-    }
-
-    fn place(&self, name: &'static str) -> Place {
-        let given = self.raw.given.iter().find(|given| given.flag.name == name);
-        let flag = Flag::named(name).expect("a flag of the table");
-        match (given, flag.default) {
-            (Some(given), _) => given.place.clone(),
-            (None, Fallback::Required) => Place::Flag(flag.name),
-            (None, Fallback::Value(_) | Fallback::Computed(_)) => Place::Default(flag.name),
-        }
-    }
-}
-
-fn default<T>(flag: &Flag, parse: impl Fn(&Flag, &str) -> Result<T, String>) -> Vec<T> {
-    let text = match flag.default {
-        Fallback::Required => return Vec::new(),
-        Fallback::Value(text) => text.to_owned(),
-        Fallback::Computed(_) => cores().to_string(),
-    };
-    let parse = |text: String| parse(flag, &text).expect("the defaults of the table are valid");
-    super::raw::split(flag, &text).into_iter().map(parse).collect()
-}
-
-/// The default of `--workers`, the one that is computed.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(1024))
 }

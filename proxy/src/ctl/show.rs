@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::Answer;
 use super::table::{pairs, table as columns};
 use super::{Order, Problem};
-use crate::admin::{Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage};
+use crate::admin::{Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage, State};
 
 /// What the answer to an order looks like to people.
 pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
@@ -32,10 +32,13 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Problem> {
 
 fn backends(answer: &Backends) -> String {
     let rows = answer.backends.iter().map(|backend| {
-        let state = match (backend.failing, backend.demoted) {
-            (true, _) => "failing",
-            (false, true) => "demoted",
-            (false, false) => "ok",
+        let state = match (backend.state, backend.failing, backend.demoted) {
+            (State::Draining, ..) if backend.removed => "removed",
+            (State::Draining, ..) => "draining",
+            (State::Disabled, ..) => "disabled",
+            (State::Ready, true, _) => "failing",
+            (State::Ready, false, true) => "demoted",
+            (State::Ready, false, false) => "ok",
         };
         let pongs = match (backend.mute, backend.answers_pings) {
             (true, _) => "none".to_owned(),
@@ -43,9 +46,9 @@ fn backends(answer: &Backends) -> String {
             (false, false) => "unknown".to_owned(),
         };
         let (legs, failed) = (backend.legs.to_string(), backend.failed_dials.to_string());
-        [backend.id.to_string(), backend.url.clone(), legs, state.to_owned(), failed, pongs]
+        [backend.id.to_string(), backend.pool.clone(), backend.url.clone(), legs, state.to_owned(), failed, pongs]
     });
-    columns(["ID", "BACKEND", "LEGS", "STATE", "FAILED DIALS", "PONGS"], rows)
+    columns(["ID", "POOL", "BACKEND", "LEGS", "STATE", "FAILED DIALS", "PONGS"], rows)
 }
 
 fn sessions(answer: &Page) -> String {

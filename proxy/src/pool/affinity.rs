@@ -114,8 +114,7 @@ fn is_equal(one: &[u8; TOKEN], other: &[u8; TOKEN]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{BackendConfig, Balancing, PoolConfig, PoolSettings};
-    use std::time::Duration;
+    use crate::config::{BackendConfig, Balancing, Config, PoolConfig, PoolSettings};
 
     fn pool(name: &str, backends: &[&str], key: &[u8]) -> Pool {
         let balancing = Balancing {
@@ -125,9 +124,10 @@ mod tests {
             sticky_key: Some(SessionKey::new(key).unwrap()),
             ..Balancing::default()
         };
-        let backends = backends.iter().map(|url| BackendConfig::new(url.parse().unwrap())).collect();
-        let settings = PoolSettings { connect_timeout: Duration::from_secs(5), handshakes_per_backend: 64, balancing };
-        Pool::new(&PoolConfig { name: name.into(), settings, backends })
+        let backends: Vec<_> = backends.iter().map(|url| BackendConfig::new(url.parse().unwrap())).collect();
+        let config = Config::with_backends(&[backends[0].url.clone()]).unwrap().pools.remove(0);
+        let settings = PoolSettings { balancing, ..config.settings };
+        Pool::new(&PoolConfig { name: name.into(), settings, backends, ..config })
     }
 
     fn handshake(target: &str, fields: &[(&'static str, &str)]) -> KeptHandshake {

@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 use hyper::http::{Extensions, response};
 use hyper::{Response, StatusCode};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::backend::{Backend, BackendId, Lease};
@@ -203,12 +204,12 @@ impl Route {
 impl Pool {
     /// Waits for a place among the backend's handshakes. All leave the queue at once when a dial fails while they
     /// wait: thousands behind a few dials that hang would wait for minutes, and another backend may have room.
-    async fn queue<'a>(&self, backend: &'a Backend) -> Result<tokio::sync::SemaphorePermit<'a>, DialError> {
-        if let Ok(place) = backend.handshakes.try_acquire() {
+    async fn queue(&self, backend: &Backend) -> Result<OwnedSemaphorePermit, DialError> {
+        if let Some(place) = backend.free_handshake_place() {
             return Ok(place);
         }
         let mark = locked(&self.table).failures(backend.id);
-        let place = backend.handshakes.acquire().await.expect("the semaphore is never closed");
+        let place = backend.handshake_place().await;
         let failed = locked(&self.table).failed_since(backend.id, mark, std::time::Instant::now());
         if failed { Err(DialError::Queue) } else { Ok(place) }
     }
@@ -221,8 +222,7 @@ impl Pool {
         limits: Limits,
     ) -> Result<Dialled, DialError> {
         let backend = lease.backend().clone();
-        let place = timeout_at(limits.connect, backend.handshakes.acquire()).await;
-        let _place = place.map_err(|_| DialError::Queue)?.expect("the semaphore is never closed");
+        let _place = timeout_at(limits.connect, backend.handshake_place()).await.map_err(|_| DialError::Queue)?;
         self.dial_now(lease, request(), limits).await
     }
 

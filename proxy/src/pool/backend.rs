@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tideover_protocol::session::PongOrder;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::balance::{self, Candidate};
 use super::evidence::{Evidence, LegNumber};
@@ -41,6 +41,10 @@ impl BackendId {
     }
 }
 
+fn places(handshakes: usize) -> Semaphore {
+    Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS))
+}
+
 /// What an operator wants of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminState {
@@ -68,11 +72,14 @@ pub struct Backend {
     weight: AtomicU16,
     /// `usize::MAX` for any number.
     max_sessions: AtomicUsize,
+    priority: AtomicU16,
     admin_state: AtomicU8,
+    removed: AtomicBool,
+    /// What its source said last. A setting that an operator changed stays until that changes.
+    configured: Mutex<BackendConfig>,
     /// Leases: live legs and those being attached.
     live: AtomicUsize,
-    /// Paces handshakes (`--handshakes-per-backend`); fair.
-    pub(super) handshakes: Semaphore,
+    handshakes: ArcSwap<Semaphore>,
     pub(super) evidence: Mutex<Evidence>,
     /// Names it to a hash: the same in every process.
     seed: u64,
@@ -93,9 +100,12 @@ impl Backend {
             url: config.url.clone(),
             weight: AtomicU16::new(config.weight),
             max_sessions: AtomicUsize::new(config.max_sessions.unwrap_or(usize::MAX)),
+            priority: AtomicU16::new(config.priority),
             admin_state: AtomicU8::new(READY),
+            removed: AtomicBool::new(false),
+            configured: Mutex::new(config.clone()),
             live: AtomicUsize::new(0),
-            handshakes: Semaphore::new(handshakes.clamp(1, Semaphore::MAX_PERMITS)),
+            handshakes: ArcSwap::from_pointee(places(handshakes)),
             evidence: Mutex::default(),
             seed: balance::seed(&config.id),
             reports: Mutex::default(),
@@ -128,6 +138,65 @@ impl Backend {
     /// Changes how many legs it may have. Those beyond that stay.
     pub fn set_max_sessions(&self, most: Option<usize>) {
         self.max_sessions.store(most.unwrap_or(usize::MAX), Ordering::Relaxed);
+    }
+
+    /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
+    #[must_use]
+    pub fn priority(&self) -> u16 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    /// Takes the settings that its source changed since it last said something. Whether there were any.
+    pub(super) fn configure(&self, config: &BackendConfig) -> bool {
+        let mut before = locked(&self.configured);
+        if before.weight != config.weight {
+            self.set_weight(config.weight);
+        }
+        if before.max_sessions != config.max_sessions {
+            self.set_max_sessions(config.max_sessions);
+        }
+        self.priority.store(config.priority, Ordering::Relaxed);
+        self.reporting.store(Arc::new(config.reporting.clone()));
+        std::mem::replace(&mut *before, config.clone()) != *config
+    }
+
+    /// Whether no source names it any more: it is forgotten with its last leg.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Drains it, to be forgotten. False if that is so already.
+    pub(super) fn remove(&self) -> bool {
+        let news = !self.removed.swap(true, Ordering::Relaxed);
+        if news {
+            self.set_admin_state(AdminState::Draining);
+        }
+        news
+    }
+
+    /// Makes one that was removed ready again. False if it was not removed.
+    pub(super) fn restore(&self) -> bool {
+        let was_removed = self.removed.swap(false, Ordering::Relaxed);
+        if was_removed {
+            self.set_admin_state(AdminState::Ready);
+        }
+        was_removed
+    }
+
+    /// Paces its handshakes (`--handshakes-per-backend`); fair. A place is given back when it is dropped.
+    pub(super) async fn handshake_place(&self) -> OwnedSemaphorePermit {
+        self.handshakes.load_full().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// A place among its handshakes, if there is one now.
+    pub(super) fn free_handshake_place(&self) -> Option<OwnedSemaphorePermit> {
+        self.handshakes.load_full().try_acquire_owned().ok()
+    }
+
+    /// Changes how many handshakes may be under way. Those that wait, wait for their turn as before.
+    pub(super) fn set_handshakes(&self, handshakes: usize) {
+        self.handshakes.store(Arc::new(places(handshakes)));
     }
 
     /// What an operator wants of it.
@@ -176,7 +245,7 @@ impl Backend {
     }
 
     /// What the choice goes by, as of now.
-    pub(super) fn candidate(&self, rank: u16, by: &Smoothing, now: Instant) -> Candidate {
+    pub(super) fn candidate(&self, rank: u32, by: &Smoothing, now: Instant) -> Candidate {
         let reports = *locked(&self.reports);
         let agent = reports.agent();
         Candidate {
@@ -212,11 +281,6 @@ impl Backend {
     #[must_use]
     pub fn reporting(&self) -> Arc<Reporting> {
         self.reporting.load_full()
-    }
-
-    /// Changes who reports for it.
-    pub fn set_reporting(&self, reporting: Reporting) {
-        self.reporting.store(Arc::new(reporting));
     }
 
     /// What its agent has said so far.

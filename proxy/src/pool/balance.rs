@@ -25,7 +25,7 @@ pub(super) use hash::{key_hash, seed};
 pub(super) struct Candidate {
     pub(super) id: BackendId,
     /// Lower ranks go first; others are looked at only when none of these has room.
-    pub(super) rank: u16,
+    pub(super) rank: u32,
     /// Its weight in effect: configured, times what an agent says, times what a slow start leaves. Not above 0: none.
     pub(super) weight: f64,
     /// Sessions on it, those being attached included.

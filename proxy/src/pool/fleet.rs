@@ -1,18 +1,20 @@
 //! All routes and pools of the process.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hyper::http::request;
 
-use super::{Backend, BackendId, Pool, Route};
-use crate::config::Config;
+use super::{Backend, BackendId, Changes, Pool, Route, locked};
+use crate::config::{Config, PoolConfig};
 
 /// The routes, and the pools that they lead to. Shared by all workers.
 #[derive(Debug)]
 pub struct Fleet {
     plan: ArcSwap<Plan>,
+    /// Held while the plan changes.
+    changing: Mutex<()>,
 }
 
 /// What belongs together at one moment.
@@ -21,6 +23,20 @@ struct Plan {
     /// The first that takes a handshake has it.
     routes: Vec<Arc<Route>>,
     pools: Vec<Arc<Pool>>,
+    /// Pools that are not configured any more, until the last of their backends is forgotten.
+    dissolved: Vec<Arc<Pool>>,
+}
+
+impl Plan {
+    fn all(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.iter().chain(&self.dissolved)
+    }
+
+    fn routes(config: &Config, pools: &[Arc<Pool>]) -> Vec<Arc<Route>> {
+        let named =
+            |name: &str| pools.iter().find(|pool| *pool.name == *name).expect("a route leads to a pool").clone();
+        config.routes.iter().map(|route| Arc::new(Route::new(route, named(&route.pool)))).collect()
+    }
 }
 
 impl Fleet {
@@ -31,10 +47,48 @@ impl Fleet {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let pools: Vec<_> = config.pools.iter().map(|pool| Arc::new(Pool::new(pool))).collect();
-        let named =
-            |name: &str| pools.iter().find(|pool| *pool.name == *name).expect("a route leads to a pool").clone();
-        let routes = config.routes.iter().map(|route| Arc::new(Route::new(route, named(&route.pool)))).collect();
-        Self { plan: ArcSwap::from_pointee(Plan { routes, pools }) }
+        let plan = Plan { routes: Plan::routes(config, &pools), pools, dissolved: Vec::new() };
+        Self { plan: ArcSwap::from_pointee(plan), changing: Mutex::default() }
+    }
+
+    /// Makes the fleet what `config` describes. Backends that stay keep their sessions, those that are gone from it are
+    /// drained, and forgotten with their last leg. New routes are for new sessions; the others keep theirs, and their
+    /// pool.
+    ///
+    /// # Panics
+    /// A route names a pool that is not there.
+    pub fn apply(&self, config: &Config) -> Changes {
+        let _changing = locked(&self.changing);
+        let before = self.plan.load_full();
+        let mut changes = Changes::default();
+        let mut keep_or_add = |config: &PoolConfig| match before.all().find(|pool| *pool.name == *config.name) {
+            Some(pool) => {
+                changes.extend(pool.configure(config));
+                pool.clone()
+            }
+            None => {
+                let pool = Arc::new(Pool::new(config));
+                changes.added.extend(pool.titles());
+                pool
+            }
+        };
+        let pools: Vec<_> = config.pools.iter().map(&mut keep_or_add).collect();
+        let is_gone = |pool: &&Arc<Pool>| !pools.iter().any(|kept| Arc::ptr_eq(kept, pool));
+        let dissolved: Vec<_> = before.all().filter(is_gone).cloned().collect();
+        dissolved.iter().for_each(|pool| changes.extend(pool.dissolve()));
+        self.plan.store(Arc::new(Plan { routes: Plan::routes(config, &pools), pools, dissolved }));
+        changes
+    }
+
+    /// Forgets the removed backends whose last leg is gone. To be called now and then.
+    pub fn sweep(&self) {
+        self.plan.load().all().for_each(|pool| pool.sweep());
+        if self.plan.load().dissolved.iter().any(|pool| pool.backends().is_empty()) {
+            let _changing = locked(&self.changing);
+            let Plan { routes, pools, dissolved } = &**self.plan.load();
+            let dissolved = dissolved.iter().filter(|pool| !pool.backends().is_empty()).cloned().collect();
+            self.plan.store(Arc::new(Plan { routes: routes.clone(), pools: pools.clone(), dissolved }));
+        }
     }
 
     /// The route of a handshake; `None` if no route takes it.
@@ -49,13 +103,14 @@ impl Fleet {
         self.plan.load().routes.clone()
     }
 
-    /// All pools, in the order of the configuration.
+    /// All pools, in the order of the configuration; then those that are gone from it and still have backends with
+    /// sessions.
     #[must_use]
     pub fn pools(&self) -> Vec<Arc<Pool>> {
-        self.plan.load().pools.clone()
+        self.plan.load().all().cloned().collect()
     }
 
-    /// A pool by its name.
+    /// A pool of the configuration by its name.
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<Arc<Pool>> {
         self.plan.load().pools.iter().find(|pool| *pool.name == *name).cloned()
@@ -67,13 +122,13 @@ impl Fleet {
         let of = |pool: &Arc<Pool>| {
             pool.backends().iter().map(|backend| (pool.clone(), backend.clone())).collect::<Vec<_>>()
         };
-        self.plan.load().pools.iter().flat_map(of).collect()
+        self.plan.load().all().flat_map(of).collect()
     }
 
     /// A backend by its id.
     #[must_use]
     pub fn backend(&self, id: BackendId) -> Option<Arc<Backend>> {
-        self.plan.load().pools.iter().find_map(|pool| pool.backend(id))
+        self.plan.load().all().find_map(|pool| pool.backend(id))
     }
 
     /// The longest time that a closing handshake may take.

@@ -11,9 +11,11 @@ mod attach;
 mod backend;
 mod balance;
 mod dial;
+mod discover;
 mod evidence;
 mod fleet;
 mod handshake;
+mod members;
 mod order;
 mod probe;
 mod round;
@@ -33,8 +35,10 @@ pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use balance::Load;
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
+pub use discover::Discovery;
 pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
+pub use members::{Changes, Source};
 pub use order::Standing;
 pub use probe::Verdict;
 pub use round::Denials;
@@ -45,6 +49,7 @@ pub use survey::survey;
 
 use crate::config::{PoolConfig, PoolSettings};
 use balance::{Balancer, Policy, Wish};
+use members::Listed;
 use order::Table;
 use score::Smoothing;
 
@@ -60,6 +65,8 @@ pub struct Pool {
     backends: ArcSwap<Vec<Arc<Backend>>>,
     table: Mutex<Table>,
     balancer: Mutex<Balancer>,
+    /// What its sources say. Held while the list of backends changes.
+    listed: Mutex<Listed>,
 }
 
 impl Pool {
@@ -67,13 +74,15 @@ impl Pool {
     #[must_use]
     pub fn new(config: &PoolConfig) -> Self {
         let handshakes = config.settings.handshakes_per_backend;
-        let backends = config.backends.iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
+        let listed = Listed::new(config);
+        let backends = listed.merged().iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
         Self {
             name: config.name.as_str().into(),
             settings: ArcSwap::from_pointee(config.settings.clone()),
             backends: ArcSwap::from_pointee(backends),
             table: Mutex::default(),
             balancer: Mutex::default(),
+            listed: Mutex::new(listed),
         }
     }
 
@@ -122,7 +131,7 @@ impl Pool {
         let table = locked(&self.table);
         let candidates = backends.iter().filter(|backend| backend.takes_back()).filter_map(|backend| {
             let demoted = table.standing(backend.id, now).demoted;
-            let rank = u16::from(rank(backend.id)?) * 2 + u16::from(demoted);
+            let rank = order::rank(rank(backend.id)?, demoted, backend.priority());
             Some(backend.candidate(rank, &smoothing, now))
         });
         let candidates: Vec<_> = candidates.collect();

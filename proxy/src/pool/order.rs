@@ -47,6 +47,11 @@ impl Table {
         self.rows.entry(id).or_default()
     }
 
+    /// The backend is gone for good.
+    pub(super) fn forget(&mut self, id: BackendId) {
+        self.rows.remove(&id);
+    }
+
     /// A dial that took `took` failed. The backend goes to the end of the order for as long as that, so that one that
     /// lets dials time out does not eat most of the time of those who try it; at least for a second.
     pub(super) fn demote(&mut self, id: BackendId, took: Duration, now: Instant) {
@@ -86,6 +91,11 @@ impl Table {
     }
 }
 
+/// The rank of a candidate: first what the round says, then whether it failed lately, then its priority number.
+pub(super) fn rank(round: u8, demoted: bool, priority: u16) -> u32 {
+    u32::from(round) << 17 | u32::from(demoted) << 16 | u32::from(priority)
+}
+
 /// Rank of a backend at a re-attach, where `last` is the one that the session was on; `None`: not a candidate.
 pub(super) fn reattach_rank(order: ReattachOrder, last: Option<BackendId>, id: BackendId) -> Option<u8> {
     let Some(last) = last else { return Some(0) };
@@ -103,6 +113,13 @@ mod tests {
     const A: BackendId = BackendId(0);
     const B: BackendId = BackendId(1);
     const C: BackendId = BackendId(2);
+
+    #[test]
+    fn what_failed_lately_goes_behind_and_then_priorities_count() {
+        assert!(rank(0, false, u16::MAX) < rank(0, true, 0));
+        assert!(rank(0, true, u16::MAX) < rank(1, false, 0));
+        assert!(rank(0, false, 0) < rank(0, false, 1));
+    }
 
     #[test]
     fn a_failed_backend_goes_last_for_as_long_as_its_dial_took() {

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use hyper::header::HeaderName;
+use hyper::header::{self, HeaderName};
 use hyper::http::request;
 use tideover_protocol::session::{self, AckMode};
 
 use super::Pool;
-use crate::config::{ReattachOrder, RouteConfig, SessionKey};
+use crate::config::{HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey};
 
 /// What a session keeps for life: its pool, and its configuration.
 #[derive(Debug)]
 pub struct Route {
+    hosts: Vec<HostPattern>,
+    paths: Vec<PathPrefix>,
+    headers: Vec<HeaderPattern>,
     /// Where its sessions may be attached.
     pub pool: Arc<Pool>,
     /// What their engines are configured with.
@@ -24,11 +27,20 @@ pub struct Route {
     pub(super) session_key: Option<SessionKey>,
 }
 
+/// The host of `host[:port]`; an IPv6 address keeps its brackets.
+fn without_port(authority: &str) -> &str {
+    let end = authority.find(']').map_or(0, |bracket| bracket + 1);
+    authority[end..].find(':').map_or(authority, |colon| &authority[..end + colon])
+}
+
 impl Route {
     /// The route that `config` describes, to `pool`.
     #[must_use]
     pub fn new(config: &RouteConfig, pool: Arc<Pool>) -> Self {
         Self {
+            hosts: config.hosts.clone(),
+            paths: config.paths.clone(),
+            headers: config.headers.clone(),
             pool,
             session: Arc::new(config.session.clone()),
             reattach_order: config.reattach_order,
@@ -37,13 +49,29 @@ impl Route {
         }
     }
 
-    /// Whether a handshake is this route's.
-    pub(super) fn takes(&self, _request: &request::Parts) -> bool {
-        true
+    /// Whether a handshake is this route's. The host of an absolute target goes before the field (RFC 9112 3.2.2).
+    pub(super) fn takes(&self, request: &request::Parts) -> bool {
+        let field = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(without_port);
+        let host = request.uri.host().or_else(field).unwrap_or_default();
+        (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.takes(host)))
+            && (self.paths.is_empty() || self.paths.iter().any(|prefix| prefix.takes(request.uri.path())))
+            && self.headers.iter().all(|pattern| pattern.takes(&request.headers))
     }
 
     /// Whether each backend must opt in to acknowledge explicitly.
     pub(super) fn is_explicit(&self) -> bool {
         self.session.ack == AckMode::Explicit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_no_part_of_a_host() {
+        for (authority, host) in [("a", "a"), ("a:80", "a"), ("[::1]", "[::1]"), ("[::1]:80", "[::1]"), ("", "")] {
+            assert_eq!(without_port(authority), host);
+        }
     }
 }

@@ -32,13 +32,19 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         pools: vec![PoolConfig {
             name: "default".into(),
             backends: backends.iter().map(|addr| BackendConfig::new(BackendUrl::from(*addr))).collect(),
+            file: None,
+            dns: None,
             settings: PoolSettings {
                 connect_timeout: Duration::from_secs(5),
                 handshakes_per_backend: 64,
                 balancing: Balancing::default(),
+                dns_server: None,
             },
         }],
         routes: vec![RouteConfig {
+            hosts: Vec::new(),
+            paths: Vec::new(),
+            headers: Vec::new(),
             pool: "default".into(),
             session: tideover_protocol::session::Config::default(),
             reattach_order: ReattachOrder::OtherFirst,

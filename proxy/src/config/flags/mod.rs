@@ -5,6 +5,7 @@ mod guarantees;
 mod pool;
 mod relay;
 mod server;
+pub(super) mod tables;
 
 use std::fmt;
 use std::time::Duration;
@@ -36,6 +37,10 @@ pub struct Flag {
 pub enum Scope {
     /// The process: there is one value.
     Process,
+    /// Where the backends of a pool come from: at the top level, those of the pool `default`.
+    Source,
+    /// A backend: only `[[backend]]` has it.
+    Backend,
     /// A pool: each may have its own.
     Pool,
     /// A route: each may have its own, for the sessions that it takes.
@@ -85,6 +90,22 @@ pub enum Kind {
     Addresses,
     /// A list of backend URLs.
     Backends,
+    /// The URL of a backend.
+    Url,
+    /// What people call a backend or a pool.
+    Name,
+    /// A list of hosts.
+    Hosts,
+    /// A list of beginnings of paths.
+    Paths,
+    /// A list of header fields.
+    Headers,
+    /// The path of a file that lists backends, or nothing.
+    BackendsFile,
+    /// A DNS name that stands for backends, or nothing.
+    Dns,
+    /// A DNS server, or nothing.
+    DnsServer,
     /// A list of close codes.
     Codes,
     /// A list of ends of a backend leg: close codes, `eof`, `codeless`.
@@ -101,6 +122,12 @@ pub enum Kind {
     Cookie,
     /// A path of a URL, or nothing.
     Path,
+    /// A host and a port.
+    HostPort,
+    /// An `http://` URL.
+    HttpUrl,
+    /// Any text of up to 1 KiB.
+    Text,
     /// The path of a file with a secret, or nothing.
     KeyFile,
     /// Where the operator's API listens, or nothing.
@@ -176,7 +203,17 @@ impl Kind {
     /// Whether several values may be given: by repeating the flag, with commas, or as an array of the file.
     #[must_use]
     pub fn is_list(self) -> bool {
-        matches!(self, Self::Addresses | Self::Backends | Self::Codes | Self::Ends | Self::Networks)
+        matches!(
+            self,
+            Self::Addresses
+                | Self::Backends
+                | Self::Codes
+                | Self::Ends
+                | Self::Networks
+                | Self::Hosts
+                | Self::Paths
+                | Self::Headers
+        )
     }
 
     /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
@@ -194,7 +231,14 @@ impl Kind {
             Self::Duration { .. } => "DURATION".into(),
             Self::Choice(words) => words().join("|"),
             Self::Addresses => "ADDR".into(),
-            Self::Backends => "URL".into(),
+            Self::Backends | Self::Url => "URL".into(),
+            Self::Name => "NAME".into(),
+            Self::Hosts => "HOSTS".into(),
+            Self::Paths => "PATHS".into(),
+            Self::Headers => "FIELDS".into(),
+            Self::BackendsFile => "PATH".into(),
+            Self::Dns => "NAME".into(),
+            Self::DnsServer => "ADDR".into(),
             Self::Codes => "CODES".into(),
             Self::Ends => "ENDS".into(),
             Self::Networks => "CIDRS".into(),
@@ -203,6 +247,9 @@ impl Kind {
             Self::HashKey => "KEY".into(),
             Self::Cookie => "NAME".into(),
             Self::Path => "PATH".into(),
+            Self::HostPort => "HOST:PORT".into(),
+            Self::HttpUrl => "URL".into(),
+            Self::Text => "TEXT".into(),
             Self::KeyFile => "PATH".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
@@ -225,7 +272,18 @@ impl fmt::Display for Kind {
             }
             Self::Choice(words) => f.write_str(&either(&words())),
             Self::Addresses => f.write_str("an IP address and port, such as 127.0.0.1:8080 or [::]:8080"),
-            Self::Backends => f.write_str("a URL ws://host or ws://host:port"),
+            Self::Backends | Self::Url => f.write_str("a URL ws://host or ws://host:port"),
+            Self::Name => {
+                f.write_str("a name of 1 to 255 visible ASCII characters without quotes, commas and backslashes")
+            }
+            Self::Hosts => f.write_str("a host such as chat.example.com, or *.example.com for all below example.com"),
+            Self::Paths => f.write_str("a path such as /chat, without query and dot segments"),
+            Self::Headers => f.write_str("a header field such as X-Tenant, or X-Tenant=a for one value"),
+            Self::BackendsFile => f.write_str("the path of a file with one backend a line: URL [key=value ...]"),
+            Self::Dns => {
+                f.write_str("a DNS name: host:port for its addresses, or srv:_service._tcp.name for its SRV records")
+            }
+            Self::DnsServer => f.write_str("an IP address and port such as 127.0.0.1:53, or an IP address"),
             Self::Codes => f.write_str("a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
@@ -233,6 +291,9 @@ impl fmt::Display for Kind {
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
             Self::HashKey => f.write_str("header:NAME, cookie:NAME, query:NAME or address"),
             Self::Cookie => f.write_str("the name of a cookie such as backend, or nothing"),
+            Self::HostPort => f.write_str("a host and port such as 10.0.0.7:5555"),
+            Self::HttpUrl => f.write_str("a URL http://host/path or http://host:port/path"),
+            Self::Text => f.write_str("a text of at most 1024 bytes"),
             Self::Path => f.write_str("a path such as /load, with or without a query; or nothing"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
             Self::Admin => f.write_str(
@@ -273,6 +334,9 @@ const FROM_ZERO_OR_AUTO: Kind = duration(0, Some("auto"));
 const fn duration(min_millis: u64, or: Option<&'static str>) -> Kind {
     Kind::Duration { min: Duration::from_millis(min_millis), max: LONGEST, or }
 }
+
+/// The largest number of sessions a setting takes.
+const LARGEST_COUNT: u64 = 10_000_000;
 
 /// The largest size a setting takes, where nothing else bounds it: 1 TiB.
 const LARGEST: u64 = 1 << 40;

@@ -18,12 +18,44 @@ pub(super) const LISTEN: Theme = Theme {
         },
         Flag {
             name: "backend",
-            scope: Scope::Pool,
+            scope: Scope::Source,
             kind: Kind::Backends,
             default: Fallback::Required,
             summary: "A backend that sessions may be attached to; repeatable",
             details: "The port is 80 if none is given. The path is always the client's, so none may stand here. \
-                      No backend may be given twice.",
+                      No backend may be given twice. These are the backends of the pool `default`; the file can have \
+                      more pools, and settings for each backend.",
+            worst_case: "",
+        },
+        Flag {
+            name: "backends-file",
+            scope: Scope::Source,
+            kind: Kind::BackendsFile,
+            default: Fallback::Value(""),
+            summary: "A file that lists more backends; read again when it changes",
+            details: "A backend a line: its URL, then weight=, max-sessions=, priority= and id= as in [[backend]], between \
+                      spaces. # begins a comment. A file that is wrong changes nothing. One that is gone from it gets \
+                      no new sessions and is forgotten with its last one.",
+            worst_case: "",
+        },
+        Flag {
+            name: "backends-dns",
+            scope: Scope::Source,
+            kind: Kind::Dns,
+            default: Fallback::Value(""),
+            summary: "A DNS name that stands for more backends; resolved again when its time to live is over",
+            details: "host:port: a backend for each A and AAAA record. srv:_service._tcp.name: one for each SRV record, \
+                      with its port and priority; its weight is scaled to 1-256 within its priority, and all weights of \
+                      0 are equal (RFC 2782). While no server answers, the last answer stays.",
+            worst_case: "Worst case: a change is seen a time to live later, which counts as 1 s at least and 5 min at most.",
+        },
+        Flag {
+            name: "dns-server",
+            scope: Scope::Pool,
+            kind: Kind::DnsServer,
+            default: Fallback::Value(""),
+            summary: "The DNS server for backends-dns; the port is 53 if none is given",
+            details: "Without it, those of the system's resolv.conf.",
             worst_case: "",
         },
         Flag {

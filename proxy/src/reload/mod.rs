@@ -1,0 +1,174 @@
+//! Taking a new configuration while sessions go on: on SIGHUP, and when its file or a list of backends changes.
+//!
+//! A configuration that is wrong changes nothing.
+
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+
+use crate::config::{BackendsFile, Config, Problems, Sources};
+use crate::pool::{Changes, Discovery, Fleet, Source};
+use watch::Watch;
+
+/// How often it is looked whether the last leg of a removed backend is gone.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// What a reload came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What changed among the backends.
+    pub changes: Changes,
+    /// Settings that differ from those in force, and take a restart.
+    pub restart: Vec<&'static str>,
+}
+
+/// Brings what the sources of the configuration say now to the running process.
+#[derive(Debug)]
+pub struct Reloader {
+    sources: Sources,
+    fleet: Arc<Fleet>,
+    /// What the process was started with: its own settings are in force as long as it lives.
+    started: Config,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The latest good configuration.
+    config: Config,
+    discovery: Discovery,
+    /// The configuration's file as it was read last, good or bad; `None` if it could not be read.
+    text: Option<Vec<u8>>,
+    /// What is wrong with which list of backends, as far as it was logged.
+    bad_lists: Vec<(PathBuf, String)>,
+}
+
+impl Reloader {
+    /// One for a process that was started with `config`, out of `sources`.
+    #[must_use]
+    pub fn new(sources: Sources, config: Config, fleet: Arc<Fleet>) -> Self {
+        let text = read(&sources);
+        let (discovery, bad_lists) = (Discovery::default(), Vec::new());
+        let state = State { config: config.clone(), discovery, text, bad_lists };
+        Self { sources, fleet, started: config, state: Mutex::new(state) }
+    }
+
+    /// Reads the configuration again and makes the fleet what it says. To be called on a runtime.
+    ///
+    /// # Errors
+    /// All that is wrong with it. Nothing was changed.
+    pub fn reload(&self) -> Result<Reloaded, Problems> {
+        let mut state = self.state();
+        state.text = read(&self.sources);
+        let config = self.sources.config()?;
+        config.check_total(self.started.buffer_total_bytes)?;
+        let changes = self.fleet.apply(&config);
+        state.discovery.apply(&config, &self.fleet);
+        state.bad_lists.clear();
+        let restart = self.started.differs_in(&config);
+        state.config = config;
+        Ok(Reloaded { changes, restart })
+    }
+
+    /// Follows DNS names, SIGHUP (`hangup`), and the files, for ever.
+    pub async fn run(&self, mut hangup: Signal) {
+        {
+            let mut state = self.state();
+            let State { config, discovery, .. } = &mut *state;
+            discovery.apply(config, &self.fleet);
+        }
+        let mut watch = Watch::new();
+        watch.follow(&self.files());
+        // What changed before it was watched.
+        self.look();
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                Some(()) = hangup.recv() => self.reload_and_log("SIGHUP"),
+                () = watch.changed() => {
+                    // The folders may be others now. What changes from here on is seen.
+                    watch.follow(&self.files());
+                    self.look();
+                }
+                _ = sweep.tick() => {
+                    self.fleet.sweep();
+                    continue;
+                }
+            }
+            watch.follow(&self.files());
+        }
+    }
+
+    fn reload_and_log(&self, cause: &'static str) {
+        match self.reload() {
+            Ok(Reloaded { changes, restart }) => {
+                let Changes { added, changed, removed } = changes;
+                tracing::info!(cause, ?added, ?changed, ?removed, "configuration reloaded");
+                if !restart.is_empty() {
+                    tracing::warn!(settings = restart.join(", "), "these settings take a restart");
+                }
+            }
+            Err(problems) => {
+                for problem in &problems.0 {
+                    tracing::error!(%problem, "the new configuration is wrong");
+                }
+                tracing::error!(cause, problems = problems.0.len(), "configuration not reloaded: nothing was changed");
+            }
+        }
+    }
+
+    /// Takes what differs in the files from what was read last.
+    fn look(&self) {
+        let text = read(&self.sources);
+        if text != self.state().text {
+            self.reload_and_log("its file changed");
+        }
+        self.look_at_lists();
+    }
+
+    fn look_at_lists(&self) {
+        let mut state = self.state();
+        let State { config, bad_lists, .. } = &mut *state;
+        for pool in &mut config.pools {
+            let Some(before) = &mut pool.file else { continue };
+            match BackendsFile::read(&before.path) {
+                Ok(now) => {
+                    bad_lists.retain(|(path, _)| *path != now.path);
+                    if now != *before {
+                        before.clone_from(&now);
+                        self.fleet.pool(&pool.name).map(|pool| pool.list(Source::File, now.backends));
+                    }
+                }
+                Err(why) => log_bad_list(bad_lists, &before.path, why),
+            }
+        }
+    }
+
+    /// The files that are watched.
+    fn files(&self) -> Vec<PathBuf> {
+        let state = self.state();
+        let lists = state.config.pools.iter().filter_map(|pool| pool.file.as_ref()).map(|file| file.path.clone());
+        lists.chain(self.sources.file()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Once, until it is good again or wrong in another way.
+fn log_bad_list(logged: &mut Vec<(PathBuf, String)>, path: &PathBuf, why: String) {
+    if !logged.iter().any(|(other, said)| other == path && *said == why) {
+        tracing::error!(file = %path.display(), why, "the list of backends is not taken: nothing was changed");
+        logged.retain(|(other, _)| other != path);
+        logged.push((path.clone(), why));
+    }
+}
+
+fn read(sources: &Sources) -> Option<Vec<u8>> {
+    std::fs::read(sources.file()?).ok()
+}
