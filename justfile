@@ -24,10 +24,23 @@ doc:
 test:
     .ci/run test
 
-# Licences, advisories and sources of the dependencies (needs cargo-deny)
+# Licences, advisories and sources of the dependencies (installs cargo-deny below target/)
 deny:
-    cargo deny check
+    .ci/run deny
 
 # See it survive killed backends
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
+
+# Tideover beside HAProxy and nginx, under the same load; `just bench --help` says how
+bench *ARGS:
+    benches/setup
+    cargo run --release -p tideover-benches --bin relay -- {{ARGS}}
+
+# The engine's instructions against benches/baseline.txt (needs valgrind)
+instructions *ARGS:
+    cargo run --release -p tideover-benches --bin instructions -- {{ARGS}}
+
+# Times of the scan, the ring, a turn and a failover
+micro *ARGS:
+    cargo bench -p tideover-benches -- {{ARGS}}

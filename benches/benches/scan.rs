@@ -29,18 +29,22 @@ fn run(input: &[u8]) -> usize {
     Scanner::new(Sender::Client, 1 << 20).whole_messages(input, usize::MAX).1
 }
 
+/// Streams of messages of these payloads in turn, and what they are called.
+const MIXES: [(&str, &[usize]); 4] =
+    [("64", &[64]), ("1024", &[1024]), ("65536", &[65536]), ("mixed", &[64, 5, 1024, 0, 200, 64, 16 * 1024, 125, 126])];
+
 fn scan(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scan");
-    for payload in [64, 1024, 64 * 1024] {
-        let frame = message(payload, Some(KEY));
-        let count = STREAM / frame.len();
-        let stream = frame.repeat(count);
+    for (name, payloads) in MIXES {
+        let frames = payloads.iter().flat_map(|payload| message(*payload, Some(KEY))).collect::<Vec<_>>();
+        let times = STREAM / frames.len();
+        let (count, stream) = (times * payloads.len(), frames.repeat(times));
         assert_eq!((steps(&stream), run(&stream)), (count, count));
         group.throughput(Throughput::Elements(count as u64));
-        group.bench_with_input(BenchmarkId::new("steps", payload), &stream, |bench, stream| {
+        group.bench_with_input(BenchmarkId::new("steps", name), &stream, |bench, stream| {
             bench.iter(|| steps(black_box(stream)));
         });
-        group.bench_with_input(BenchmarkId::new("whole messages", payload), &stream, |bench, stream| {
+        group.bench_with_input(BenchmarkId::new("whole messages", name), &stream, |bench, stream| {
             bench.iter(|| run(black_box(stream)));
         });
     }

@@ -38,5 +38,29 @@ fn ring(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, ring);
+/// Writes all that is retained to a new leg. Returns how many bytes that are.
+fn write_again(ring: &mut Ring) -> usize {
+    ring.rewind();
+    let len = ring.unwritten(ring.end()).map(|piece| black_box(piece).len()).sum();
+    ring.advance(len);
+    len
+}
+
+fn replay(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("replay of retained messages of 64 bytes");
+    for retained in [1, 64, 1024] {
+        let frame = message(64, Some(KEY));
+        let mut ring = Ring::new(Limits { messages: 2048, bytes: 1 << 20 });
+        for _ in 0..retained {
+            ring.append(&frame, 0);
+            ring.complete(0);
+        }
+        assert_eq!(write_again(&mut ring), retained * frame.len());
+        assert_eq!((ring.retained(), ring.unacknowledged()), (retained, retained));
+        group.throughput(Throughput::Elements(retained as u64));
+        group.bench_function(BenchmarkId::from_parameter(retained), |bench| bench.iter(|| write_again(&mut ring)));
+    }
+}
+
+criterion_group!(benches, ring, replay);
 criterion_main!(benches);

@@ -1,6 +1,8 @@
 //! What the micro benchmarks share: frames, and a session with peers made of as little as possible.
 //!
-//! `cargo bench -p tideover-benches` runs them. Each asserts its result once before it is timed.
+//! `cargo bench -p tideover-benches` runs those that take the time. Each asserts its result once before it is timed.
+//! The program `instructions` counts instead, and compares with what is kept in `baseline.txt`; the program `relay`
+//! sets the whole proxy beside others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +34,7 @@ pub fn message(payload: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
 pub struct Rig {
     session: Session,
     now: Instant,
-    /// The client's message, and what the backend makes of it.
+    /// What the client sends in a turn, and what the backend makes of it.
     request: Vec<u8>,
     answer: Vec<u8>,
     /// Where the backend's bytes of a turn are put together, kept for its memory.
@@ -40,16 +42,22 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A session that relays messages of `payload` bytes both ways.
+    /// A session that relays messages of `payload` bytes both ways, one a turn.
     #[must_use]
     pub fn new(payload: usize) -> Self {
+        Self::batched(payload, 1)
+    }
+
+    /// A session that relays `count` messages of `payload` bytes both ways in a turn.
+    #[must_use]
+    pub fn batched(payload: usize, count: usize) -> Self {
         let now = Instant::from_origin(Duration::from_secs(1));
         let config = Arc::new(Config { buffer_messages: 1 << 20, buffer_bytes: 1 << 30, ..Config::default() });
         Self {
             session: Session::new(config, &Budgets::new(2 << 30), [7; 16], now, BackendTraits::default()),
             now,
-            request: message(payload, Some(KEY)),
-            answer: message(payload, None),
+            request: message(payload, Some(KEY)).repeat(count),
+            answer: message(payload, None).repeat(count),
             backend: Vec::new(),
         }
     }
@@ -66,7 +74,8 @@ impl Rig {
         self.session.unacknowledged()
     }
 
-    /// One message in, a barrier behind it, an answer and a pong back. Returns the bytes that the client got.
+    /// The messages of a turn in, a barrier behind them, answers and a pong back. Returns the bytes that the client
+    /// got.
     pub fn turn(&mut self) -> usize {
         self.now = self.now + Duration::from_millis(20);
         self.timeout();

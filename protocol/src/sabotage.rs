@@ -49,11 +49,19 @@ pub enum Sabotage {
     MemoryOutlivesInputs,
     /// The message behind the poisoned one is set aside.
     NeighbourPoisoned,
+    /// A migrated session goes on before the leg that it leaves was silent.
+    MigratedBeforeQuiet,
+    /// A migrated session goes on before the leg that it leaves has answered its barrier.
+    MigratedBeforePong,
+    /// What the leg was written that a migrated session left is written again.
+    ReplayedAfterMigration,
+    /// What clients were told before a migration is swallowed after it.
+    MemoryOutlivesMigration,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::NoRewind,
         Self::AckOffByOne,
         Self::DeadEpochAccepted,
@@ -74,6 +82,10 @@ impl Sabotage {
         Self::NoProof,
         Self::MemoryOutlivesInputs,
         Self::NeighbourPoisoned,
+        Self::MigratedBeforeQuiet,
+        Self::MigratedBeforePong,
+        Self::ReplayedAfterMigration,
+        Self::MemoryOutlivesMigration,
     ];
 }
 

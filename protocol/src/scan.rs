@@ -147,20 +147,27 @@ impl Scanner {
     #[must_use]
     pub fn whole_messages(&self, input: &[u8], at_most: usize) -> (usize, usize) {
         let (mut end, mut count) = (0, 0);
-        if !self.is_between_messages() {
-            return (0, 0);
-        }
-        while count < at_most {
-            let Ok(Some(header)) = FrameHeader::parse(&input[end..]) else { break };
-            let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-            let fits = header.payload <= self.max_message && header.frame_len() <= (input.len() - end) as u64;
-            if !whole || !fits || self.check_mask(&header).is_err() {
-                break;
-            }
+        while count < at_most
+            && let Some(header) = self.whole_message(&input[end..])
+        {
             end += header.frame_len() as usize;
             count += 1;
         }
         (end, count)
+    }
+
+    /// The header of the whole, unfragmented data message at the start of `input`, if there is one and the scanner
+    /// stands between messages.
+    #[inline]
+    #[must_use]
+    pub fn whole_message(&self, input: &[u8]) -> Option<FrameHeader> {
+        if !self.is_between_messages() {
+            return None;
+        }
+        let header = FrameHeader::parse(input).ok()??;
+        let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+        let fits = header.payload <= self.max_message && header.frame_len() <= input.len() as u64;
+        (whole && fits && self.check_mask(&header).is_ok()).then_some(header)
     }
 
     /// Scans the start of `input`, which is advanced past what was used.

@@ -9,5 +9,6 @@ mod fields;
 pub mod logging;
 pub mod pool;
 pub mod reload;
+pub mod schemes;
 pub mod serve;
 pub mod session;

@@ -21,6 +21,7 @@ use crate::config::{Config, Sources};
 use crate::edge::{EdgeContext, serve_connection};
 use crate::pool::{Fleet, survey};
 use crate::reload::Reloader;
+use crate::schemes::{Dns, Schemes};
 use crate::session::{self, Context};
 
 /// Handshakes that may wait to be accepted, as far as the system allows.
@@ -49,6 +50,7 @@ struct Shared {
     config: Arc<Config>,
     edge: Arc<EdgeContext>,
     fleet: Arc<Fleet>,
+    schemes: Arc<Schemes>,
     sessions: Arc<Context>,
     reloader: Reloader,
 }
@@ -72,6 +74,8 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
     let listeners: Vec<_> = config.listen.iter().map(|addr| listen(*addr)).collect::<io::Result<_>>()?;
     let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
     let shared = Arc::new(Shared::new(config, sources));
+    let dns = shared.config.schemes.dns.as_ref();
+    let dns = dns.map(|config| Dns::bind(config, shared.schemes.clone())).transpose()?;
     let (stage, stages) = watch::channel(Stage::Serving);
     let over = start_workers(&shared, &listeners, &stages)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -83,11 +87,19 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
     // The port closes with the workers' handles: else it would take connections in a drain that nobody accepts.
     drop(listeners);
     let code = runtime.block_on(async {
+        tokio::spawn(shared.schemes.clone().advise(shared.config.schemes.on_scale.clone()));
+        if let Some(dns) = dns {
+            for addr in dns.addresses()? {
+                tracing::info!(%addr, "DNS");
+            }
+            tokio::spawn(dns.serve());
+        }
         if let Some(listener) = admin {
             tracing::info!(addr = %listener.address()?, "operator's API");
             tokio::spawn(serve_admin(listener, shared.clone()));
         }
         tokio::spawn(survey(shared.fleet.clone()));
+        tokio::spawn(shared.fleet.clone().watch_health());
         let reloading = shared.clone();
         tokio::spawn(async move { reloading.reloader.run(hangup).await });
         supervise(&shared, &stage).await
@@ -102,13 +114,14 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
 impl Shared {
     fn new(config: Config, sources: Sources) -> Self {
         let fleet = Arc::new(Fleet::new(&config));
+        let schemes = Arc::new(Schemes::new(&config.schemes, fleet.clone()));
         let sessions = Arc::new(Context::new(&config));
         let reloader = Reloader::new(sources, config.clone(), fleet.clone());
         let config = Arc::new(config);
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
-        let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), start));
-        Self { config, edge, fleet, sessions, reloader }
+        let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), schemes.clone(), start));
+        Self { config, edge, fleet, schemes, sessions, reloader }
     }
 }
 

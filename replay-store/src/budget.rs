@@ -134,13 +134,19 @@ impl Reservation {
     /// less, down to 16 KiB, so that those who hold the most are slowed first.
     #[must_use]
     pub fn share(&self, bound: usize) -> usize {
-        let free = self.budget.limit.saturating_sub(self.budget.used());
-        let quarter = self.budget.limit / 4;
-        if free >= quarter {
+        if self.is_ample() {
             return bound;
         }
+        let free = self.budget.limit.saturating_sub(self.budget.used());
+        let quarter = self.budget.limit / 4;
         let scaled = bound as u128 * free as u128 / quarter.max(1) as u128;
         usize::try_from(scaled).unwrap_or(bound).max(LEAST_SHARE).min(bound)
+    }
+
+    /// Whether the budget has a quarter left, so that nobody's [`Self::share`] is cut.
+    #[must_use]
+    pub fn is_ample(&self) -> bool {
+        self.budget.limit.saturating_sub(self.budget.used()) >= self.budget.limit / 4
     }
 
     /// Whether a refused [`Self::try_cover`] still waits in line.
@@ -151,6 +157,7 @@ impl Reservation {
 
     /// Grows to at least `need` bytes if the budget has them and nobody waits ahead; otherwise takes a place in line
     /// and returns `false`. Ask again when woken (see [`Self::park`]).
+    #[inline]
     pub fn try_cover(&mut self, need: usize) -> bool {
         if need <= self.held {
             self.leave_line();

@@ -146,6 +146,12 @@ impl Ring {
         self.unacknowledged() >= self.limits.messages || self.unacknowledged_bytes() >= self.limits.bytes
     }
 
+    /// Whether so many messages of so many bytes more would reach neither bound, with what lingers counted in.
+    #[must_use]
+    pub fn has_room(&self, messages: usize, bytes: usize) -> bool {
+        self.entries.len() + messages < self.limits.messages && self.bytes + bytes < self.limits.bytes
+    }
+
     /// Whether half of either bound is unacknowledged.
     #[must_use]
     pub fn is_half_full(&self) -> bool {
@@ -198,6 +204,38 @@ impl Ring {
     #[must_use]
     pub fn leg_messages(&self) -> u64 {
         self.left + self.entries.len() as u64
+    }
+
+    /// Retained messages that were written, wholly or in part, to the current leg.
+    #[must_use]
+    pub fn on_leg(&self) -> usize {
+        let partly = self.entries.get(self.written).is_some_and(|entry| entry.start < self.cursor);
+        self.written + usize::from(partly)
+    }
+
+    /// Of these, how many are not acknowledged.
+    #[must_use]
+    pub fn on_leg_unacknowledged(&self) -> usize {
+        self.on_leg() - self.acked
+    }
+
+    /// Messages wholly written to the current leg, forgotten ones included.
+    #[must_use]
+    pub fn leg_written(&self) -> u64 {
+        self.left + self.written as u64
+    }
+
+    /// The end of the message that the cursor stands in, or the cursor's own place where it stands between two: the
+    /// offset, the seq of the message before it, and how many messages of the leg end there or before. `None` inside
+    /// the message that is being received.
+    #[must_use]
+    pub fn message_end(&self) -> Option<(u64, u64, u64)> {
+        match self.entries.get(self.written) {
+            Some(entry) if entry.start < self.cursor => Some((entry.end, entry.seq, self.leg_written() + 1)),
+            Some(_) => Some((self.cursor, self.written_seq(), self.leg_written())),
+            None if self.cursor > self.tail => None,
+            None => Some((self.cursor, self.written_seq(), self.leg_written())),
+        }
     }
 
     /// Offset of the next byte to write to the current leg.
@@ -275,6 +313,21 @@ impl Ring {
         }
         self.entries.push_back(entry);
         entry.seq
+    }
+
+    /// Appends whole messages that lie one behind the other; `ends` are the offsets behind each of them in `bytes`. As
+    /// [`Self::append`] and [`Self::complete`] for each, where no message is being received.
+    pub fn append_run(&mut self, bytes: &[u8], ends: &[u32], received: u32) {
+        debug_assert!(self.tail == self.log.end(), "a message is being received");
+        let start = self.tail;
+        self.append(bytes, 0);
+        for end in ends {
+            let entry =
+                Entry { seq: self.next_seq, start: self.tail, end: start + u64::from(*end), received, deaths: 0 };
+            self.next_seq += 1;
+            self.tail = entry.end;
+            self.entries.push_back(entry);
+        }
     }
 
     /// Takes back the message being received: it will never be whole. Only where the cursor is not inside it.
@@ -445,8 +498,7 @@ impl Ring {
     /// A backend died of what it was doing: that counts against a message that it had, or had part of, alone. Among
     /// several, none can be blamed. Call it before [`Self::rewind`].
     pub fn count_death(&mut self) -> Death {
-        let partly = self.entries.get(self.written).is_some_and(|entry| entry.start < self.cursor);
-        let touched = self.written + usize::from(partly);
+        let touched = self.on_leg();
         let alone = self.entries.front_mut().filter(|_| touched == 1).map(|entry| {
             entry.deaths = entry.deaths.saturating_add(1);
             (entry.seq, entry.deaths)

@@ -7,6 +7,8 @@ use tideover_replay_store::{ByteLog, CHUNK_MAX, Limits, Ring};
 #[derive(Clone, Debug)]
 enum Op {
     Append(usize),
+    /// Two whole messages at once.
+    Run(usize, usize),
     Complete,
     /// Writes so many hundredths of what is unwritten.
     Advance(usize),
@@ -21,7 +23,8 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let length = prop_oneof![4 => 1..40_usize, 2 => 400..600_usize, 1 => 1..3 * CHUNK_MAX];
     prop_oneof![
-        6 => length.prop_map(Op::Append),
+        6 => length.clone().prop_map(Op::Append),
+        3 => (1..2000_usize, length).prop_map(|(first, second)| Op::Run(first, second)),
         6 => Just(Op::Complete),
         5 => (0..=100_usize).prop_map(Op::Advance),
         2 => (0..60_u64).prop_map(Op::Acknowledge),
@@ -129,6 +132,17 @@ fn apply(op: &Op, ring: &mut Ring, model: &mut Model) {
             let bytes = model.next_bytes(len);
             ring.append(&bytes, len / 2);
             model.tail.bytes.extend(bytes);
+        }
+        Op::Run(..) if !model.tail.bytes.is_empty() => {}
+        Op::Run(first, second) => {
+            let bytes = model.next_bytes(first + second);
+            let room = ring.has_room(2, bytes.len());
+            ring.append_run(&bytes, &[first as u32, (first + second) as u32], 0);
+            for message in [&bytes[..first], &bytes[first..]] {
+                model.tail.bytes.extend_from_slice(message);
+                model.complete();
+            }
+            assert!(!room || !(ring.is_full() || ring.is_crowded()), "room for a run is room for each message");
         }
         Op::Complete if model.tail.bytes.is_empty() => {}
         Op::Complete => assert_eq!(ring.complete(0), model.complete()),

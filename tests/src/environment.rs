@@ -11,12 +11,16 @@ use std::{
 use crate::{lock, program};
 
 const REQUIREMENTS: &str = include_str!("../backends/requirements.txt");
+const KOSOKU: &str = include_str!("../backends/kosoku.txt");
 const PACKAGE: &str = include_str!("../backends/package.json");
 const PACKAGE_LOCK: &str = include_str!("../backends/package-lock.json");
 const GORILLA_BACKEND: &str = include_str!("../backends/gorilla/main.go");
 
 /// Debian's packages for [`gorilla_backend`].
 const GO_PACKAGES: &str = "golang-go golang-github-gorilla-websocket-dev";
+
+/// Debian's package for [`dig`].
+const DIG_PACKAGE: &str = "bind9-dnsutils";
 
 /// Where the second of them puts its sources.
 const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
@@ -28,6 +32,15 @@ const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
 pub fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| installed("python", REQUIREMENTS, install_python).join("bin/python"))
+}
+
+/// The program `kosoku`, which runs Autobahn's cases, of `tests/backends/kosoku.txt`.
+///
+/// # Panics
+/// When it cannot be installed, with what is missing.
+pub fn kosoku() -> &'static Path {
+    static KOSOKU_PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    KOSOKU_PROGRAM.get_or_init(|| installed("kosoku", KOSOKU, install_kosoku).join("bin/kosoku"))
 }
 
 /// The `node_modules` directory with `tests/backends/package-lock.json` installed, for NODE_PATH.
@@ -47,21 +60,37 @@ pub fn gorilla_backend() -> Result<&'static Path, &'static str> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = PROGRAM.get_or_init(|| {
         if !Path::new(GORILLA).exists() || Command::new("go").arg("version").output().is_err() {
-            install_go()?;
+            install("Debian's Go packages", GO_PACKAGES)?;
         }
         Ok(installed("go", GORILLA_BACKEND, build_gorilla).join("gorilla-backend"))
     });
     built.as_deref().map_err(String::as_str)
 }
 
-fn install_go() -> Result<(), String> {
-    let needed = format!("needs Debian's Go packages: apt install {GO_PACKAGES}");
+/// The `dig` program, installed with Debian's packages if it is missing and we are root.
+///
+/// # Errors
+/// Says what is missing and how to get it. Not every system has it.
+pub fn dig() -> Result<&'static str, &'static str> {
+    static DIG: OnceLock<Result<(), String>> = OnceLock::new();
+    let found = DIG.get_or_init(|| {
+        if Command::new("dig").arg("-v").output().is_ok() { Ok(()) } else { install("dig", DIG_PACKAGE) }
+    });
+    found.as_ref().map(|()| "dig").map_err(String::as_str)
+}
+
+/// Installs Debian's packages, so that one test process at a time does.
+fn install(what: &str, packages: &str) -> Result<(), String> {
+    let environment = program::target_directory().join("test-env");
+    fs::create_dir_all(&environment).expect("target/test-env");
+    let _lock = lock::exclusive(&environment.join("apt.lock"));
+    let needed = format!("needs {what}: apt install {packages}");
     let apt_get = |arguments: &[&str]| {
         let output = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
         output.is_ok_and(|output| output.status.success())
     };
     let install: Vec<&str> =
-        ["install", "-y", "--no-install-recommends"].into_iter().chain(GO_PACKAGES.split(' ')).collect();
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages.split(' ')).collect();
     let root = rustix::process::geteuid().is_root();
     let done = root && (apt_get(&install) || apt_get(&["update"]) && apt_get(&install));
     if done { Ok(()) } else { Err(needed) }
@@ -85,15 +114,27 @@ fn installed(name: &str, pins: &str, install: fn(&Path)) -> PathBuf {
 }
 
 fn install_python(directory: &Path) {
+    install_packages(directory, "tests/backends/requirements.txt", REQUIREMENTS, &[]);
+}
+
+fn install_kosoku(directory: &Path) {
+    install_packages(directory, "tests/backends/kosoku.txt", KOSOKU, &["--require-hashes", "--only-binary=:all:"]);
+}
+
+fn install_packages(directory: &Path, name: &str, pins: &str, flags: &[&str]) {
     run(
         "Python 3.10 or later with the venv module (Debian: apt install python3-venv)",
         Command::new("python3").args(["-m", "venv"]).arg(directory),
     );
     let requirements = directory.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).expect("target/test-env");
+    fs::write(&requirements, pins).expect("target/test-env");
     run(
-        "the Python packages of tests/backends/requirements.txt, so access to a package index",
-        Command::new(directory.join("bin/python")).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements),
+        &format!("the Python packages of {name}, so access to a package index"),
+        Command::new(directory.join("bin/python"))
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(flags)
+            .arg("-r")
+            .arg(requirements),
     );
 }
 

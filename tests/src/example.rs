@@ -43,6 +43,27 @@ pub struct Example {
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
+impl Language {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Python, Self::Node];
+
+    /// The name on the command line and in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Python => "session-python",
+            Self::Node => "session-node",
+        }
+    }
+
+    /// What it is, for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Python => "`ledger.py`: Python `websockets`, acknowledges by Pong",
+            Self::Node => "`ledger.cjs`: Node `ws`, acknowledges by messages",
+        }
+    }
+}
+
 impl Ledger {
     /// A fresh one.
     pub fn create() -> Self {
@@ -68,19 +89,32 @@ impl Ledger {
     /// # Panics
     /// When the database cannot be read.
     pub fn amounts(&self) -> BTreeMap<String, Vec<u64>> {
-        const DUMP: &str = "import sqlite3, sys\n\
-            for row in sqlite3.connect(sys.argv[1]).execute('SELECT session, amount FROM ledger ORDER BY rowid'):\n    \
-            print(*row)";
-        let output =
-            Command::new(environment::python()).args(["-c", DUMP]).arg(self.scratch.path("ledger.db")).output();
-        let output = output.expect("python starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut amounts: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
+        for line in self.select("session, amount FROM ledger ORDER BY rowid").lines() {
             let (session, amount) = line.split_once(' ').expect("a session and an amount");
             amounts.entry(session.to_owned()).or_default().push(amount.parse().expect("a number"));
         }
         amounts
+    }
+
+    /// Legs of all sessions after their first.
+    ///
+    /// # Panics
+    /// When the database cannot be read.
+    pub fn reattachments(&self) -> usize {
+        self.select("coalesce(sum(epoch - 1), 0) FROM session").trim().parse().expect("a number")
+    }
+
+    /// A line a row.
+    fn select(&self, what: &str) -> String {
+        const DUMP: &str = "import sqlite3, sys\n\
+            for row in sqlite3.connect(sys.argv[1]).execute('SELECT ' + sys.argv[2]):\n    \
+            print(*row)";
+        let mut python = Command::new(environment::python());
+        let output = python.args(["-c", DUMP]).arg(self.scratch.path("ledger.db")).arg(what).output();
+        let output = output.expect("python starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

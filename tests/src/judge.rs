@@ -211,7 +211,7 @@ pub fn legs(events: &[Event]) -> Vec<Leg> {
                 leg.reads.push((number, event.at));
             }
             What::Close(..) | What::Eof => leg.ended = leg.ended.or(Some(event.at)),
-            What::Ready(_) | What::Open(_) | What::Done(..) => {}
+            What::Ready(_) | What::Open(_) | What::Done(..) | What::Check(_) => {}
         }
     }
     let mut legs: Vec<Leg> = legs.into_values().collect();

@@ -5,7 +5,9 @@
 pub mod backend;
 pub mod client;
 pub mod clock;
+pub mod conformance;
 pub mod deadline;
+pub mod dns;
 pub mod environment;
 pub mod example;
 pub mod judge;
@@ -14,11 +16,13 @@ pub mod matrix;
 pub mod ports;
 pub mod program;
 pub mod proxy;
+pub mod questions;
 pub mod random;
 pub mod raw;
-mod scratch;
+pub mod scratch;
 pub mod target;
 
 pub use backend::{Backend, Kind};
 pub use proxy::Proxy;
+pub use scratch::Scratch;
 pub use target::Target;

@@ -13,12 +13,16 @@ const KEEP_VARIABLE: &str = "TIDEOVER_TEST_KEEP_LOGS";
 /// A fresh directory under `target/test-logs`; removed when dropped, unless the test is failing then
 /// or [`KEEP_VARIABLE`] is set.
 #[derive(Debug)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     directory: PathBuf,
 }
 
 impl Scratch {
-    pub(crate) fn new(name: &str) -> Self {
+    /// A fresh one, with `name` in its name.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn new(name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{}-{number}-{name}", std::process::id());
@@ -29,11 +33,13 @@ impl Scratch {
         Self { directory }
     }
 
-    pub(crate) fn path(&self, file: &str) -> PathBuf {
+    /// A file in it.
+    pub fn path(&self, file: &str) -> PathBuf {
         self.directory.join(file)
     }
 
-    pub(crate) fn directory(&self) -> &Path {
+    /// Its path.
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 }

@@ -128,8 +128,7 @@ async fn two_minutes_of_kills_every_300_ms_set_nothing_aside() {
     const SECONDS: u32 = 120;
     let _machine = machine_alone();
     let mut backends = [Kind::Rust; 3].map(Backend::start);
-    // No leg lives for the five seconds after which it counts as stable, so back-off would use up --failover-timeout.
-    let proxy = Proxy::start(&backends, &["--on-poison", "drop", "--stable-after", "100ms"]);
+    let proxy = Proxy::start(&backends, &["--on-poison", "drop"]);
     let url = proxy.url("/echo");
     let clients = tokio::spawn(async move { run_many(&url, 0..20, Load::new(50, SECONDS)).await });
     let kills = kill_one_every(Duration::from_millis(300), RESTART, &mut backends, SECONDS * 3).await;

@@ -132,6 +132,11 @@ pub(super) struct OrderWatch {
 }
 
 impl OrderWatch {
+    /// Answers of the leg so far, greetings left out.
+    pub(super) fn replies(&self) -> u64 {
+        self.replies
+    }
+
     /// Answers came; `idle` says that no message is behind the last barrier answered. Returns whether that shows
     /// that the pong came early.
     pub(super) fn handle_replies(&mut self, replies: u64, idle: bool) -> bool {

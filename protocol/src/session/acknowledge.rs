@@ -32,21 +32,15 @@ impl Session {
             return self.handle_explicit_ack(now, payload);
         }
         let epoch = self.epoch;
-        let stable_after = self.config.stable_after;
         let Some(leg) = self.leg_mut() else { return };
         let first = !leg.pings.answered;
         let Some(barrier) = leg.pings.handle_pong(payload) else { return };
         leg.mute = false;
         if barrier.seq > leg.proven {
-            (leg.proven, leg.answered) = (barrier.seq, now);
+            (leg.proven, leg.proven_at, leg.answered) = (barrier.seq, now, now);
         }
         let late = leg.order.handle_barrier(barrier.messages);
-        let stable = !leg.stable && now.since(leg.since) >= stable_after;
-        leg.stable |= stable;
         self.round_trip = barrier.written.map(|written| now.since(written));
-        if stable {
-            self.patience.reset();
-        }
         if first {
             self.actions.push_back(Action::AnswersPings(epoch));
         }
@@ -59,6 +53,7 @@ impl Session {
             self.downstream.handle_barrier(barrier.seq);
             let one_more = u64::from(sabotage::is(Sabotage::AckOffByOne));
             self.acknowledge(now, barrier.seq + one_more);
+            self.settle_isolated();
         }
         self.check_done(now);
     }
@@ -76,27 +71,31 @@ impl Session {
     fn acknowledge(&mut self, now: Instant, seq: u64) {
         let linger = self.linger();
         let until = (!linger.is_zero()).then(|| now + linger);
-        let before = self.upstream.ring.unacknowledged();
         self.upstream.acknowledge(seq, until, &mut self.counters);
-        self.handle_progress(before);
-    }
-
-    /// After acknowledging: if anything was, what killed backends before is past.
-    fn handle_progress(&mut self, unacknowledged_before: usize) {
-        if self.upstream.ring.unacknowledged() < unacknowledged_before {
-            self.deaths = 0;
-        }
         self.settle_forgotten();
     }
 
     /// What the client was told need not be remembered longer than what led to it.
     pub(super) fn settle_forgotten(&mut self) {
-        if sabotage::is(Sabotage::MemoryOutlivesInputs) {
-            return;
-        }
         let ring = &self.upstream.ring;
         let gone = ring.first_retained().map_or(ring.last_seq(), |first| first - 1);
-        self.downstream.forget(gone, ring.retained() == 0);
+        let empty = ring.retained() == 0;
+        self.handle_progress(gone);
+        if !sabotage::is(Sabotage::MemoryOutlivesInputs) {
+            self.downstream.forget(gone, empty);
+        }
+    }
+
+    /// Everything up to `gone` is forgotten. If a leg brought the session so far, what killed backends before is past,
+    /// and what was waited for them does not count. That a message was acknowledged again is no progress: a backend
+    /// may die of it each time after its pong.
+    fn handle_progress(&mut self, gone: u64) {
+        let further = gone > self.settled;
+        self.settled = gone;
+        if further && self.leg_mut().is_some_and(|leg| leg.heard) {
+            self.deaths = 0;
+            self.patience.reset();
+        }
     }
 
     fn linger(&self) -> Duration {
@@ -119,6 +118,12 @@ impl Session {
     /// Whether messages wait for a barrier.
     pub(super) fn wants_barrier(&self, leg: &BackendLeg) -> bool {
         let ring = &self.upstream.ring;
+        if self.is_settling() && !self.is_proven(leg) {
+            return true;
+        }
+        if self.upstream.halted {
+            return self.ack == AckMode::Pong && self.downstream.is_holding();
+        }
         if let Some(stop) = self.upstream.next_stop() {
             return self.ack != AckMode::None && stop.seq > leg.proven;
         }
@@ -148,16 +153,15 @@ impl Session {
         acks: bool,
     ) -> (Passed, Option<downstream::Incoming>) {
         let ring = &self.upstream.ring;
+        // What is not on the leg yet is not what it answers.
+        let (retained, unacknowledged) = (ring.on_leg() > 0, ring.on_leg_unacknowledged() > 0);
         let commit = self.config.commit == Commit::Barrier && self.ack == AckMode::Pong;
         let commit = commit && !sabotage::is(Sabotage::NothingHeld);
         let treatment = Treatment {
             // With `reply`, what was answered is forgotten; with commit, what was not is not passed: a new leg
             // repeats nothing that the client was told.
-            record: self.ack == AckMode::Pong && !commit && !self.is_deaf() && ring.retained() > 0,
-            hold: commit
-                && !self.is_mute()
-                && !self.is_deaf()
-                && (ring.unacknowledged() > 0 || self.downstream.is_holding()),
+            record: self.ack == AckMode::Pong && !commit && !self.is_deaf() && retained,
+            hold: commit && !self.is_mute() && !self.is_deaf() && (unacknowledged || self.downstream.is_holding()),
             acks,
         };
         let mut tally = Tally::default();
@@ -171,6 +175,9 @@ impl Session {
         }
         if self.downstream.held_bytes() > self.config.commit_bytes as u64 {
             self.release_output();
+        }
+        if outcome.0.consumed > 0 && outcome.1.is_none() {
+            self.answers.handle_data(now);
         }
         if tally.replies > 0 {
             self.handle_replies(now, tally.replies);
@@ -187,6 +194,7 @@ impl Session {
 
     fn handle_replies(&mut self, now: Instant, replies: u64) {
         let unacknowledged = self.upstream.ring.unacknowledged();
+        self.answers.handle_replies(now, replies);
         let Some(leg) = self.leg_mut() else { return };
         leg.answered = now;
         let early = leg.order.handle_replies(replies, unacknowledged == 0);
@@ -195,10 +203,20 @@ impl Session {
         }
         if self.ack == AckMode::Reply {
             let surplus = self.upstream.acknowledge_replies(replies, &mut self.counters);
-            self.handle_progress(unacknowledged);
+            self.settle_forgotten();
             if surplus > 0 {
                 self.fall_back(now);
             }
+        }
+        self.settle_isolated();
+    }
+
+    /// In isolation, a message that has its pong and its answer is done with: it need not linger while the next waits.
+    /// The longer it stood alone, the more deaths that others cause would be laid to its charge.
+    fn settle_isolated(&mut self) {
+        let Attachment::Attached(leg) = &self.backend else { return };
+        if self.ack == AckMode::Pong && self.upstream.forget_isolated(leg.order.replies(), &mut self.counters) {
+            self.settle_forgotten();
         }
     }
 

@@ -87,6 +87,15 @@ pub enum OnFull {
     DropOldest,
 }
 
+/// What a migration that takes longer than `--migrate-timeout` leads to (`--on-migrate-timeout`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMigrateTimeout {
+    /// The old leg is given up: what it has not acknowledged, or what lingers, is replayed on the new one.
+    FailOver,
+    /// The session stays where it is; nothing has changed for it.
+    Stay,
+}
+
 /// How a backend leg may end, as far as `--ambiguous` sorts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndCodes {
@@ -153,10 +162,17 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// `--hang-timeout`: a leg that is suspect for so long is lost without further proof.
     pub hang_timeout: Option<Duration>,
-    /// `--failover-timeout`: how long a session may wait for a backend, in all, between two stable legs.
+    /// `--failover-timeout`: how long a session may wait for a backend, in all, since a leg was stable or a message
+    /// was forgotten after its acknowledgement.
     pub failover_timeout: Duration,
-    /// `--stable-after`: a leg that lived so long and answered a barrier resets back-off and failover time.
+    /// `--stable-after`: a leg that lived so long and said something resets back-off and failover time.
     pub stable_after: Duration,
+    /// `--migrate-quiet`: the least time that a leg must be silent before a session that is moved away leaves it.
+    pub migrate_quiet: Duration,
+    /// `--migrate-timeout`: how long a migration may take.
+    pub migrate_timeout: Duration,
+    /// `--on-migrate-timeout`.
+    pub on_migrate_timeout: OnMigrateTimeout,
     /// `--failover-codes` and `--ambiguous`.
     pub end_codes: EndCodes,
     /// `--on-ambiguous`.
@@ -199,6 +215,9 @@ impl Default for Config {
             hang_timeout: None,
             failover_timeout: Duration::from_secs(30),
             stable_after: Duration::from_secs(5),
+            migrate_quiet: Duration::from_millis(50),
+            migrate_timeout: Duration::from_secs(30),
+            on_migrate_timeout: OnMigrateTimeout::FailOver,
             end_codes: EndCodes::default(),
             on_ambiguous: OnAmbiguous::Probe,
             reattach: Reattach::Always,

@@ -148,29 +148,20 @@ impl Downstream {
     /// The run of whole messages at the start of `data`, each remembered.
     fn record_whole(&mut self, data: &[u8], seed: u64) -> (usize, usize) {
         let (mut end, mut count) = (0, 0);
-        loop {
-            let (len, one) = self.scanner.whole_messages(&data[end..], 1);
-            if one == 0 {
-                return (end, count);
-            }
-            if let Some((opcode, payload)) = whole_payload(&data[end..end + len]) {
-                self.echoes.record(Digest::of(seed, opcode, payload));
-            }
-            (end, count) = (end + len, count + 1);
+        while let Some(header) = self.scanner.whole_message(&data[end..]) {
+            let next = end + header.frame_len() as usize;
+            self.echoes.record(Digest::of(seed, header.opcode, &data[end + header.len..next]));
+            (end, count) = (next, count + 1);
         }
+        (end, count)
     }
 
     /// Takes one message at most, and decides what becomes of it.
     fn receive_one(&mut self, data: &[u8], treatment: Treatment, tally: &mut Tally) -> (Passed, Option<Incoming>) {
-        let (len, one) = self.scanner.whole_messages(data, 1);
-        if one == 0 {
-            return self.collect(data, treatment, tally);
-        }
+        let Some(header) = self.scanner.whole_message(data) else { return self.collect(data, treatment, tally) };
+        let len = header.frame_len() as usize;
         let message = &data[..len];
-        let fate = match whole_payload(message) {
-            Some((opcode, payload)) => self.decide(opcode, payload, treatment, tally),
-            None => Fate::Pass,
-        };
+        let fate = self.decide(header.opcode, &message[header.len..], treatment, tally);
         let consumed = Passed { consumed: len, direct: 0..0 };
         match fate {
             Fate::Pass if treatment.hold => {
@@ -357,6 +348,16 @@ impl Downstream {
         self.echoes.forget(seq, all);
     }
 
+    /// Nothing that the client was told can be said again.
+    pub(super) fn forget_all(&mut self) {
+        self.echoes.forget(0, true);
+    }
+
+    /// Whether all that came of the leg is whole.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.scanner.is_between_messages()
+    }
+
     /// Takes bytes of a backend whose messages the client must not get; only what is not data comes out.
     pub(super) fn ignore(&mut self, data: &[u8]) -> (Passed, Option<Incoming>) {
         let mut rest = data;
@@ -424,6 +425,13 @@ impl Downstream {
         self.cursor = self.ready;
         self.border = self.ready;
         self.settle();
+    }
+
+    /// The session is over: all memory goes back.
+    pub(super) fn close(&mut self) {
+        self.stop();
+        self.echoes.clear();
+        self.discard();
     }
 
     // Writing.
@@ -502,10 +510,4 @@ fn border_behind(frames: &[u8], written: usize) -> usize {
         border += header.frame_len() as usize;
     }
     border.saturating_sub(written)
-}
-
-/// The payload of a whole, unmasked, unfragmented message.
-fn whole_payload(frame: &[u8]) -> Option<(Opcode, &[u8])> {
-    let header = FrameHeader::parse(frame).ok()??;
-    Some((header.opcode, &frame[header.len..]))
 }

@@ -129,16 +129,22 @@ impl Echoes {
 
     /// The messages up to `seq` are forgotten; `all` says that no other is retained.
     pub(super) fn forget(&mut self, seq: u64, all: bool) {
-        if all {
-            *self = Self::new(self.limit);
+        let Some(first) = self.entries.front().filter(|_| !all) else { return self.clear() };
+        // The usual case: this is asked with every read, and the entries of a busy session are not at hand.
+        if first.interval > seq {
             return;
         }
         let gone = self.entries.partition_point(|echo| echo.interval <= seq);
         self.entries.drain(..gone);
         self.cursor = self.cursor.map(|cursor| cursor.saturating_sub(gone)).filter(|next| *next < self.entries.len());
         if self.entries.is_empty() {
-            *self = Self::new(self.limit);
+            self.clear();
         }
+    }
+
+    /// Nothing is remembered.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limit);
     }
 }
 

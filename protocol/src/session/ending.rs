@@ -8,7 +8,7 @@ use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::{AckMode, OnAmbiguous, Reattach};
-use super::event::{Action, AttachRequest, EndReason, Event, Loss};
+use super::event::{Action, AttachRequest, EndReason, Event, Hindrance, Loss};
 use super::leg::{Attachment, BackendLeg, LegEnd};
 use super::{Session, Verdict};
 
@@ -37,6 +37,8 @@ pub(super) enum Phase {
 pub(super) struct Closing {
     pub(super) payload: ControlPayload,
     deadline: Instant,
+    /// The client did not close: it broke the protocol, and is told so at the end.
+    broken: Option<FrameError>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,11 @@ fn close_payload(code: CloseCode, reason: &str) -> ControlPayload {
     ControlPayload::new(&payload, None)
 }
 
+/// What a backend is told whose leg is left though nothing is wrong with it.
+pub(super) fn going_away() -> ControlPayload {
+    close_payload(CloseCode::GOING_AWAY, "")
+}
+
 fn code_of(payload: &ControlPayload) -> Option<CloseCode> {
     ClosePayload::parse(payload.as_bytes()).ok().and_then(|close| close.code)
 }
@@ -106,11 +113,12 @@ impl Session {
 
     pub(super) fn handle_client_close(&mut self, now: Instant, payload: ControlPayload) {
         self.client.closed = true;
+        self.give_up_migration(Hindrance::Ending);
         match &mut self.phase {
             Phase::Relaying => {
                 self.upstream.stop();
                 let deadline = now + self.config.close_timeout;
-                self.phase = Phase::Closing(Box::new(Closing { payload, deadline }));
+                self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: None }));
             }
             Phase::Ending(ending) => ending.farewell = Some(payload),
             Phase::Closing(_) | Phase::Orphaned { .. } | Phase::Ended => {}
@@ -123,6 +131,7 @@ impl Session {
         self.client.ended = true;
         self.client.outlet.kill();
         self.downstream.discard();
+        self.give_up_migration(Hindrance::Ending);
         if matches!(self.phase, Phase::Relaying) {
             self.upstream.stop();
             self.upstream.abandon_tail();
@@ -132,11 +141,16 @@ impl Session {
         self.check_done(now);
     }
 
-    /// The client broke the protocol: it is told so, and nothing more is taken from it (RFC 6455 7.1.7).
+    /// The client broke the protocol: nothing more is taken from it, and it is told so (RFC 6455 7.1.7). As on a direct
+    /// connection, what it said before is handled and answered first: the error takes the place of its Close.
     pub(super) fn fail_client(&mut self, now: Instant, error: FrameError) {
         self.client.closed = true;
-        let close = close_payload(error.close_code(), &error.to_string());
-        self.begin_ending(now, Some(close), None, EndReason::ClientError(error));
+        if matches!(self.phase, Phase::Relaying) {
+            self.upstream.stop();
+            let payload = close_payload(error.close_code(), &error.to_string());
+            let deadline = now + self.config.close_timeout;
+            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(error) }));
+        }
         self.check_done(now);
     }
 
@@ -229,6 +243,11 @@ impl Session {
 
     /// The client sees the same end that it would have seen without a proxy.
     pub(super) fn forward(&mut self, now: Instant, end: LegEnd) {
+        if let Phase::Closing(closing) = &self.phase
+            && closing.broken.is_some()
+        {
+            return self.answer_close(now);
+        }
         let reason = match &end {
             _ if self.is_echo(&end) => EndReason::ClientClosed,
             LegEnd::Close(payload) => EndReason::BackendClosed(code_of(payload)),
@@ -254,7 +273,7 @@ impl Session {
             Loss::GoingAway(code) => Some(close_payload(code, "")),
             Loss::Protocol(error) => Some(close_payload(error.close_code(), &error.to_string())),
             Loss::AckAhead(_) => Some(close_payload(CloseCode::PROTOCOL_ERROR, "acknowledged what was not sent")),
-            Loss::Operator => Some(close_payload(CloseCode::GOING_AWAY, "")),
+            Loss::Operator | Loss::Unsettled => Some(going_away()),
             Loss::Died | Loss::Hung => None,
         };
         self.retire(farewell);
@@ -278,6 +297,9 @@ impl Session {
         self.upstream.rewind();
         self.tell(Event::LegLost { epoch: self.epoch, loss, retained: self.upstream.ring.retained() });
         let delay = self.patience.next_delay();
+        if self.fall_to_prepared(now, loss) {
+            return;
+        }
         self.backend = Attachment::Waiting { since: now, until: now + delay };
         if delay.is_zero() {
             self.dial(now);
@@ -294,15 +316,22 @@ impl Session {
             self.backend = Attachment::Dialling { since };
             // What the handshake says of the leg must stay true until it is there.
             self.upstream.frozen = true;
-            let ring = &self.upstream.ring;
-            self.actions.push_back(Action::Attach(AttachRequest {
-                epoch: self.epoch + 1,
-                next_seq: ring.first_retained().unwrap_or(ring.last_seq() + 1),
-                delivered: self.counters.passed,
-                explicit: self.ack == AckMode::Explicit,
-                // Where the others stay away, sparing the last one would end sessions that killed nobody.
-                spare_last: self.upstream.is_isolated() && now < since + SPARE_FOR,
-            }));
+            // Where the others stay away, sparing the last one would end sessions that killed nobody.
+            let spare_last = self.upstream.is_isolated() && now < since + SPARE_FOR;
+            let request = AttachRequest { spare_last, ..self.attach_request() };
+            self.actions.push_back(Action::Attach(request));
+        }
+    }
+
+    /// What the next leg must be if nothing more happens to this one.
+    pub(super) fn attach_request(&self) -> AttachRequest {
+        let ring = &self.upstream.ring;
+        AttachRequest {
+            epoch: self.epoch + 1,
+            next_seq: Some(ring.first_retained().unwrap_or(ring.last_seq() + 1)),
+            delivered: Some(self.counters.passed),
+            explicit: self.ack == AckMode::Explicit,
+            spare_last: false,
         }
     }
 
@@ -384,15 +413,18 @@ impl Session {
         }
     }
 
-    /// Answers the client's Close without the backend: as it came, or 1012 if something before it may be lost.
+    /// Answers the client's Close without the backend: as it came, or 1012 if something before it may be lost. Tells a
+    /// client that broke the protocol so.
     pub(super) fn answer_close(&mut self, now: Instant) {
         let Phase::Closing(closing) = &self.phase else { return };
-        let close = if self.upstream.ring.unacknowledged() == 0 {
+        let close = if closing.broken.is_some() || self.upstream.ring.unacknowledged() == 0 {
             closing.payload
         } else {
             close_payload(CloseCode::SERVICE_RESTART, "messages before this Close may be lost")
         };
-        self.begin_ending(now, Some(close), None, EndReason::ClientClosed);
+        let reason = closing.broken.map_or(EndReason::ClientClosed, EndReason::ClientError);
+        let farewell = closing.broken.map(|_| close);
+        self.begin_ending(now, Some(close), farewell, reason);
     }
 
     fn begin_ending(
@@ -409,6 +441,7 @@ impl Session {
         if !matches!(self.backend, Attachment::Attached(_)) {
             self.backend = Attachment::None;
         }
+        self.give_up_migration(Hindrance::Ending);
         self.upstream.stop();
         self.release_output();
         self.downstream.stop();
@@ -451,6 +484,7 @@ impl Session {
 
     /// Closes the books. `reason` is told unless one was told before.
     pub(super) fn finish(&mut self, reason: EndReason) {
+        self.give_up_migration(Hindrance::Ending);
         let farewell = match std::mem::replace(&mut self.phase, Phase::Ended) {
             Phase::Ended => return,
             Phase::Ending(ending) => ending.farewell,
@@ -466,7 +500,7 @@ impl Session {
         self.counters.abandoned += self.upstream.ring.unacknowledged() as u64;
         self.counters.forgotten += (self.upstream.ring.retained() - self.upstream.ring.unacknowledged()) as u64;
         self.upstream.close();
-        self.downstream.discard();
+        self.downstream.close();
         self.actions.push_back(Action::End { farewell });
     }
 

@@ -42,6 +42,13 @@ pub enum Action {
         /// A Close frame; `None` for an end of stream.
         farewell: Option<ControlFrame>,
     },
+    /// Find another backend for the session, which stays on its leg meanwhile, and report with `handle_prepared` or
+    /// `handle_prepare_failed`.
+    Prepare(AttachRequest),
+    /// The leg that was prepared is the session's now, of the new epoch: a [`Self::Retire`] has freed its place.
+    Adopt,
+    /// What was prepared, or is being prepared, is not wanted any more: close it.
+    Discard,
     /// Something to log.
     Event(Event),
     /// The session is over: close both legs in the background. Nothing comes after this.
@@ -56,10 +63,10 @@ pub enum Action {
 pub struct AttachRequest {
     /// The epoch of the leg that this may become.
     pub epoch: Epoch,
-    /// Seq of the first message on it.
-    pub next_seq: u64,
-    /// Messages of backends that the client was passed so far.
-    pub delivered: u64,
+    /// Seq of the first message on it. `None` where that is not known yet: the session goes on with its leg meanwhile.
+    pub next_seq: Option<u64>,
+    /// Messages of backends that the client was passed so far. `None` like `next_seq`.
+    pub delivered: Option<u64>,
     /// Only a backend that speaks the session protocol is a candidate.
     pub explicit: bool,
     /// The last healthy backend of a pool of several is no candidate: what is replayed may kill it.
@@ -96,6 +103,8 @@ pub enum Loss {
     AckAhead(u64),
     /// The operator said so.
     Operator,
+    /// It was to be left, and did not come to rest within `--migrate-timeout`.
+    Unsettled,
 }
 
 impl std::fmt::Display for Loss {
@@ -106,6 +115,7 @@ impl std::fmt::Display for Loss {
             Self::Hung => f.write_str("hung"),
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::Operator => f.write_str("the operator said so"),
+            Self::Unsettled => f.write_str("did not come to rest within migrate-timeout"),
             Self::AckAhead(seq) => write!(f, "protocol error: acknowledged {seq}, which it was not sent"),
         }
     }
@@ -163,6 +173,63 @@ impl std::fmt::Display for EndReason {
     }
 }
 
+/// Why a session is not moved now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmovable {
+    /// It is being moved.
+    Busy,
+    /// It has no backend leg, or one whose end is being judged.
+    Detached,
+    /// Its client has closed or vanished, or it ends for another reason.
+    Ending,
+    /// It replays one by one what may kill backends.
+    Isolated,
+    /// `--reattach` forbids another backend, or wants every message of the session there.
+    Forbidden,
+}
+
+impl std::fmt::Display for Unmovable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "it is being migrated already",
+            Self::Detached => "it has no backend leg now",
+            Self::Ending => "it is ending",
+            Self::Isolated => "it replays messages that may kill backends",
+            Self::Forbidden => "its reattach setting forbids another backend",
+        })
+    }
+}
+
+/// Why a migration failed. Unless another leg was lost, the session is where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// No other backend took the session.
+    NoBackend,
+    /// The new leg ended before the session was on it.
+    NewLegEnded,
+    /// The old leg ended first: a failover, onto the new leg if it was there.
+    OldLegEnded,
+    /// The session ends, or its client is leaving.
+    Ending,
+    /// The ring filled up while the old leg came to rest, and `--on-full` would have lost messages.
+    Crowded,
+    /// The old leg did not come to rest within `--migrate-timeout`.
+    Unsettled,
+}
+
+impl std::fmt::Display for Hindrance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::NoBackend => "no other backend took it",
+            Self::NewLegEnded => "the new leg ended first",
+            Self::OldLegEnded => "the old leg ended first",
+            Self::Ending => "it is ending",
+            Self::Crowded => "its ring filled up",
+            Self::Unsettled => "the old leg did not come to rest within migrate-timeout",
+        })
+    }
+}
+
 /// Something that an operator may want to know. The driver adds session, epoch and backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -182,6 +249,10 @@ pub enum Event {
         /// How many.
         replayed: usize,
     },
+    /// The session is on another backend, of this epoch, on purpose.
+    Migrated(Epoch),
+    /// The session was to be moved and was not.
+    MigrationFailed(Hindrance),
     /// The backend leg is suspect of being hung.
     Suspect(Epoch),
     /// A byte moved on a suspect leg: it is not.
@@ -225,6 +296,10 @@ pub struct Counters {
     pub replayed: u64,
     /// Backend legs given up and looked for again.
     pub failovers: u64,
+    /// Times that the session was moved to another backend on purpose, without replay.
+    pub migrations: u64,
+    /// Times that it was to be and was not.
+    pub migrations_failed: u64,
     /// Barriers answered.
     pub barriers: u64,
     /// Messages of backends passed downstream.
@@ -250,6 +325,8 @@ impl std::ops::AddAssign for Counters {
             fallbacks,
             replayed,
             failovers,
+            migrations,
+            migrations_failed,
             barriers,
             passed,
             dead_bytes,
@@ -268,6 +345,8 @@ impl std::ops::AddAssign for Counters {
         self.fallbacks += fallbacks;
         self.replayed += replayed;
         self.failovers += failovers;
+        self.migrations += migrations;
+        self.migrations_failed += migrations_failed;
         self.barriers += barriers;
         self.passed += passed;
         self.dead_bytes += dead_bytes;

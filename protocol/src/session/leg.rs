@@ -33,6 +33,8 @@ pub(super) struct BackendLeg {
     pub(super) order: OrderWatch,
     /// The last message that a barrier proved read.
     pub(super) proven: u64,
+    /// When a barrier last proved a message read.
+    pub(super) proven_at: Instant,
     /// When a barrier last proved a message read, or the last reply came.
     pub(super) answered: Instant,
     /// How the backend acknowledges, if it speaks the session protocol.
@@ -41,7 +43,9 @@ pub(super) struct BackendLeg {
     pub(super) unheard: bool,
     /// Whether its driver was asked to find out if the backend is mute.
     pub(super) mute_asked: bool,
-    /// It lived `--stable-after` and answered a barrier, or answers none.
+    /// Something came of it behind its handshake.
+    pub(super) heard: bool,
+    /// It lived `--stable-after` and something came of it, or it answers no pings.
     pub(super) stable: bool,
     /// The client's Close is on this leg.
     pub(super) close_placed: bool,
@@ -61,10 +65,12 @@ impl BackendLeg {
             mute: traits.mute,
             order: OrderWatch::default(),
             proven: 0,
+            proven_at: now,
             answered: now,
             carrier: traits.carrier,
             unheard: false,
             mute_asked: false,
+            heard: false,
             stable: false,
             close_placed: false,
             close_written: false,
@@ -132,7 +138,8 @@ pub(super) enum Attachment {
     None,
 }
 
-/// The patience of a session: how long it waits between attempts and in all, between two stable legs.
+/// The patience of a session: how long it waits between attempts and in all, until a leg is stable or brings the
+/// session further.
 #[derive(Debug)]
 pub(super) struct Patience {
     /// Failed attempts and unstable legs so far.
@@ -153,7 +160,7 @@ impl Patience {
         Self { failures: 0, waited: Duration::ZERO, entropy }
     }
 
-    /// A stable leg: back-off and time in all start anew.
+    /// A stable leg, or progress: back-off and time in all start anew.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
         self.waited = Duration::ZERO;

@@ -8,6 +8,7 @@
 //! - `outlet`: control frames at frame borders of a leg
 //! - `echoes`: what clients were told, so that a new leg's repetition can be swallowed
 //! - `ack`: barriers; `liveness`: what is overdue; `leg`: legs, back-off and what is between two of them
+//! - `migration`: how a session leaves a leg that is well; `answers`: when all that was written counts as answered
 //! - `ending`: what the end of a leg means, and how a session ends; `timeout`: all deadlines in one table
 //!
 //! # Contract
@@ -19,6 +20,7 @@
 
 mod ack;
 mod acknowledge;
+mod answers;
 mod config;
 mod downstream;
 mod echoes;
@@ -27,6 +29,7 @@ mod event;
 mod keys;
 mod leg;
 mod liveness;
+mod migration;
 mod outlet;
 mod poison;
 mod timeout;
@@ -45,14 +48,18 @@ use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 pub use ack::{AckCarrier, PongOrder};
-pub use config::{AckMode, Commit, Config, EndCodes, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
+use answers::Answers;
+pub use config::{
+    AckMode, Commit, Config, EndCodes, Linger, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
+};
 pub use downstream::Passed;
 use downstream::{Downstream, Tally, Treatment};
 use ending::Phase;
-pub use event::{Action, AttachRequest, Counters, EndReason, Event, Loss, Poisoned, Side};
+pub use event::{Action, AttachRequest, Counters, EndReason, Event, Hindrance, Loss, Poisoned, Side, Unmovable};
 use keys::Keys;
 pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
+use migration::Migration;
 pub use outlet::Gather;
 use upstream::{Taking, Upstream};
 
@@ -108,16 +115,20 @@ pub struct Session {
     /// The level in force: `reply` may have fallen back to `pong`, and a backend may have asked for `explicit`.
     ack: AckMode,
     order: PongOrder,
-    /// Deaths of backends since a message was last acknowledged for the first time.
+    /// Deaths of backends since a message was last forgotten.
     deaths: u32,
+    /// Every message up to this one is forgotten.
+    settled: u64,
     /// When to look again whether the process has memory for more messages.
     pressed: Option<Instant>,
     epoch: Epoch,
     client: ClientLeg,
     backend: Attachment,
     patience: Patience,
+    migration: Option<Box<Migration>>,
     upstream: Upstream,
     downstream: Downstream,
+    answers: Answers,
     counters: Counters,
     actions: VecDeque<Action>,
     /// How long the latest answer to a ping of ours took.
@@ -150,11 +161,14 @@ impl Session {
             ack,
             order: traits.order,
             deaths: 0,
+            settled: 0,
             pressed: None,
             epoch: 1,
             client: ClientLeg::new(now),
             backend: Attachment::Attached(Box::new(BackendLeg::new(now, traits))),
             patience,
+            migration: None,
+            answers: Answers::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
             round_trip: None,
@@ -198,12 +212,14 @@ impl Session {
     pub fn wants_read(&self, side: Side) -> bool {
         match side {
             Side::Client => match self.phase {
-                Phase::Relaying => self.upstream.wants_read(self.is_mute()),
+                Phase::Relaying => self.upstream.wants_read(self.may_slide()),
                 Phase::Closing(_) | Phase::Ending(_) => !self.client.ended,
                 Phase::Orphaned { .. } | Phase::Ended => false,
             },
             Side::Backend => match &self.backend {
-                Attachment::Attached(leg) => !leg.closed && (self.is_muffled() || self.downstream.wants_read()),
+                Attachment::Attached(leg) => {
+                    !leg.closed && !self.is_dialled_at_rest() && (self.is_muffled() || self.downstream.wants_read())
+                }
                 Attachment::Asking { .. }
                 | Attachment::Waiting { .. }
                 | Attachment::Dialling { .. }
@@ -237,7 +253,13 @@ impl Session {
     }
 
     fn taking(&self, now: Instant) -> Taking {
-        Taking { mute: self.is_mute(), millis: self.millis(now) }
+        Taking { mute: self.may_slide(), millis: self.millis(now) }
+    }
+
+    /// Whether what the leg was written makes room, because nothing will ever acknowledge it. Not once a handshake has
+    /// said which message the next leg begins with.
+    fn may_slide(&self) -> bool {
+        self.is_mute() && !self.is_dialled_at_rest()
     }
 
     fn is_mute(&self) -> bool {
@@ -288,6 +310,7 @@ impl Session {
     fn after_receiving(&mut self, now: Instant) {
         self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN);
         self.settle_forgotten();
+        self.check_crowded();
         if self.upstream.take_before_large()
             && let Some(leg) = self.leg_mut()
         {
@@ -318,6 +341,7 @@ impl Session {
             return Passed { consumed: data.len(), direct: 0..0 };
         };
         let acks = leg.carrier == Some(AckCarrier::Message);
+        leg.heard = true;
         if leg.live.handle_moved(now) {
             self.tell(Event::Cleared(epoch));
         }
@@ -379,7 +403,7 @@ impl Session {
         }
     }
 
-    /// A new leg is there. Returns its epoch, or `None` if the session no longer wants one: then the leg is the
+    /// A new leg is there, or the prepared one is to be adopted. Returns its epoch, or `None` if the session no longer wants one: then the leg is the
     /// driver's to close.
     #[must_use]
     pub fn handle_attached(&mut self, now: Instant, traits: BackendTraits) -> Option<Epoch> {
@@ -390,7 +414,9 @@ impl Session {
         self.order = traits.order.or(self.order);
         self.upstream.rewind();
         self.upstream.frozen = self.upstream.gapless;
+        self.upstream.halted = false;
         self.downstream.begin_leg(self.config.greeting);
+        self.answers.begin_leg();
         if matches!(self.phase, Phase::Orphaned { .. }) {
             self.upstream.abandon_tail();
         }
@@ -399,7 +425,7 @@ impl Session {
         }
         let replayed = self.upstream.ring.touched();
         self.counters.replayed += replayed as u64;
-        self.tell(Event::Attached { epoch: self.epoch, replayed });
+        self.tell_attached(replayed);
         Some(self.epoch)
     }
 
@@ -447,6 +473,7 @@ impl Session {
 
     /// Memory may have come free. Returns whether the session got what it waits for.
     pub fn handle_memory(&mut self, now: Instant) -> bool {
+        self.note_reading(now);
         let upstream = self.upstream.memory().is_waiting() && self.upstream.retry_memory();
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
         // What waited may be an empty message, behind whose header nothing need ever come.

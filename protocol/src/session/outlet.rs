@@ -1,11 +1,15 @@
 //! The write side of a leg: a stream of data frames into which control frames are put at frame borders.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use crate::frame::{ControlFrame, ControlPayload, FrameHeader, MAX_HEADER};
 
 /// Most pieces of one vectored write.
 const MAX_PIECES: usize = 16;
+
+/// Pings of a peer that wait to be answered, at most: of more, the latest. 2 KiB, and none where nothing waits.
+const MAX_OWED_PONGS: usize = 16;
 
 /// What one vectored write is made of.
 #[derive(Debug)]
@@ -79,8 +83,8 @@ pub(super) struct Outlet {
     sent: usize,
     /// Offset in the data stream before which the frame goes.
     at: u64,
-    /// The latest ping to answer. RFC 6455 5.5.3 lets us skip the ones before.
-    pong: Option<Box<ControlPayload>>,
+    /// The pings to answer, in order. RFC 6455 5.5.3 lets us skip all but the latest; we do where they are too many.
+    pongs: VecDeque<ControlPayload>,
     /// A write failed: nothing more is written, the read side decides.
     dead: bool,
 }
@@ -96,7 +100,7 @@ pub(super) struct Written {
 
 impl Outlet {
     pub(super) fn new() -> Self {
-        Self { frame: ControlFrame::EMPTY, kind: Control::Pong, sent: 0, at: 0, pong: None, dead: false }
+        Self { frame: ControlFrame::EMPTY, kind: Control::Pong, sent: 0, at: 0, pongs: VecDeque::new(), dead: false }
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -106,7 +110,7 @@ impl Outlet {
     pub(super) fn kill(&mut self) {
         self.dead = true;
         self.frame = ControlFrame::EMPTY;
-        self.pong = None;
+        self.pongs = VecDeque::new();
     }
 
     /// Whether a control frame may be placed.
@@ -120,15 +124,22 @@ impl Outlet {
     }
 
     pub(super) fn answer(&mut self, ping: ControlPayload) {
-        self.pong = Some(Box::new(ping));
+        if self.pongs.len() >= MAX_OWED_PONGS {
+            self.pongs.pop_front();
+        }
+        self.pongs.push_back(ping);
     }
 
     pub(super) fn owes_pong(&self) -> bool {
-        self.pong.is_some()
+        !self.pongs.is_empty()
     }
 
-    pub(super) fn take_pong(&mut self) -> Option<Box<ControlPayload>> {
-        self.pong.take()
+    pub(super) fn take_pong(&mut self) -> Option<ControlPayload> {
+        let ping = self.pongs.pop_front();
+        if self.pongs.is_empty() {
+            self.pongs = VecDeque::new();
+        }
+        ping
     }
 
     pub(super) fn place(&mut self, kind: Control, frame: ControlFrame, at: u64) {

@@ -22,6 +22,9 @@ enum Timer {
     Linger,
     /// Messages that were read are not answered. Ahead of what pongs, which acknowledge from then on, make due.
     Unanswered,
+    /// A leg that is to be left may have come to rest, or had its time. Ahead of what a leg makes due that is not left
+    /// after all, and of what is for sessions without one.
+    Migration,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
     /// Nothing moved on the backend leg: ping it.
@@ -52,9 +55,10 @@ enum Timer {
     Phase,
 }
 
-const TIMERS: [Timer; 16] = [
+const TIMERS: [Timer; 17] = [
     Timer::Linger,
     Timer::Unanswered,
+    Timer::Migration,
     Timer::Barrier,
     Timer::BackendKeepalive,
     Timer::BackendOverdue,
@@ -112,7 +116,7 @@ impl Session {
                 .and_then(|leg| Liveness::mute_at(&leg.pings, self.patience_with_mute())),
             Timer::Stable => self
                 .open_leg()
-                .filter(|leg| !leg.stable && (leg.pings.answered || leg.mute || config.ack == AckMode::None))
+                .filter(|leg| !leg.stable && (leg.heard || leg.mute || config.ack == AckMode::None))
                 .map(|leg| leg.since + config.stable_after),
             Timer::ClientKeepalive => {
                 self.client_deadline(|live, pings| live.keepalive_at(pings, config.ping_interval?))
@@ -130,6 +134,7 @@ impl Session {
             },
             Timer::Unanswered => self.unanswered_at(),
             Timer::Pressure => self.pressed,
+            Timer::Migration => self.open_leg().and_then(|leg| self.migration_at(leg)),
             Timer::Failover => match self.backend {
                 Attachment::Waiting { since, .. } | Attachment::Dialling { since } => {
                     Some(self.patience.over_at(since, config))
@@ -140,7 +145,7 @@ impl Session {
         }
     }
 
-    fn open_leg(&self) -> Option<&BackendLeg> {
+    pub(super) fn open_leg(&self) -> Option<&BackendLeg> {
         match &self.backend {
             Attachment::Attached(leg) if !leg.closed => Some(leg),
             _ => None,
@@ -196,6 +201,7 @@ impl Session {
             Timer::Expiry => drop(self.expire_messages(now)),
             Timer::Backoff => self.dial(now),
             Timer::Unanswered => self.fall_back(now),
+            Timer::Migration => self.advance_migration(now),
             Timer::Pressure => self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN),
             Timer::Failover => self.end_without_backend(now),
             Timer::Phase => match self.phase {
@@ -231,9 +237,11 @@ impl Session {
     fn suspect_backend(&mut self, now: Instant) {
         let reading = self.wants_read(Side::Backend);
         let epoch = self.epoch;
+        let again = now + self.config.ack_timeout;
         let Some(leg) = self.leg_mut() else { return };
         if !reading {
-            return leg.live.handle_not_reading(now);
+            leg.live.handle_not_reading(now);
+            return leg.live.handle_healthy(again);
         }
         if leg.live.suspect(now) {
             self.tell(Event::Suspect(epoch));

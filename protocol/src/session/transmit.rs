@@ -76,6 +76,7 @@ impl Session {
             return;
         }
         let pending = self.pending_downstream();
+        self.note_reading(now);
         let before = self.downstream.before_control(&self.client.outlet);
         let written = self.client.outlet.written(len.min(pending), before);
         self.downstream.advance(written.data);
@@ -101,7 +102,9 @@ impl Session {
         let waits = self.wants_barrier(leg);
         let late = leg.pings.sent.is_none_or(|sent| now >= sent + self.barrier_interval());
         let closing = matches!(self.phase, Phase::Closing(_));
-        let barrier = waits && (late || closing || self.upstream.ring.is_half_full() || self.upstream.is_isolated());
+        let leaving = self.upstream.halted && !self.is_proven(leg);
+        let full = self.upstream.ring.is_half_full() && !self.upstream.halted;
+        let barrier = waits && (late || closing || full || leaving || self.upstream.is_isolated());
         let Attachment::Attached(leg) = &mut self.backend else { return };
         if leg.closed || leg.close_placed || leg.outlet.is_dead() || !leg.outlet.is_free() {
             return;
@@ -148,6 +151,8 @@ impl Session {
             Some(Control::Pong) | None => {}
         }
         self.upstream.ring.advance(written.data);
+        self.note_reading(now);
+        self.answers.handle_written(now, self.upstream.ring.leg_written());
         if cleared {
             self.tell(Event::Cleared(self.epoch));
         }

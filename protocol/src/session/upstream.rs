@@ -14,6 +14,9 @@ use super::config::{Config, OnFull};
 use super::event::Counters;
 use super::outlet::{Gather, Outlet, frame_border};
 
+/// Most messages that are taken at once.
+const RUN: usize = 32;
+
 /// What the client sent that is not a data message.
 #[derive(Debug)]
 pub(super) enum Incoming {
@@ -69,6 +72,8 @@ pub(super) struct Upstream {
     isolated: Option<u64>,
     /// A frame larger than half the ring has begun behind unacknowledged messages.
     before_large: bool,
+    /// The leg is to be left: no further message begins on it.
+    pub(super) halted: bool,
 }
 
 impl Upstream {
@@ -85,6 +90,7 @@ impl Upstream {
             gapless: false,
             isolated: None,
             before_large: false,
+            halted: false,
         }
     }
 
@@ -120,19 +126,41 @@ impl Upstream {
     /// The common case: whole messages one after the other, each copied once.
     fn receive_whole(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Admission {
         loop {
-            let (len, count) = self.scanner.whole_messages(data, 1);
-            if count == 0 {
-                return Admission::Yes;
-            }
-            match self.admit(true, len as u64, taking, counters) {
+            self.receive_run(data, taking, counters);
+            let Some(header) = self.scanner.whole_message(data) else { return Admission::Yes };
+            match self.admit(true, header.frame_len(), taking, counters) {
                 Admission::Yes => {}
                 other => return other,
             }
-            let (message, rest) = data.split_at(len);
+            let (message, rest) = data.split_at(header.frame_len() as usize);
             self.ring.append(message, 0);
             self.complete(taking, counters);
             *data = rest;
         }
+    }
+
+    /// Takes as many whole messages at once as there is plenty of room for, so that each may begin, as
+    /// [`Self::admit`] would find one by one.
+    fn receive_run(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) {
+        if taking.mute || !self.memory.is_ample() {
+            return;
+        }
+        let (mut ends, mut count, mut end) = ([0_u32; RUN], 0, 0);
+        while count < RUN
+            && let Some(header) = self.scanner.whole_message(&data[end..])
+        {
+            let next = end + header.frame_len() as usize;
+            let Some(offset) = u32::try_from(next).ok().filter(|_| self.ring.has_room(count + 1, next)) else { break };
+            (ends[count], end, count) = (offset, next, count + 1);
+        }
+        if count == 0 || !self.memory.try_cover(self.ring.allocated() + end) {
+            return;
+        }
+        let (run, rest) = data.split_at(end);
+        self.ring.append_run(run, &ends[..count], taking.millis);
+        self.memory.cover(self.ring.allocated());
+        counters.received += count as u64;
+        *data = rest;
     }
 
     fn begin_frame(&mut self, header: &DataHeader) {
@@ -368,8 +396,46 @@ impl Upstream {
     }
 
     pub(super) fn gather<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
-        let end = self.next_stop().map_or(self.ring.end(), |stop| stop.at);
+        let end = self.next_stop().map_or(self.ring.end(), |stop| stop.at).min(self.halt(outlet));
         outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
+    }
+
+    /// Where a leg that is to be left ends: behind the message that it stands in, or behind a control frame that has its
+    /// place already.
+    fn halt(&self, outlet: &Outlet) -> u64 {
+        if !self.halted {
+            return u64::MAX;
+        }
+        let end = self.ring.message_end().map_or(self.ring.end(), |(at, ..)| at);
+        end.max(outlet.place_of_control().unwrap_or(0))
+    }
+
+    /// Whether the leg stands between two messages, with everything on it that is to be: all there is, or if it is to be
+    /// left, the message that was begun.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let between = self.ring.message_end().is_some_and(|(at, ..)| at == self.ring.cursor());
+        between && (self.halted || self.ring.is_written())
+    }
+
+    /// Whether everything wholly written to the leg is acknowledged.
+    pub(super) fn is_written_acknowledged(&self) -> bool {
+        self.ring.first_unacknowledged().is_none_or(|first| first > self.ring.written_seq())
+    }
+
+    /// The leg is left and nothing of it is to be written again: what it was written is forgotten. Where the backend
+    /// answers no pings, nothing acknowledged it.
+    pub(super) fn settle(&mut self, mute: bool, counters: &mut Counters) {
+        if sabotage::is(Sabotage::ReplayedAfterMigration) {
+            return;
+        }
+        let seq = self.ring.written_seq();
+        let acknowledged = (self.ring.retained() - self.ring.unacknowledged()) as u64;
+        self.ring.acknowledge(seq);
+        let count = self.ring.forget(seq) as u64;
+        counters.slid += if mute { count - acknowledged } else { 0 };
+        counters.forgotten += if mute { acknowledged } else { count };
+        self.lingering = VecDeque::new();
+        self.memory.shrink(self.ring.allocated());
     }
 
     /// In isolation: where the leg waits until the message before is forgotten.
@@ -379,12 +445,30 @@ impl Upstream {
         Some(Stop { at, seq, messages: self.ring.leg_messages() - self.ring.retained() as u64 + 1 })
     }
 
+    /// In isolation: forgets the message that stands alone if it is acknowledged and the leg has given so many
+    /// `replies` that its own is among them. Returns whether it did.
+    pub(super) fn forget_isolated(&mut self, replies: u64, counters: &mut Counters) -> bool {
+        let Some(stop) = self.next_stop() else { return false };
+        let acknowledged = self.ring.retained() > self.ring.unacknowledged();
+        if !acknowledged || replies < stop.messages {
+            return false;
+        }
+        self.forget(stop.seq, counters);
+        self.lingering.retain(|(seq, _)| *seq > stop.seq);
+        true
+    }
+
     /// Where a barrier goes: behind the last whole message, or at the next stop.
     pub(super) fn barrier_place(&self) -> Option<Stop> {
         if let Some(stop) = self.next_stop() {
-            return (self.ring.cursor() <= stop.at).then_some(stop);
+            // The cursor may have skipped a hole behind the stop.
+            let at = stop.at.max(self.ring.cursor());
+            return (at == stop.at || self.ring.written_seq() == stop.seq).then_some(Stop { at, ..stop });
         }
         let ring = &self.ring;
+        if self.halted {
+            return ring.message_end().map(|(at, seq, messages)| Stop { at, seq, messages });
+        }
         if sabotage::is(Sabotage::BarrierInsideFrame) {
             return Some(Stop { at: ring.cursor(), seq: ring.written_seq(), messages: ring.leg_messages() });
         }

@@ -1,6 +1,6 @@
 //! What happens at the bounds of the ring and of the budgets.
 
-use tideover_protocol::session::{Budgets, EndReason, OnFull, Side, Verdict};
+use tideover_protocol::session::{Budgets, EndReason, OnFull, Reattach, Side, Verdict};
 
 use tideover_replay_store::Reservation;
 
@@ -169,4 +169,17 @@ fn an_empty_message_that_waited_for_memory_needs_no_further_byte() {
     others.shrink(0);
     world.run();
     assert_eq!(world.backend().messages(), [""]);
+}
+
+#[test]
+fn an_ended_session_keeps_nothing_of_a_message_that_was_not_whole() {
+    let mut world = World::with(|config| config.reattach = Reattach::Never);
+    world.backend().echoes = false;
+    world.backend().pongs = false;
+    world.say("not acknowledged");
+    world.backend().send(&wire::frame(wire::TEXT, b"the first of two frames", None));
+    world.client.vanish();
+    world.kill_backend();
+    assert!(world.over);
+    assert_eq!(world.session.buffered(), 0);
 }

@@ -2,7 +2,7 @@
 
 use tideover_protocol::session::{EndReason, Verdict};
 
-use crate::world::{World, seconds, wire};
+use crate::world::{Peer, World, seconds, wire};
 
 fn healthy() -> World {
     let mut world = World::new();
@@ -112,6 +112,47 @@ fn a_client_that_breaks_the_protocol_is_told_with_the_right_code() {
         assert!(matches!(world.reason(), Some(EndReason::ClientError(_))));
         assert!(world.over);
     }
+}
+
+#[test]
+fn what_a_client_said_before_it_broke_the_protocol_is_answered_first() {
+    let mut world = World::new();
+    world.client.say("one");
+    world.client.send(&[0xC1, 0x80, 0, 0, 0, 0]);
+    world.client.say("behind the error");
+    world.run();
+    assert_eq!(world.client.messages(), ["one"]);
+    assert_eq!((world.client.close_code(), world.backend().close_code()), (Some(1002), Some(1002)));
+    assert_eq!(world.backend().messages(), ["one"]);
+    assert!(world.over && matches!(world.reason(), Some(EndReason::ClientError(_))));
+}
+
+#[test]
+fn a_client_that_broke_the_protocol_is_told_in_time_though_its_backend_is_silent() {
+    let mut world = World::new();
+    *world.backend() = Peer::silent_backend();
+    world.backend().closes = false;
+    world.client.say("one");
+    world.client.send(&[0xC1, 0x80, 0, 0, 0, 0]);
+    world.run();
+    assert_eq!((world.client.close_code(), world.backend().close_code()), (None, Some(1002)));
+    world.pass(seconds(10));
+    assert_eq!((world.client.close_code(), world.over), (Some(1002), true));
+    assert!(matches!(world.reason(), Some(EndReason::ClientError(_))));
+}
+
+#[test]
+fn what_a_client_said_before_it_broke_the_protocol_outlives_its_backend() {
+    let mut world = World::new();
+    world.verdict = Some(Verdict::Dying);
+    *world.backend() = Peer::silent_backend();
+    world.backend().closes = false;
+    world.client.say("one");
+    world.client.send(&[0xC1, 0x80, 0, 0, 0, 0]);
+    world.run();
+    world.kill_backend();
+    assert_eq!((world.backends.len(), world.backend().messages()), (2, vec!["one".to_owned()]));
+    assert_eq!((world.client.messages(), world.client.close_code()), (vec!["one".to_owned()], Some(1002)));
 }
 
 #[test]

@@ -210,6 +210,39 @@ fn a_stable_leg_makes_the_session_patient_again() {
 }
 
 #[test]
+fn a_leg_that_brings_the_session_further_makes_it_patient_again() {
+    let mut world = World::with(|config| config.failover_timeout = seconds(3));
+    world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = None;
+    for _ in 0..5 {
+        world.kill_backend();
+        assert!(world.dialling, "a first attempt is made at once");
+        world.pass(seconds(2));
+        world.attach();
+        world.say("one step further");
+        world.pass(millis(50));
+    }
+    assert!(!world.over);
+}
+
+#[test]
+fn a_leg_that_lived_and_spoke_is_stable_although_its_handler_owes_the_pong() {
+    let mut world = World::with(|config| config.failover_timeout = seconds(3));
+    world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = None;
+    for _ in 0..5 {
+        world.kill_backend();
+        assert!(world.dialling, "a first attempt is made at once");
+        world.pass(seconds(2));
+        world.attach();
+        world.backend().pongs = false;
+        world.backend().say("an answer");
+        world.pass(seconds(5));
+    }
+    assert!(!world.over);
+}
+
+#[test]
 fn a_session_that_backends_deny_ends_with_1008() {
     let mut world = doomed();
     world.dial_succeeds = None;

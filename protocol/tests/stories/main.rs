@@ -12,6 +12,7 @@ mod failover;
 mod frames;
 mod guarantees;
 mod liveness;
+mod migration;
 mod poison;
 mod relay;
 mod walk;

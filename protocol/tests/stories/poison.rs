@@ -1,12 +1,16 @@
 //! Messages that backends die of, and messages that are too old; and who is slowed where memory is short.
 
-use tideover_protocol::session::{Budgets, EndReason, OnExpired, OnPoison, Side, Verdict};
+use tideover_protocol::session::{Budgets, Config, EndReason, Linger, OnExpired, OnPoison, Side, Verdict};
 
 use crate::world::{Peer, World, millis, seconds, wire};
 
 /// A world whose backends die of the third of four messages, and of nothing else.
 fn deadly(on_poison: OnPoison) -> World {
-    let mut world = World::with(|config| config.on_poison = on_poison);
+    deadly_with(|config| config.on_poison = on_poison)
+}
+
+fn deadly_with(change: impl FnOnce(&mut Config)) -> World {
+    let mut world = World::with(change);
     world.verdict = Some(Verdict::Dying);
     world.dial_succeeds = None;
     *world.backend() = Peer::silent_backend();
@@ -48,6 +52,36 @@ fn a_first_death_is_followed_by_a_replay_at_full_speed_and_a_second_by_isolation
 }
 
 #[test]
+fn in_isolation_a_message_lingers_only_until_its_answer() {
+    let mut world = deadly_with(|config| config.ack_linger = Linger::Auto);
+    for _ in 0..2 {
+        world.kill_backend();
+        world.pass(seconds(1));
+        world.attach_to(Peer::silent_backend());
+    }
+    let answer_ping = |world: &mut World| {
+        let ping = world.backend().pings().last().expect("a barrier").to_vec();
+        world.backend().pong(&ping);
+        world.run();
+    };
+    world.backend().say("re: one");
+    world.run();
+    answer_ping(&mut world);
+    assert_eq!(world.backend().messages(), ["one", "two"], "answered, then its pong");
+    answer_ping(&mut world);
+    assert_eq!(world.backend().messages(), ["one", "two"], "its pong, but no answer: it may still kill");
+    world.backend().say("re: two");
+    world.run();
+    assert_eq!(world.backend().messages(), ["one", "two", "deadly"], "then its answer");
+    world.pass(millis(1));
+    answer_ping(&mut world);
+    world.pass(millis(249));
+    assert_eq!(world.backend().messages().len(), 3);
+    world.pass(millis(1));
+    assert_eq!(world.backend().messages().len(), 4, "nothing came of it: no answer is due");
+}
+
+#[test]
 fn a_message_that_was_alone_at_a_death_is_set_aside_and_its_neighbours_are_handled() {
     let mut world = deadly(OnPoison::Drop);
     for _ in 0..20 {
@@ -60,6 +94,28 @@ fn a_message_that_was_alone_at_a_death_is_set_aside_and_its_neighbours_are_handl
     assert_eq!(world.poisoned.iter().map(|poisoned| (poisoned.seq, poisoned.deaths)).collect::<Vec<_>>(), [(3, 3)]);
     assert_eq!(world.backend().messages(), ["four"]);
     assert_eq!((world.session.retained(), world.session.counters().poisoned), (0, 1));
+    assert!(!world.over);
+}
+
+#[test]
+fn a_message_that_kills_after_its_pong_is_found_though_newer_ones_are_acknowledged_meanwhile() {
+    let mut world = deadly_with(|config| {
+        (config.on_poison, config.ack_linger) = (OnPoison::Drop, Linger::Auto);
+    });
+    for round in 0..20 {
+        if world.dialling {
+            world.attach_to(Peer::silent_backend());
+        }
+        world.say(&format!("newer {round}"));
+        let ping = world.backend().pings().last().map(|ping| ping.to_vec());
+        if let Some(ping) = ping {
+            world.backend().pong(&ping);
+            world.run();
+        }
+        live_or_die(&mut world);
+        world.pass(seconds(3));
+    }
+    assert_eq!(world.poisoned.iter().map(|poisoned| (poisoned.seq, poisoned.deaths)).collect::<Vec<_>>(), [(3, 3)]);
     assert!(!world.over);
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Backend {
     pub(crate) inbox: VecDeque<u8>,
     /// Bytes on the way from it.
     pub(crate) outbox: VecDeque<u8>,
+    /// Bytes of control frames behind the last message in the outbox.
+    control: usize,
     /// Most bytes in the inbox.
     pub(crate) room: usize,
     /// Most bytes that the proxy reads or writes at once.
@@ -80,6 +82,7 @@ impl Backend {
             carrier: plan.carrier,
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
+            control: 0,
             room: usize::MAX,
             grain: usize::MAX,
             coming: VecDeque::new(),
@@ -113,6 +116,27 @@ impl Backend {
         }
     }
 
+    /// The proxy has left it on purpose: it reads what is on the way to it, and handles it.
+    pub(crate) fn finish(&mut self, now: Instant, shared: &mut Shared) {
+        if self.gone || self.hung {
+            return;
+        }
+        self.listen(usize::MAX);
+        // A newer leg of its session fences it off.
+        while self.carrier.is_none() && !self.queue.is_empty() && !self.dying {
+            self.begun = false;
+            self.busy_until = now;
+            let Some(item) = self.queue.pop_front() else { break };
+            self.handle(item, shared);
+        }
+    }
+
+    /// Whether it has said everything that it will say to what it was sent.
+    pub(crate) fn is_done(&self) -> bool {
+        let waits = self.queue.iter().any(|item| matches!(item, Item::Message(..)));
+        !waits && !self.begun && self.coming.is_empty() && self.outbox.len() <= self.control
+    }
+
     // Saying.
 
     pub(crate) fn say(&mut self, payload: &[u8]) {
@@ -129,6 +153,7 @@ impl Backend {
     pub(crate) fn put(&mut self, first: u8, payload: &[u8]) {
         let mut bytes = Vec::with_capacity(payload.len() + 10);
         codec::frame(&mut bytes, first, payload, None);
+        self.control = if first & 0x8 == 0 { 0 } else { self.control + bytes.len() };
         self.outbox.extend(bytes);
     }
 

@@ -13,6 +13,7 @@ impl Run {
         let (slow, breach, ghost) = (strikes(faults.slow), strikes(faults.breach), strikes(faults.ghost));
         let (forged, leaves) = (strikes(faults.forged_pong), strikes(faults.client_leaves));
         let (write_error, pressure) = (strikes(faults.write_error), strikes(faults.pressure));
+        let (migrate, false_start) = (strikes(faults.migrate), strikes(faults.false_start));
         if self.world.leg().dying || crash {
             self.crash();
         }
@@ -21,6 +22,7 @@ impl Run {
         }
         if hang {
             self.world.leg().hung = true;
+            self.world.hung_once = true;
         }
         if slow {
             self.slow();
@@ -42,6 +44,13 @@ impl Run {
         }
         if pressure {
             self.pressure();
+        }
+        if migrate {
+            self.world.migrate();
+        }
+        if false_start {
+            let closes = self.dice().one_in(2);
+            self.world.end_prepared(closes);
         }
     }
 

@@ -30,6 +30,22 @@ impl Run {
         self.judge_goodbye();
         self.judge_transparency();
         self.judge_explicit();
+        self.judge_moves();
+    }
+
+    /// Law 10: a session that was only ever moved is as if it had stayed: no message is read twice.
+    fn judge_moves(&mut self) {
+        let World { shadow, legs, session, plan, .. } = &mut self.world;
+        let counters = session.counters();
+        assert_eq!(counters.migrations, shadow.moves, "law 8: migrations");
+        assert!(u64::from(session.epoch()) <= 1 + counters.migrations + counters.failovers, "law 8: legs");
+        if counters.failovers > 0 || counters.migrations == 0 || plan.carrier.is_some() {
+            return;
+        }
+        shadow.coverage.meet(Met::AlwaysMoved);
+        assert_eq!(counters.replayed, 0, "law 10: a message is replayed for a migration");
+        let twice = readings(legs).into_iter().find(|(_, times)| *times > 1);
+        assert_eq!(twice, None, "law 10: a message is read twice, and no backend failed");
     }
 
     /// Laws 1 and 8: who was not read was accounted for, and every account is right.
@@ -83,13 +99,18 @@ impl Run {
     /// Law 4: where it is promised, the client's transcript is that of a backend that never died.
     fn judge_transparency(&mut self) {
         let healed = self.world.is_healed();
-        let World { shadow, plan, client, session, .. } = &mut self.world;
+        let World { shadow, plan, client, session, hung_once, .. } = &mut self.world;
         let counters = session.counters();
         let pong =
             plan.config.ack == AckMode::Pong && (plan.config.commit == Commit::Barrier || plan.config.dedupe_replies);
         let reply = plan.config.ack == AckMode::Reply && plan.answers == Answers::Echo;
         let kept = counters.slid + counters.dropped + counters.expired + counters.poisoned == 0;
-        if !plan.is_pure() || !(pong || reply) || !kept || shadow.blurred || shadow.deaf {
+        // Without any fault of a backend, answers that come one a message are never lost nor repeated, whatever is
+        // promised for deaths.
+        let one_each = matches!(plan.answers, Answers::Echo) && plan.pongs != Pongs::Never;
+        let moved = one_each && counters.failovers == 0 && !*hung_once && !shadow.lied;
+        let promised = plan.is_pure() && (pong || reply) && !shadow.blurred;
+        if !(promised || moved) || !kept || shadow.deaf {
             return;
         }
         shadow.coverage.meet(if session.epoch() == 1 { Met::Peaceful } else { Met::Transparent });
@@ -101,8 +122,12 @@ impl Run {
         assert!(heard.len() <= direct.len(), "law 4: {} messages in place of {}", heard.len(), direct.len());
         assert!(heard.iter().zip(&direct).all(|(heard, direct)| *heard == direct), "law 4: the client's transcript");
         let success = matches!(&shadow.goodbye, Some(Goodbye::Exactly(close)) if close[..] == [0x03, 0xE8]);
-        let own = client.close.is_some() && counters.abandoned == 0 && success && healed;
-        assert!(!own || heard.len() == direct.len(), "law 4: {} messages are missing", direct.len() - heard.len());
+        let own = client.close.is_some() && shadow.closed_by_client && counters.abandoned == 0 && success && healed;
+        assert!(
+            !(own && promised) || heard.len() == direct.len(),
+            "law 4: {} messages are missing",
+            direct.len() - heard.len()
+        );
     }
 
     /// The session protocol: applied once, answered once, in order.

@@ -57,6 +57,10 @@ pub(crate) struct Faults {
     pub(crate) write_error: usize,
     /// The process's memory runs short.
     pub(crate) pressure: usize,
+    /// The session is to be moved to another backend.
+    pub(crate) migrate: usize,
+    /// A backend that a session is to be moved to ends.
+    pub(crate) false_start: usize,
     /// Of three dials, so many fail.
     pub(crate) lost_dials: usize,
     /// Of four legs, so many end with 1011 at once.
@@ -133,6 +137,8 @@ impl Plan {
             Reattach::Whole,
             Reattach::Never,
         ]);
+        config.migrate_quiet = Duration::from_millis(dice.of(&[2, 5, 50]));
+        config.migrate_timeout = Duration::from_secs(dice.of(&[2, 30]));
         config.hang_timeout = dice.one_in(3).then(|| Duration::from_secs(15));
         config.failover_timeout = Duration::from_secs(dice.of(&[30, 300]));
         plan.config = config;
@@ -179,6 +185,10 @@ impl Plan {
         if dice.one_in(10) {
             return Faults { slow: 50, ..Faults::default() };
         }
+        if dice.one_in(6) {
+            // Sessions that only ever move must look as if they never did.
+            return Faults { slow: dice.of(&[0, 50]), migrate: dice.of(&[10, 50]), ..Faults::default() };
+        }
         let mut rate = |one_in: usize, rates: &[usize]| if dice.one_in(one_in) { dice.of(rates) } else { 0 };
         Faults {
             crash: rate(1, &[0, 10, 30, 100, 100, 300]),
@@ -191,6 +201,8 @@ impl Plan {
             client_leaves: rate(3, &[500, 3000]),
             write_error: rate(6, &[300]),
             pressure: rate(8, &[100]),
+            migrate: rate(2, &[10, 40, 150]),
+            false_start: rate(3, &[20]),
             lost_dials: rate(2, &[1, 2]),
             stillborn: rate(5, &[1, 2]),
             healthy: rate(8, &[1]),

@@ -79,6 +79,8 @@ impl Run {
         if self.dice().one_in(50) {
             // The clock jumps over every deadline.
             self.world.settle();
+            // Backends do not work meanwhile, and are as silent as if they hung.
+            self.world.hung_once |= time >= Duration::from_secs(1) && self.world.leg().due().is_some();
             self.world.now = self.world.now + time;
         } else {
             self.world.pass(time);
@@ -92,6 +94,10 @@ impl Run {
         let healthy = !dying || (plan.faults.healthy > 0 && dice.below(8) < plan.faults.healthy);
         self.world.answer(if healthy { Verdict::Healthy } else { Verdict::Dying });
         self.world.answer_mute();
+        if self.world.preparing.is_some() {
+            let lost = self.dice().below(3) < self.world.plan.faults.lost_dials;
+            if lost { self.world.fail_to_prepare() } else { self.world.prepare() }
+        }
         if self.world.dialling.is_some() {
             self.dial();
         }
@@ -144,6 +150,9 @@ impl Run {
             self.mend();
             self.world.pass(Duration::from_millis(200));
             quiet = if self.is_quiet() { quiet + 1 } else { 0 };
+            if quiet == 2 && self.dice().one_in(3) {
+                self.world.migrate();
+            }
             if quiet == 3 {
                 self.judge_settled();
                 let key = self.dice().key();
@@ -176,6 +185,7 @@ impl Run {
             self.world.answer(if died { Verdict::Dying } else { Verdict::Healthy });
         }
         self.world.answer_mute();
+        self.world.prepare();
         self.world.attach();
     }
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Loss, PongOrder,
-    Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Loss,
+    OnMigrateTimeout, PongOrder, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
 
 use crate::backend::{Backend, Shared};
 use crate::client::Client;
+use crate::codec;
 use crate::coverage::Met;
 use crate::dice::Dice;
-use crate::plan::{Plan, Pongs};
+use crate::plan::{Answers, Plan, Pongs};
 use crate::shadow::{Link, Shadow};
 
 /// Most bytes that one call is offered.
@@ -37,6 +38,12 @@ pub(crate) struct World {
     pub(crate) asked: Option<(Epoch, bool)>,
     pub(crate) mute_asked: Option<Epoch>,
     pub(crate) dialling: Option<AttachRequest>,
+    /// The session is to be moved and another backend is looked for.
+    pub(crate) preparing: Option<AttachRequest>,
+    /// That backend, what is known of it, and how much of what it said was offered.
+    prepared: Option<(Backend, BackendTraits, usize)>,
+    /// Some backend has hung: what was learned of the time that answers take is worth nothing.
+    pub(crate) hung_once: bool,
     /// What is known of the order of pongs.
     order: PongOrder,
     /// It is known that backends answer no pings.
@@ -74,6 +81,9 @@ impl World {
             asked: None,
             mute_asked: None,
             dialling: None,
+            preparing: None,
+            prepared: None,
+            hung_once: false,
             order: PongOrder::Unknown,
             known_mute: false,
             breach: None,
@@ -307,6 +317,21 @@ impl World {
                         assert!(frame.as_bytes()[0] == 0x88, "law 3: a farewell is a Close");
                     }
                 }
+                Action::Prepare(request) => {
+                    self.shadow.prepares(&request);
+                    if self.shadow.is_left() {
+                        self.judge_left();
+                    }
+                    self.preparing = Some(request);
+                }
+                Action::Adopt => self.adopt(),
+                Action::Discard => {
+                    assert!(
+                        self.preparing.is_some() || self.prepared.is_some(),
+                        "migration: there is nothing to discard"
+                    );
+                    (self.preparing, self.prepared) = (None, None);
+                }
                 Action::Event(event) => {
                     self.tell_breach(&event);
                     self.shadow.told(event);
@@ -358,8 +383,7 @@ impl World {
 
     pub(crate) fn attach(&mut self) {
         let Some(request) = self.dialling.take() else { return };
-        let order = if self.dice.one_in(2) { self.order } else { PongOrder::Unknown };
-        let traits = BackendTraits { mute: self.known_mute, order, carrier: self.plan.carrier };
+        let traits = self.traits();
         let attached = self.session.handle_attached(self.now, traits);
         if attached.is_none() {
             assert!(self.shadow.is_over() || self.shadow.link != Link::Dialling, "law 6: a leg is refused");
@@ -368,11 +392,106 @@ impl World {
         self.shadow.attached(self.now, traits);
         self.breach = None;
         let mut backend = Backend::new(&self.plan, self.now);
-        if self.plan.carrier.is_some() {
-            backend.begin_session(&self.shared, request.next_seq, request.delivered, self.plan.greeting);
+        if let (Some(_), Some(next_seq), Some(delivered)) = (self.plan.carrier, request.next_seq, request.delivered) {
+            backend.begin_session(&self.shared, next_seq, delivered, self.plan.greeting);
         }
         self.legs.push(backend);
         self.act();
+    }
+
+    // Migration.
+
+    /// Somebody wants the session elsewhere.
+    pub(crate) fn migrate(&mut self) {
+        if self.over {
+            return;
+        }
+        let on_timeout = self.dice.of(&[OnMigrateTimeout::FailOver, OnMigrateTimeout::Stay]);
+        let answer = self.session.migrate(self.now, on_timeout);
+        self.trace(|| format!("migrate: {answer:?}"));
+        self.shadow.migrates(self.now, on_timeout, answer);
+        self.act();
+    }
+
+    fn traits(&mut self) -> BackendTraits {
+        let order = if self.dice.one_in(2) { self.order } else { PongOrder::Unknown };
+        BackendTraits { mute: self.known_mute, order, carrier: self.plan.carrier }
+    }
+
+    pub(crate) fn prepare(&mut self) {
+        let Some(request) = self.preparing.take() else { return };
+        let traits = self.traits();
+        let wanted = self.session.handle_prepared(self.now, traits);
+        assert!(wanted, "migration: it asked for a leg and refuses it");
+        self.shadow.prepared(self.now);
+        if !self.legs.last().is_some_and(Backend::is_done) {
+            self.shadow.coverage.meet(Met::PreparedWhileBusy);
+        }
+        let mut backend = Backend::new(&self.plan, self.now);
+        if let (Some(_), Some(next_seq), Some(delivered)) = (self.plan.carrier, request.next_seq, request.delivered) {
+            backend.begin_session(&self.shared, next_seq, delivered, self.plan.greeting);
+        }
+        self.prepared = Some((backend, traits, 0));
+        self.offer_prepared();
+        self.act();
+    }
+
+    pub(crate) fn fail_to_prepare(&mut self) {
+        if self.preparing.take().is_none() {
+            return;
+        }
+        self.shadow.not_prepared();
+        self.session.handle_prepare_failed();
+        self.act();
+    }
+
+    /// The backend that the session is to be moved to ends, with a Close or without.
+    pub(crate) fn end_prepared(&mut self, closes: bool) {
+        let Some((backend, ..)) = &mut self.prepared else { return };
+        self.shadow.prepared_ended();
+        if closes {
+            backend.put(codec::FIN | codec::CLOSE, &[0x03, 0xF3]);
+            self.offer_prepared();
+        } else {
+            self.session.handle_prepared_end();
+        }
+        self.act();
+    }
+
+    fn offer_prepared(&mut self) {
+        let Some((backend, _, offered)) = &mut self.prepared else { return };
+        let said: Vec<u8> = backend.outbox.iter().skip(*offered).copied().collect();
+        *offered += said.len();
+        self.session.handle_prepared_data(&said);
+    }
+
+    fn adopt(&mut self) {
+        let (backend, traits, _) = self.prepared.take().expect("migration: there is nothing to adopt");
+        let left = self.shadow.adopts();
+        if left {
+            self.judge_left();
+            let Self { legs, shared, now, .. } = self;
+            legs.last_mut().expect("a first leg").finish(*now, shared);
+        }
+        if self.session.handle_attached(self.now, traits).is_none() {
+            return assert!(self.shadow.is_over(), "law 6: a leg is refused");
+        }
+        self.shadow.attached(self.now, traits);
+        self.breach = None;
+        self.legs.push(backend);
+    }
+
+    /// Law 10: a backend that is left on purpose has said all that it had to say, where that can be known.
+    fn judge_left(&mut self) {
+        let Self { legs, plan, shadow, hung_once, .. } = self;
+        let leg = legs.last().expect("a first leg");
+        let counted = matches!(plan.answers, Answers::Echo | Answers::Counter) && plan.pongs == Pongs::Early;
+        let known = counted || plan.pongs == Pongs::Late;
+        if known && plan.carrier.is_none() && plan.answers != Answers::Push && !*hung_once && !leg.dying && !shadow.lied
+        {
+            assert!(leg.is_done(), "law 10: the session leaves a backend that has more to say");
+            shadow.coverage.meet(Met::LeftWhenDone);
+        }
     }
 
     /// Lets `time` pass, stopping at every deadline of the engine and of the backend on the way.

@@ -1,12 +1,14 @@
 //! The backends.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use tideover_protocol::session::PongOrder;
 use utoipa::ToSchema;
 
 use super::Site;
-use crate::pool::{self, AdminState};
+use crate::pool::{self, AdminState, HealthState, LastCheck};
 
 /// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -46,13 +48,23 @@ pub(crate) struct Backend {
     pub(crate) mute: bool,
     /// Whether its pongs come before its answers (`early`) or after them (`late`), as far as that is known.
     pub(crate) pongs: Pongs,
-    /// Whether it is tried last for now, because a dial failed or it is proven to be dying.
+    /// Its health. Checks are shown as they are, whether they are believed or not.
+    pub(crate) health: Health,
+    /// Whether it is tried last for now: it is down by checks that are believed, ejected, or doubted.
     pub(crate) demoted: bool,
+    /// Milliseconds until somebody is sent there for a trial, if it is doubted or ejected.
+    pub(crate) out_for_ms: Option<u64>,
+    /// Ejections so far.
+    pub(crate) ejections: u64,
+    /// The part of its weight that it has now: 1, or less while it starts slowly.
+    pub(crate) weight_factor: f32,
+    /// Its latest active check. `null`: it is not checked, or not yet.
+    pub(crate) last_check: Option<Check>,
     /// Failed dials so far.
     pub(crate) failed_dials: u64,
     /// Whether the latest dial failed.
     pub(crate) failing: bool,
-    /// Its weight in effect: configured, as its agent changes it.
+    /// Its weight in effect: configured, as its agent and its slow start change it.
     pub(crate) effective_weight: f64,
     /// The part of it that is in use, 0 to 1, as it reports, smoothed.
     pub(crate) utilisation: Option<f64>,
@@ -81,12 +93,41 @@ pub(crate) enum Agent {
 impl From<pool::Agent> for Agent {
     fn from(agent: pool::Agent) -> Self {
         match (agent.health, agent.mode) {
-            (pool::Health::Down, _) => Self::Down,
-            (pool::Health::Up, pool::Mode::Ready) => Self::Ready,
-            (pool::Health::Up, pool::Mode::Drain) => Self::Drain,
-            (pool::Health::Up, pool::Mode::Maint) => Self::Maint,
+            (pool::AgentHealth::Down, _) => Self::Down,
+            (pool::AgentHealth::Up, pool::AgentMode::Ready) => Self::Ready,
+            (pool::AgentHealth::Up, pool::AgentMode::Drain) => Self::Drain,
+            (pool::AgentHealth::Up, pool::AgentMode::Maint) => Self::Maint,
         }
     }
+}
+
+/// Whether a backend is thought to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Health {
+    /// It is.
+    Up,
+    /// A dial failed a moment ago.
+    Doubted,
+    /// It could not be reached, or lost all its legs at once; a trial will decide.
+    Ejected,
+    /// Its checks fail.
+    Down,
+}
+
+/// An active check of a backend.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Check {
+    /// When it was over (RFC 3339).
+    #[schema(example = "2026-01-31T12:00:00.000Z")]
+    pub(crate) at: String,
+    /// How long it took.
+    pub(crate) took_ms: u64,
+    /// Whether the backend passed it.
+    pub(crate) passed: bool,
+    /// What came of it, in words.
+    #[schema(example = "answered 200 OK")]
+    pub(crate) result: String,
 }
 
 /// What is wanted of a backend.
@@ -112,7 +153,7 @@ pub(crate) enum Pongs {
 
 impl Backend {
     fn new(pool: &pool::Pool, backend: &pool::Backend, load: pool::Load) -> Self {
-        let standing = pool.standing(backend.id);
+        let (standing, now) = (backend.standing(), Instant::now());
         Self {
             id: backend.id.number(),
             name: backend.name.to_string(),
@@ -135,7 +176,17 @@ impl Backend {
                 PongOrder::Early => Pongs::Early,
                 PongOrder::Late => Pongs::Late,
             },
-            demoted: standing.demoted,
+            health: match standing.state {
+                HealthState::Up => Health::Up,
+                HealthState::Doubted => Health::Doubted,
+                HealthState::Ejected => Health::Ejected,
+                HealthState::Down => Health::Down,
+            },
+            demoted: !backend.eligible(now),
+            out_for_ms: standing.out_until.map(|until| millis(until.saturating_duration_since(now))),
+            ejections: standing.ejections,
+            weight_factor: backend.weight_factor(now),
+            last_check: backend.last_check().map(Check::from),
             failed_dials: standing.failures,
             failing: standing.failed_at.is_some(),
             effective_weight: load.weight,
@@ -145,6 +196,21 @@ impl Backend {
             agent: backend.agent().into(),
         }
     }
+}
+
+impl From<LastCheck> for Check {
+    fn from(check: LastCheck) -> Self {
+        Self {
+            at: humantime::format_rfc3339_millis(check.at).to_string(),
+            took_ms: millis(check.took),
+            passed: check.passed,
+            result: check.result.into(),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The backends and what is known of them.

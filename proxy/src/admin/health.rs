@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Site;
 use super::error::Failure;
-use crate::pool::{Backend, Pool};
+use crate::pool::{Backend, HealthState};
 
 /// How long failed dials speak against being ready. Dials come with sessions, so that a proxy which is sent none
 /// would otherwise never be found ready again.
@@ -31,8 +31,8 @@ pub(super) async fn healthz() -> Json<Health> {
 
 /// Should it get clients?
 ///
-/// No, while it drains, and when of every backend that may get sessions the latest dial failed and that is less than
-/// 10 s ago.
+/// No, while it drains, and when every backend that may get sessions is down by its checks, or its latest dial failed
+/// and that is less than 10 s ago.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Health), (status = 503, body = Failure, description = "It should get no clients")))]
 pub(super) async fn readyz(site: Site) -> Result<Json<Health>, Failure> {
@@ -41,9 +41,12 @@ pub(super) async fn readyz(site: Site) -> Result<Json<Health>, Failure> {
     }
     let now = Instant::now();
     let failed = |at: Instant| now.saturating_duration_since(at) < LATELY;
-    let fails = |pool: &Pool, backend: &Backend| pool.standing(backend.id).failed_at.is_some_and(failed);
-    if site.fleet.backends().iter().all(|(pool, backend)| !backend.is_wanted() || fails(pool, backend)) {
-        return Err(Failure::unavailable("no backend could be dialled lately"));
+    let fails = |backend: &Backend| {
+        let standing = backend.standing();
+        standing.state == HealthState::Down || standing.failed_at.is_some_and(failed)
+    };
+    if site.fleet.backends().iter().all(|(_, backend)| !backend.is_wanted() || fails(backend)) {
+        return Err(Failure::unavailable("no backend is up, or could be dialled lately"));
     }
     Ok(healthz().await)
 }

@@ -4,15 +4,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::schemes;
 use crate::edge::{EdgeContext, Reason};
-use crate::pool::{Fleet, Load, Pool, Standing};
+use crate::pool::{Backend, Fleet, HealthState, Load, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
 
 /// What is read at each scrape.
@@ -33,6 +34,7 @@ impl fmt::Debug for Source {
 pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>, fleet: Arc<Fleet>) -> Registry {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut registry = Registry::with_prefix("tideover");
+    registry.register_collector(Box::new(schemes::Source::new(edge.clone(), fleet.clone())));
     registry.register_collector(Box::new(Source { sessions, edge, fleet, started }));
     registry
 }
@@ -86,34 +88,47 @@ impl Source {
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {
-        let mut backends: Vec<([String; 2], usize, Standing)> = Vec::new();
+        let mut backends: Vec<Row> = Vec::new();
         for (pool, backend) in self.fleet.backends() {
-            let labels = [pool.name.to_string(), backend.url.to_string()];
+            let row = Row::new(&pool, &backend);
             // A removed backend may have come back under another id, and still have legs.
-            match backends.iter_mut().find(|(others, ..)| *others == labels) {
-                Some((_, live, _)) => *live += backend.live(),
-                None => backends.push((labels, backend.live(), pool.standing(backend.id))),
+            match backends.iter_mut().find(|other| other.labels() == row.labels()) {
+                Some(other) => other.live += row.live,
+                None => backends.push(row),
             }
         }
-        let legs = backends.iter().map(|(labels, live, _)| (of_backend(labels), *live as i64));
-        page.gauges("backend_legs", "Live backend legs, those being attached included", None, legs)?;
-        let demoted = backends.iter().map(|(labels, _, at)| (of_backend(labels), i64::from(at.demoted)));
-        page.gauges("backend_demoted", "Whether the backend is tried last for now", None, demoted)?;
-        let failures = backends.iter().map(|(labels, _, at)| (of_backend(labels), at.failures));
-        page.counters("backend_dials_failed", "Dials that failed", failures)?;
+        let gauges = |of: fn(&Row) -> i64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let counters = |of: fn(&Row) -> u64| backends.iter().map(move |row| (row.labels(), of(row)));
+        let help = "Live backend legs, those being attached included";
+        page.gauges("backend_legs", help, None, gauges(|row| row.live as i64))?;
+        let help = "Whether the backend is not down by its checks";
+        page.gauges("backend_up", help, None, gauges(|row| (row.standing.state != HealthState::Down).into()))?;
+        let help = "Whether the backend is ejected";
+        page.gauges("backend_ejected", help, None, gauges(|row| (row.standing.state == HealthState::Ejected).into()))?;
+        let help = "Whether the backend is tried last for now";
+        page.gauges("backend_demoted", help, None, gauges(|row| row.demoted.into()))?;
+        page.counters("backend_ejections", "Ejections of the backend", counters(|row| row.standing.ejections))?;
+        page.counters("backend_dials_failed", "Dials that failed", counters(|row| row.standing.failures))?;
+        page.counters("backend_checks", "Active health checks", backends.iter().flat_map(Row::checks))?;
         self.loads(page)
     }
 
     fn loads(&self, page: &mut Page<'_>) -> fmt::Result {
-        let pools = self.fleet.pools();
-        let of_pool = |pool: &Arc<Pool>| {
-            let name = pool.name.to_string();
-            pool.loads().into_iter().map(move |(backend, load)| ([name.clone(), backend.url.to_string()], load))
-        };
-        let loads: Vec<_> = pools.iter().flat_map(of_pool).collect();
+        let mut loads: Vec<([String; 2], Load)> = Vec::new();
+        for pool in self.fleet.pools() {
+            for (backend, load) in pool.loads() {
+                let labels = [pool.name.to_string(), backend.url.to_string()];
+                // A removed backend may have come back under another id, and still have legs.
+                if !loads.iter().any(|(others, _)| *others == labels) {
+                    loads.push((labels, load));
+                }
+            }
+        }
         // What is not known is not a number: the series are those of the configuration all the time.
         let rows = |value: fn(&Load) -> Option<f64>| {
-            loads.iter().map(move |(labels, load)| (of_backend(labels), value(load).unwrap_or(f64::NAN)))
+            loads.iter().map(move |([pool, backend], load)| {
+                ([("pool", pool.as_str()), ("backend", backend.as_str())], value(load).unwrap_or(f64::NAN))
+            })
         };
         page.gauges("backend_weight", "Weight in effect", None, rows(|load| Some(load.weight)))?;
         let help = "Part in use as the backend reports, smoothed; NaN if it does not";
@@ -122,6 +137,39 @@ impl Source {
         page.gauges("backend_latency", help, Some(&Unit::Seconds), rows(|load| load.latency))?;
         let help = "What --balance score compares, the least first; NaN without weight";
         page.gauges("backend_score", help, None, rows(|load| load.score))
+    }
+}
+
+/// A backend at the time of a scrape.
+struct Row {
+    pool: String,
+    url: String,
+    live: usize,
+    demoted: bool,
+    standing: Standing,
+    checks: [u64; 2],
+}
+
+impl Row {
+    fn new(pool: &Pool, backend: &Backend) -> Self {
+        Self {
+            pool: pool.name.to_string(),
+            url: backend.url.to_string(),
+            live: backend.live(),
+            demoted: !backend.eligible(Instant::now()),
+            standing: backend.standing(),
+            checks: backend.check_counts(),
+        }
+    }
+
+    fn labels(&self) -> Labels<'_, 2> {
+        [("pool", &self.pool), ("backend", &self.url)]
+    }
+
+    fn checks(&self) -> [(Labels<'_, 3>, u64); 2] {
+        let [pool, backend] = self.labels();
+        let [passed, failed] = self.checks;
+        [("passed", passed), ("failed", failed)].map(|(result, count)| ([pool, backend, ("result", result)], count))
     }
 }
 
@@ -152,6 +200,9 @@ fn messages(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 
 fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     page.counter("failovers", "Backend legs given up and looked for again", sums.counters.failovers)?;
+    page.counter("migrations", "Sessions moved to another backend on purpose", sums.counters.migrations)?;
+    let help = "Sessions that were to be moved and were not";
+    page.counter("migrations_failed", help, sums.counters.migrations_failed)?;
     let bounds = FAILOVER_BUCKETS.iter().map(|millis| *millis as f64 / 1000.0).chain([f64::INFINITY]);
     let buckets: Vec<_> = bounds.zip(sums.failover_times).collect();
     let count = sums.failover_times.iter().sum();
@@ -162,13 +213,13 @@ fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
 }
 
 /// The labels of a row.
-type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+pub(super) type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
 
-fn of_backend([pool, backend]: &[String; 2]) -> Labels<'_, 2> {
+pub(super) fn of_backend([pool, backend]: &[String; 2]) -> Labels<'_, 2> {
     [("pool", pool), ("backend", backend)]
 }
 
-struct Page<'a>(DescriptorEncoder<'a>);
+pub(super) struct Page<'a>(pub(super) DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn info(&mut self, name: &str, help: &str, labels: &Labels<'_, 1>) -> fmt::Result {
@@ -200,7 +251,7 @@ impl Page<'_> {
         encoder.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

@@ -14,6 +14,7 @@ mod health;
 mod listener;
 mod metrics;
 mod poisoned;
+mod schemes;
 mod scrape;
 mod sessions;
 
@@ -30,12 +31,12 @@ use utoipa_axum::routes;
 use crate::edge::EdgeContext;
 use crate::pool::Fleet;
 use crate::session;
-pub(crate) use backends::{Backends, State};
+pub(crate) use backends::{Backends, Health as BackendHealth, State};
 use error::Failure;
 pub use guard::Access;
 pub use listener::Listener;
 pub(crate) use poisoned::{Payload, PoisonedList, PoisonedMessage};
-pub(crate) use sessions::{Detail, Page};
+pub(crate) use sessions::{Detail, Migrated, Page};
 
 /// The largest body of a request, in bytes.
 const BODY_BYTES: usize = 16 * 1024;
@@ -93,6 +94,7 @@ fn guarded_routes() -> OpenApiRouter<Arc<Operator>> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::inspect))
         .routes(routes!(sessions::fail_over))
+        .routes(routes!(sessions::migrate))
         .routes(routes!(sessions::close))
         .routes(routes!(poisoned::list))
         .routes(routes!(poisoned::get, poisoned::delete))

@@ -116,6 +116,10 @@ pub(crate) struct Counts {
     pub(crate) replayed: u64,
     /// Backend legs given up and looked for again.
     pub(crate) failovers: u64,
+    /// Times that it was moved to another backend on purpose, without replay.
+    pub(crate) migrations: u64,
+    /// Times that it was to be and was not.
+    pub(crate) migrations_failed: u64,
     /// Barriers answered.
     pub(crate) barriers: u64,
     /// Messages of backends passed to the client.
@@ -141,6 +145,8 @@ impl From<Counters> for Counts {
             fallbacks: counters.fallbacks,
             replayed: counters.replayed,
             failovers: counters.failovers,
+            migrations: counters.migrations,
+            migrations_failed: counters.migrations_failed,
             barriers: counters.barriers,
             passed: counters.passed,
             dead_bytes: counters.dead_bytes,
@@ -167,6 +173,24 @@ fn close_codes() -> Schema {
         ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(from)).maximum(Some(to)).build()
     };
     OneOfBuilder::new().item(range(1000, 1003)).item(range(1007, 1014)).item(range(3000, 4999)).into()
+}
+
+/// Where to move a session.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Migration {
+    /// The backend, by its id, name or URL; any other one of its pool if null or left out.
+    #[serde(default)]
+    pub(crate) to: Option<String>,
+}
+
+/// The session is on another backend.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Migrated {
+    /// The session.
+    pub(crate) session: Uuid,
+    /// The URL of the backend.
+    pub(crate) backend: String,
 }
 
 /// The session was told.
@@ -226,6 +250,34 @@ pub(super) async fn fail_over(site: Site, Path(id): Path<Uuid>) -> Result<(Statu
     tell(&site, id, Command::FailOver)?;
     tracing::info!(session = %id, "the operator asks for a failover");
     Ok((StatusCode::ACCEPTED, Json(Told { session: id })))
+}
+
+/// Move the session to another backend of its pool, without replay: once the old one has answered all that it was sent.
+///
+/// It answers when that is done, or has failed, at the latest after `--migrate-timeout`. The client notices nothing.
+#[utoipa::path(post, path = "/v1/sessions/{id}/migrate", operation_id = "migrate_session", tag = "sessions",
+    params(("id" = Uuid, Path)),
+    request_body = Migration,
+    responses((status = 200, body = Migrated),
+        (status = 404, body = Failure, description = "No such live session, or no such backend"),
+        (status = 409, body = Failure, description = "It could not be moved; the text says why"),
+        (status = 413, body = Failure, description = "The body is over 16 KiB"),
+        (status = 422, body = Failure, description = "The body is not what is asked for")))]
+pub(super) async fn migrate(
+    site: Site,
+    Path(id): Path<Uuid>,
+    Body(migration): Body<Migration>,
+) -> Result<Json<Migrated>, Failure> {
+    let to = migration.to.as_deref().map(|name| find_backend(&site.fleet, name)).transpose()?;
+    let (answer, answered) = oneshot::channel();
+    tell(&site, id, Command::Migrate { to, on_timeout: None, answer: Some(answer) })?;
+    tracing::info!(session = %id, "the operator asks for a migration");
+    match answered.await {
+        Ok(Ok(backend)) => Ok(Json(Migrated { session: id, backend: backend.url.to_string() })),
+        Ok(Err(why)) => Err(Failure::new(StatusCode::CONFLICT, format!("not migrated: {why}"))),
+        // It ended before its turn came.
+        Err(_) => Err(unknown(id)),
+    }
 }
 
 /// Close the session with this code and reason towards both sides.

@@ -1,8 +1,10 @@
 //! Settings that are one of a few words.
 
-use tideover_protocol::session::{AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach};
+use tideover_protocol::session::{
+    AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
+};
 
-use super::{Balance, LogFormat, ReattachOrder};
+use super::{Balance, LogFormat, Mode, ReattachOrder};
 
 /// A type whose values are written as words.
 pub(super) trait Choice: Copy + 'static {
@@ -55,6 +57,10 @@ impl Choice for OnAmbiguous {
         &[("probe", Self::Probe), ("failover", Self::Failover), ("end", Self::End)];
 }
 
+impl Choice for OnMigrateTimeout {
+    const WORDS: &'static [(&'static str, Self)] = &[("failover", Self::FailOver), ("stay", Self::Stay)];
+}
+
 impl Choice for Reattach {
     const WORDS: &'static [(&'static str, Self)] =
         &[("always", Self::Always), ("whole", Self::Whole), ("never", Self::Never)];
@@ -79,6 +85,10 @@ impl Choice for Balance {
 impl Choice for OnFull {
     const WORDS: &'static [(&'static str, Self)] =
         &[("block", Self::Block), ("close", Self::Close), ("drop-oldest", Self::DropOldest)];
+}
+
+impl Choice for Mode {
+    const WORDS: &'static [(&'static str, Self)] = &[("proxy", Self::Proxy), ("redirect", Self::Redirect)];
 }
 
 impl Choice for LogFormat {

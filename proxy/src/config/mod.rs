@@ -15,12 +15,16 @@ mod discovery;
 mod file;
 mod flags;
 mod fleet;
+mod health;
+mod origin;
 mod parse;
 mod pattern;
 mod pool;
 mod problem;
+mod public_url;
 mod raw;
 mod reader;
+mod schemes;
 mod session_key;
 #[cfg(test)]
 mod tests;
@@ -37,10 +41,14 @@ pub use balancing::{Balance, Balancing, CookieName, HashKey};
 pub use discovery::{BackendsFile, DnsName};
 pub use flags::tables::{TABLES, TableKind};
 pub use flags::{Fallback, Flag, Kind, Scope, THEMES, Theme, flags};
+pub use health::{CheckProbe, Ejection, HealthCheck, HealthConfig, Statuses};
+pub use origin::Origin;
 pub use pattern::{HeaderPattern, HostPattern, PathPrefix};
 pub use pool::{BackendConfig, DEFAULT_POOL, DEFAULT_WEIGHT, PoolConfig, PoolSettings, Reporting, RouteConfig};
 pub use problem::{Place, Problem, Problems};
+pub use public_url::PublicUrl;
 pub use raw::Sources;
+pub use schemes::{AssignConfig, DnsConfig, DnsZone, Mode, OnScale, Public, ScaleConfig, SchemesConfig};
 pub use session_key::SessionKey;
 
 /// Everything that `tideover serve` is configured with, valid: each value is within its flag's bounds (see
@@ -66,6 +74,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// `--trust-forwarded`: peers whose forwarding headers are kept. May be empty.
     pub trust_forwarded: Vec<ipnet::IpNet>,
+    /// What there is besides proxying.
+    pub schemes: SchemesConfig,
     /// `--admin`: where the operator's API listens. `None`: nowhere.
     pub admin: Option<AdminAddress>,
     /// `--admin-token-file`: what its callers must show on TCP. `None`: on TCP only health and metrics are answered.
@@ -104,6 +114,10 @@ impl Config {
             ("trust-forwarded", self.trust_forwarded != new.trust_forwarded),
             ("admin", self.admin != new.admin),
             ("admin-token-file", token(self) != token(new)),
+            ("assign", self.schemes.assign != new.schemes.assign),
+            ("assigned-lifetime", self.schemes.assigned_lifetime != new.schemes.assigned_lifetime),
+            ("dns-listen", self.schemes.dns != new.schemes.dns),
+            ("on-scale", self.schemes.on_scale != new.schemes.on_scale),
             ("workers", self.workers != new.workers),
             ("log", self.log != new.log),
             ("log-format", self.log_format != new.log_format),

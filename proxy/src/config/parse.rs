@@ -1,19 +1,23 @@
 //! One value of each kind, from its text. What is wrong is said behind the text: "is not …", "has …".
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use hyper::Uri;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
+use rustix::fs::{Access, access};
 use tideover_protocol::close::CloseCode;
 
 use super::choice::{self, Choice};
+use super::health;
 use super::units::{parse_duration, parse_size};
 use super::{
-    AdminAddress, AdminToken, BackendUrl, BackendsFile, CookieName, DnsName, Flag, HashKey, InvalidBackendUrl, Kind,
-    SessionKey,
+    AdminAddress, AdminToken, BackendUrl, BackendsFile, CheckProbe, CookieName, DEFAULT_POOL, DnsName, DnsZone, Flag,
+    HashKey, InvalidBackendUrl, Kind, Origin, PublicUrl, SessionKey,
 };
 use crate::fields;
 
@@ -141,6 +145,24 @@ pub(super) fn key_file(_: &Flag, text: &str) -> Result<Option<SessionKey>, Strin
     if text.is_empty() { Ok(None) } else { SessionKey::read(text.as_ref()).map(Some) }
 }
 
+/// How backends are checked; `off` is not at all.
+pub(super) fn check(flag: &Flag, text: &str) -> Result<Option<CheckProbe>, String> {
+    if text == "off" { Ok(None) } else { text.parse().map(Some).map_err(|()| is_not(flag)) }
+}
+
+pub(super) fn statuses(flag: &Flag, text: &str) -> Result<RangeInclusive<u16>, String> {
+    health::statuses(text).ok_or_else(|| is_not(flag))
+}
+
+/// What goes into a `Host` field (RFC 9110 7.2); empty is none.
+pub(super) fn host(flag: &Flag, text: &str) -> Result<Option<HeaderValue>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_host = !text.ends_with('/') && format!("ws://{text}").parse::<BackendUrl>().is_ok();
+    HeaderValue::from_str(text).ok().filter(|_| is_host).map(Some).ok_or_else(|| is_not(flag))
+}
+
 /// Where the operator's API listens; empty is nowhere.
 pub(super) fn admin(flag: &Flag, text: &str) -> Result<Option<AdminAddress>, String> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|()| is_not(flag)) }
@@ -149,6 +171,67 @@ pub(super) fn admin(flag: &Flag, text: &str) -> Result<Option<AdminAddress>, Str
 /// The token in the file of that path, read now; empty is none.
 pub(super) fn token_file(_: &Flag, text: &str) -> Result<Option<AdminToken>, String> {
     if text.is_empty() { Ok(None) } else { AdminToken::read(text.as_ref()).map(Some) }
+}
+
+/// A backend, named by its id, and its public URL.
+pub(super) fn public_url(flag: &Flag, text: &str) -> Result<(String, PublicUrl), String> {
+    let (backend, url) = text.split_once('=').ok_or_else(|| is_not(flag))?;
+    Ok((backend.to_owned(), some_public_url(flag, url)?))
+}
+
+/// The public URL of the backend itself; empty is none.
+pub(super) fn own_public_url(flag: &Flag, text: &str) -> Result<Option<PublicUrl>, String> {
+    if text.is_empty() { Ok(None) } else { some_public_url(flag, text).map(Some) }
+}
+
+fn some_public_url(_: &Flag, text: &str) -> Result<PublicUrl, String> {
+    text.parse().map_err(|why: &str| why.to_owned())
+}
+
+pub(super) fn ip(flag: &Flag, text: &str) -> Result<IpAddr, String> {
+    text.parse().map(|address: IpAddr| address.to_canonical()).map_err(|_| is_not(flag))
+}
+
+/// A backend, named by its id, and an address.
+pub(super) fn public_address(flag: &Flag, text: &str) -> Result<(String, IpAddr), String> {
+    let (backend, address) = text.split_once('=').ok_or_else(|| is_not(flag))?;
+    Ok((backend.to_owned(), ip(flag, address)?))
+}
+
+pub(super) fn origin(flag: &Flag, text: &str) -> Result<Origin, String> {
+    text.parse().map_err(|()| is_not(flag))
+}
+
+/// A name in lower case, without a dot at its end. It leaves room for a label of 10 bytes before it, and so for the
+/// names that are made from it.
+pub(super) fn host_name(flag: &Flag, text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    match name.len() <= 240 && name.split('.').all(is_label) {
+        true => Ok(name.to_ascii_lowercase()),
+        false => Err(is_not(flag)),
+    }
+}
+
+pub(super) fn dns_zone(flag: &Flag, text: &str) -> Result<DnsZone, String> {
+    let (name, pool) = text.split_once('=').unwrap_or((text, DEFAULT_POOL));
+    Ok(DnsZone { name: host_name(flag, name)?, pool: pool.to_owned() })
+}
+
+/// A file that may be executed; empty is none.
+pub(super) fn program(_: &Flag, text: &str) -> Result<Option<PathBuf>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let path = PathBuf::from(text);
+    let metadata = std::fs::metadata(&path).map_err(|error| format!("cannot be run: {error}"))?;
+    match metadata.is_file() && access(&path, Access::EXEC_OK).is_ok() {
+        true => Ok(Some(path)),
+        false => Err("is not a file that may be executed".into()),
+    }
 }
 
 pub(super) fn filter(flag: &Flag, text: &str) -> Result<String, String> {

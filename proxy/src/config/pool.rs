@@ -7,7 +7,8 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::{
-    BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, SessionKey,
+    BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, PathPrefix, Public,
+    ReattachOrder, ScaleConfig, SessionKey,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -40,6 +41,12 @@ pub struct PoolSettings {
     pub handshakes_per_backend: usize,
     /// How it chooses among them, and what it asks them.
     pub balancing: Balancing,
+    /// How it watches their health.
+    pub health: HealthConfig,
+    /// `--mode`.
+    pub mode: Mode,
+    /// When it is too small or too large. `None`: nobody is told.
+    pub scale: Option<ScaleConfig>,
     /// `--dns-server`: who is asked about `--backends-dns`. `None`: the system's resolv.conf says it.
     pub dns_server: Option<SocketAddr>,
 }
@@ -65,6 +72,8 @@ pub struct BackendConfig {
     pub weight: u16,
     /// How many legs it may have at a time, at least 1. `None`: any number.
     pub max_sessions: Option<usize>,
+    /// Where it is without the proxy.
+    pub public: Public,
     /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
     pub priority: u16,
     /// Who reports for it.
@@ -91,6 +100,7 @@ impl BackendConfig {
             url,
             weight: DEFAULT_WEIGHT,
             max_sessions: None,
+            public: Public::default(),
             priority: 0,
             reporting: Reporting::default(),
         }

@@ -12,6 +12,7 @@ use super::*;
 
 mod fleet;
 mod guarantees;
+mod health;
 
 /// A file in the system's folder for such, gone with the value.
 struct Scratch(PathBuf);

@@ -8,8 +8,11 @@ use super::parse::{self, End};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::reader::Reader;
+use super::schemes;
 use super::units::{format_duration, format_size};
-use super::{Balancing, Config, DEFAULT_POOL, PoolSettings, RouteConfig, fleet};
+use super::{
+    Balancing, Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet,
+};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
@@ -27,6 +30,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         max_sessions: reader.number("max-sessions"),
         drain_timeout: reader.duration("drain-timeout"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
+        schemes: schemes::process(&mut reader),
         admin: reader.one("admin", parse::admin),
         admin_token: reader.one("admin-token-file", parse::token_file),
         workers: reader.number("workers"),
@@ -34,6 +38,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         log_format: reader.choice("log-format"),
     };
     check_listen(&mut reader, &config, lacks_file);
+    schemes::check(&mut reader, &config.schemes, &config.pools);
     match once_each(problems.into_iter().chain(reader.problems)) {
         none if none.is_empty() => Ok(config),
         problems => Err(Problems(problems)),
@@ -56,7 +61,10 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
         connect_timeout: reader.duration("connect-timeout"),
         handshakes_per_backend: reader.number("handshakes-per-backend"),
         balancing: balancing(reader),
+        health: health(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
+        mode: reader.choice("mode"),
+        scale: schemes::scale(reader),
     }
 }
 
@@ -76,6 +84,40 @@ fn balancing(reader: &mut Reader<'_>) -> Balancing {
         load_max_age: reader.duration("load-max-age"),
         full_rps: Some(reader.number("full-rps")).filter(|rps| *rps > 0),
     }
+}
+
+fn health(reader: &mut Reader<'_>) -> HealthConfig {
+    HealthConfig {
+        check: health_check(reader),
+        ejection: ejection(reader),
+        slow_start: reader.duration_or_word("slow-start").filter(|time| !time.is_zero()),
+        panic: reader.number("health-panic"),
+    }
+}
+
+fn health_check(reader: &mut Reader<'_>) -> HealthCheck {
+    let statuses = reader.list("health-status", parse::statuses);
+    if statuses.is_empty() {
+        reader.reject(&["health-status"], "no answer would pass a check".into());
+    }
+    HealthCheck {
+        probe: reader.one("health-check", parse::check),
+        statuses: Statuses(statuses),
+        host: reader.one("health-host", parse::host),
+        interval: reader.duration("health-interval"),
+        timeout: reader.duration("health-timeout"),
+        rise: reader.number("health-rise"),
+        fall: reader.number("health-fall"),
+    }
+}
+
+fn ejection(reader: &mut Reader<'_>) -> Ejection {
+    let ejection = Ejection { time: reader.duration_or_word("ejection-time"), max: reader.duration("ejection-max") };
+    if let Some(time) = ejection.time.filter(|time| *time > ejection.max) {
+        let [time, max] = [time, ejection.max].map(format_duration);
+        reader.reject(&["ejection-time", "ejection-max"], format!("{time} is more than {max}, the longest ejection"));
+    }
+    ejection
 }
 
 /// A route that takes every handshake.
@@ -114,6 +156,9 @@ fn session_config(reader: &mut Reader<'_>) -> session::Config {
         hang_timeout: reader.duration_or_word("hang-timeout"),
         failover_timeout: reader.duration("failover-timeout"),
         stable_after: reader.duration("stable-after"),
+        migrate_quiet: reader.duration("migrate-quiet"),
+        migrate_timeout: reader.duration("migrate-timeout"),
+        on_migrate_timeout: reader.choice("on-migrate-timeout"),
         end_codes: end_codes(reader),
         on_ambiguous: reader.choice("on-ambiguous"),
         reattach: reader.choice("reattach"),
@@ -206,6 +251,6 @@ pub(super) fn least_total(session: &session::Config) -> usize {
     session.max_message_bytes.saturating_add(session.buffer_bytes).saturating_mul(2)
 }
 
-fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
+pub(super) fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {
     items.iter().enumerate().find(|(n, item)| items[..*n].contains(item)).map(|(_, item)| item)
 }

@@ -74,6 +74,14 @@ enum Order {
         /// The session
         id: Uuid,
     },
+    /// Move a session to another backend without replay, once its own has answered all that it was sent
+    Migrate {
+        /// The session
+        id: Uuid,
+        /// To this backend, by its id, name or URL
+        #[arg(long, value_name = "BACKEND")]
+        to: Option<String>,
+    },
     /// The messages that were set aside because backends died of them, or one of them
     Poisoned {
         /// The session of the one
@@ -167,6 +175,10 @@ async fn obey(options: &Options) -> Result<String, Problem> {
         }
         Order::Failover { id } => {
             client.call(Method::POST, &format!("/v1/sessions/{id}/failover"), None).await?.json()?
+        }
+        Order::Migrate { id, to } => {
+            let migration = json!({ "to": to });
+            client.call(Method::POST, &format!("/v1/sessions/{id}/migrate"), Some(migration)).await?.json()?
         }
         Order::Poisoned { session: Some(session), seq: Some(seq), forget } => {
             let method = if *forget { Method::DELETE } else { Method::GET };

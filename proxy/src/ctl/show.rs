@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::client::Answer;
 use super::table::{pairs, table as columns};
 use super::{Order, Problem};
-use crate::admin::{Backends, Detail, Page, Payload, PoisonedList, PoisonedMessage, State};
+use crate::admin::{
+    BackendHealth as Health, Backends, Detail, Migrated, Page, Payload, PoisonedList, PoisonedMessage, State,
+};
 
 /// What the answer to an order looks like to people.
 pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
@@ -21,6 +23,7 @@ pub(super) fn table(order: &Order, answer: Value) -> Result<String, Problem> {
         Order::Poisoned { .. } => poisoned(&read(answer)?),
         Order::Close { id, .. } => format!("session {id} is told to close\n"),
         Order::Failover { id } => format!("session {id} is told to fail over\n"),
+        Order::Migrate { .. } => migrated(&read(answer)?),
         Order::Health => "up and ready\n".to_owned(),
         Order::Metrics => answer.to_string(),
     })
@@ -32,23 +35,27 @@ fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Problem> {
 
 fn backends(answer: &Backends) -> String {
     let rows = answer.backends.iter().map(|backend| {
-        let state = match (backend.state, backend.failing, backend.demoted) {
-            (State::Draining, ..) if backend.removed => "removed",
-            (State::Draining, ..) => "draining",
-            (State::Disabled, ..) => "disabled",
-            (State::Ready, true, _) => "failing",
-            (State::Ready, false, true) => "demoted",
-            (State::Ready, false, false) => "ok",
+        let state = match (backend.state, backend.health) {
+            (State::Draining, _) if backend.removed => "removed",
+            (State::Draining, _) => "draining",
+            (State::Disabled, _) => "disabled",
+            (State::Ready, Health::Down) => "down",
+            (State::Ready, Health::Ejected) => "ejected",
+            (State::Ready, Health::Doubted) => "doubted",
+            (State::Ready, Health::Up) if backend.failing => "failing",
+            (State::Ready, Health::Up) => "up",
         };
+        let check = backend.last_check.as_ref().map_or("-", |check| check.result.as_str()).to_owned();
         let pongs = match (backend.mute, backend.answers_pings) {
             (true, _) => "none".to_owned(),
             (false, true) => format!("{:?}", backend.pongs).to_lowercase(),
             (false, false) => "unknown".to_owned(),
         };
         let (legs, failed) = (backend.legs.to_string(), backend.failed_dials.to_string());
-        [backend.id.to_string(), backend.pool.clone(), backend.url.clone(), legs, state.to_owned(), failed, pongs]
+        let (id, pool, url) = (backend.id.to_string(), backend.pool.clone(), backend.url.clone());
+        [id, pool, url, legs, state.to_owned(), check, failed, pongs]
     });
-    columns(["ID", "POOL", "BACKEND", "LEGS", "STATE", "FAILED DIALS", "PONGS"], rows)
+    columns(["ID", "POOL", "BACKEND", "LEGS", "STATE", "LAST CHECK", "FAILED DIALS", "PONGS"], rows)
 }
 
 fn sessions(answer: &Page) -> String {
@@ -77,6 +84,10 @@ fn session(answer: &Detail) -> String {
     let counters = counters.as_object().into_iter().flatten();
     let counters = counters.map(|(name, value)| (name.replace('_', " "), value.to_string()));
     pairs(about.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(counters))
+}
+
+fn migrated(answer: &Migrated) -> String {
+    format!("session {} is on {} now\n", answer.session, answer.backend)
 }
 
 fn poisoned(answer: &PoisonedList) -> String {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::headers::{self, Peer};
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
-use super::{EdgeContext, Reason, SessionSlot, upgrade};
+use super::{EdgeContext, Reason, SessionSlot, elsewhere, upgrade};
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
@@ -32,7 +32,10 @@ pub(super) async fn answer(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> (Response<ReplyBody>, Option<Accepted>) {
-    let accepted = match begin(context, peer.ip(), request).await {
+    if let Some(response) = elsewhere::assignment(context, peer, &request) {
+        return (response, None);
+    }
+    let accepted = match begin(context, peer, request).await {
         Ok(accepted) => accepted,
         Err(Refused::ByUs(refusal)) => {
             refusal.log(peer);
@@ -43,6 +46,7 @@ pub(super) async fn answer(
             context.refused.count(Reason::Backend);
             return (pass_on(*response, peer), None);
         }
+        Err(Refused::Elsewhere(location)) => return (elsewhere::redirected(location, peer), None),
     };
     let (accept, mut accepted) = accepted;
     (switching(&accept, &mut accepted.attached), Some(accepted))
@@ -51,6 +55,8 @@ pub(super) async fn answer(
 enum Refused {
     ByUs(Refusal),
     ByBackend(Box<(Response<Incoming>, String)>),
+    /// It is told to go there.
+    Elsewhere(HeaderValue),
 }
 
 impl From<Refusal> for Refused {
@@ -73,16 +79,19 @@ impl From<FirstAttachError> for Refused {
 /// Gives the Sec-WebSocket-Accept for the client's key, and the session.
 async fn begin(
     context: &EdgeContext,
-    peer: IpAddr,
+    peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<(HeaderValue, Accepted), Refused> {
     let key = upgrade::check(&request)?;
     let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes())).expect("base64 is a header value");
-    let slot = context.take_slot()?;
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let route = context.fleet.route(&head).ok_or(Refusal::NoRoute)?;
-    let mut handshake = keep(context, peer, &head, &route)?;
+    if let Some(location) = elsewhere::redirect(context, peer, &head, &route)? {
+        return Err(Refused::Elsewhere(location));
+    }
+    let slot = context.take_slot()?;
+    let mut handshake = keep(context, peer.ip(), &head, &route)?;
     let id = Uuid::now_v7();
     let mut attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
     if let Some(cookie) = route.pool.sticky_cookie(&handshake, attached.lease.backend()) {

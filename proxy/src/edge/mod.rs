@@ -3,6 +3,7 @@
 //! HTTP ends here. What lies behind the handshake, on either side, goes to the session untouched.
 
 mod accept;
+mod elsewhere;
 mod headers;
 mod refusal;
 mod refused;
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Config;
 use crate::pool::Fleet;
+use crate::schemes::Schemes;
 use crate::session::Start;
 use accept::Accepted;
 use refusal::Refusal;
@@ -44,6 +46,7 @@ pub type StartSession = Box<dyn Fn(Start) + Send + Sync>;
 pub struct EdgeContext {
     config: Arc<Config>,
     fleet: Arc<Fleet>,
+    schemes: Arc<Schemes>,
     start: StartSession,
     slots: Arc<Semaphore>,
     draining: AtomicBool,
@@ -66,11 +69,12 @@ pub struct SessionSlot {
 }
 
 impl EdgeContext {
-    /// An edge that attaches sessions as `fleet` says and begins them with `start`.
+    /// An edge that attaches sessions as `fleet` says and begins them with `start`, or sends clients elsewhere as
+    /// `schemes` say.
     #[must_use]
-    pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, start: StartSession) -> Self {
+    pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, schemes: Arc<Schemes>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, fleet, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
+        Self { config, fleet, schemes, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
@@ -88,6 +92,12 @@ impl EdgeContext {
     #[must_use]
     pub fn refused(&self) -> &Refused {
         &self.refused
+    }
+
+    /// Where clients are sent instead of being carried.
+    #[must_use]
+    pub fn schemes(&self) -> &Schemes {
+        &self.schemes
     }
 
     /// Whether there is no session, from its handshake on until its client leg is closed.

@@ -16,11 +16,13 @@ use tokio::time::{Instant, timeout_at};
 use super::backend::{Backend, BackendId, Lease};
 use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
+use super::health::{Dial, Failure};
 use super::order::reattach_rank;
 use super::round::{Denials, Round};
 use super::score::poll;
 use super::session_headers::SessionHeaders;
-use super::{Pool, Route, locked};
+use super::{Pool, Route};
+use crate::config::ReattachOrder;
 
 /// A new backend leg: its handshake is done and checked.
 #[derive(Debug)]
@@ -60,6 +62,32 @@ pub struct Reattach {
     pub spare_last: bool,
     /// What the rounds before have brought since the session last had a leg.
     pub denials: Denials,
+    /// Which backends will do.
+    pub target: Target,
+}
+
+/// Where a session may go that has a leg, or had one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Where `--reattach-order` says.
+    #[default]
+    Any,
+    /// Anywhere but to its last backend.
+    Elsewhere,
+    /// To this one, if it may get sessions and is not its last.
+    Backend(BackendId),
+}
+
+impl Reattach {
+    /// How soon a backend is tried; `None`: not at all.
+    fn rank(&self, order: ReattachOrder, id: BackendId) -> Option<u8> {
+        let elsewhere = self.last != Some(id);
+        match self.target {
+            Target::Any => reattach_rank(order, self.last, id),
+            Target::Elsewhere => elsewhere.then_some(0),
+            Target::Backend(wanted) => (elsewhere && wanted == id).then_some(0),
+        }
+    }
 }
 
 /// Why a round of re-attaching gave no leg.
@@ -147,7 +175,7 @@ impl Route {
         options: Reattach,
     ) -> Result<Attached, ReattachError> {
         let mut spares = if options.spare_last { self.pool.spares(handshake).await } else { None };
-        let rank = |id| reattach_rank(self.reattach_order, options.last, id);
+        let rank = |id| options.rank(self.reattach_order, id);
         let wish = self.pool.wish(handshake);
         let mut round = Round::new(self.pool.candidates(wish).into_iter().filter(|id| rank(*id).is_some()).collect());
         let mut denials = options.denials;
@@ -208,9 +236,9 @@ impl Pool {
         if let Some(place) = backend.free_handshake_place() {
             return Ok(place);
         }
-        let mark = locked(&self.table).failures(backend.id);
+        let mark = backend.health.failures();
         let place = backend.handshake_place().await;
-        let failed = locked(&self.table).failed_since(backend.id, mark, std::time::Instant::now());
+        let failed = backend.health.failed_since(mark, std::time::Instant::now());
         if failed { Err(DialError::Queue) } else { Ok(place) }
     }
 
@@ -229,17 +257,20 @@ impl Pool {
     async fn dial_now(&self, lease: &mut Lease, upstream: Upstream, limits: Limits) -> Result<Dialled, DialError> {
         let begun = Instant::now();
         let dialled = dial_backend(lease.backend(), upstream, limits).await;
-        let id = lease.backend().id;
-        match &dialled {
-            Ok(Dialled::Leg(leg)) => {
-                locked(&self.table).restore(id);
-                self.learn(lease.backend(), begun.elapsed(), &leg.response.headers);
-                lease.attach();
+        let failed = |failure| Dial::Failed(failure, begun.elapsed());
+        let health = match &dialled {
+            Ok(Dialled::Refused(response)) if dial::is_unavailable(response.status()) => {
+                Some(failed(Failure::Handshake))
             }
-            Ok(Dialled::Refused(response)) if !dial::is_unavailable(response.status()) => {
-                locked(&self.table).restore(id);
-            }
-            Ok(Dialled::Refused(_)) | Err(_) => self.demote(id, begun.elapsed()),
+            Ok(Dialled::Leg(_) | Dialled::Refused(_)) => Some(Dial::Answered),
+            Err(error) => error.failure().map(failed),
+        };
+        if let Some(dial) = health {
+            self.dialled(lease.backend(), dial);
+        }
+        if let Ok(Dialled::Leg(leg)) = &dialled {
+            self.learn(lease.backend(), begun.elapsed(), &leg.response.headers);
+            lease.attach();
         }
         dialled
     }
@@ -262,10 +293,6 @@ impl Pool {
         if backend.is_sampled() {
             backend.measured(round_trip, &self.smoothing());
         }
-    }
-
-    fn demote(&self, id: BackendId, took: Duration) {
-        locked(&self.table).demote(id, took, std::time::Instant::now());
     }
 }
 

@@ -10,10 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::balance::{self, Candidate};
 use super::evidence::{Evidence, LegNumber};
+use super::health::{Health, LastCheck, Standing};
 use super::locked;
 use super::probe::Probes;
-use super::score::{Agent, Line, LoadReport, Mode, Reports, Sampling, Smoothing};
-use crate::config::{BackendConfig, BackendUrl, Reporting};
+use super::score::{Agent, AgentMode, Line, LoadReport, Reports, Sampling, Smoothing};
+use crate::config::{BackendConfig, BackendUrl, Public, Reporting};
 
 const EARLY: u8 = 1;
 const LATE: u8 = 2;
@@ -69,6 +70,7 @@ pub struct Backend {
     pub name: Box<str>,
     /// Where it is. A host name is resolved at each dial.
     pub url: BackendUrl,
+    public: ArcSwap<Public>,
     weight: AtomicU16,
     /// `usize::MAX` for any number.
     max_sessions: AtomicUsize,
@@ -87,17 +89,19 @@ pub struct Backend {
     reporting: ArcSwap<Reporting>,
     sampling: Sampling,
     pub(super) probes: Probes,
+    pub(super) health: Health,
     answers_pings: AtomicBool,
     mute: AtomicBool,
     order: AtomicU8,
 }
 
 impl Backend {
-    pub(super) fn new(config: &BackendConfig, handshakes: usize) -> Self {
+    pub(super) fn new(config: &BackendConfig, handshakes: usize, health: Health) -> Self {
         Self {
             id: BackendId::next(),
             name: config.id.as_str().into(),
             url: config.url.clone(),
+            public: ArcSwap::from_pointee(config.public.clone()),
             weight: AtomicU16::new(config.weight),
             max_sessions: AtomicUsize::new(config.max_sessions.unwrap_or(usize::MAX)),
             priority: AtomicU16::new(config.priority),
@@ -112,10 +116,22 @@ impl Backend {
             reporting: ArcSwap::from_pointee(config.reporting.clone()),
             sampling: Sampling::default(),
             probes: Probes::default(),
+            health,
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             order: AtomicU8::new(0),
         }
+    }
+
+    /// Where it is without the proxy.
+    #[must_use]
+    pub fn public(&self) -> Arc<Public> {
+        self.public.load_full()
+    }
+
+    /// Changes where it is without the proxy, for the clients to come.
+    pub fn set_public(&self, public: Public) {
+        self.public.store(Arc::new(public));
     }
 
     /// Its share of the pool's sessions, relative to the others': from 0 to 256. 0: it gets no session.
@@ -154,6 +170,9 @@ impl Backend {
         }
         if before.max_sessions != config.max_sessions {
             self.set_max_sessions(config.max_sessions);
+        }
+        if before.public != config.public {
+            self.set_public(config.public.clone());
         }
         self.priority.store(config.priority, Ordering::Relaxed);
         self.reporting.store(Arc::new(config.reporting.clone()));
@@ -223,7 +242,7 @@ impl Backend {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         let agent = self.agent();
-        self.is_open(&agent) && agent.mode == Mode::Ready && self.weight_of(&agent) > 0.0
+        self.is_open(&agent) && agent.mode == AgentMode::Ready && self.weight_of(&agent) > 0.0
     }
 
     /// Whether it may get one more session.
@@ -251,17 +270,17 @@ impl Backend {
         Candidate {
             id: self.id,
             rank,
-            weight: self.weight_of(agent),
+            weight: self.weight_of(agent) * f64::from(self.weight_factor(now)),
             live: self.live(),
             max_sessions: Some(self.most(agent)).filter(|most| *most != usize::MAX),
-            sticky_only: agent.mode != Mode::Ready,
+            sticky_only: agent.mode != AgentMode::Ready,
             seed: self.seed,
             latency: reports.latency(by, now),
             utilisation: reports.utilisation(by, now),
         }
     }
 
-    /// Its weight in effect.
+    /// Its weight, as its agent changes it.
     fn weight_of(&self, agent: &Agent) -> f64 {
         agent.weight(f64::from(self.weight()))
     }
@@ -320,6 +339,42 @@ impl Backend {
         self.sampling.is_due(Instant::now())
     }
 
+    /// Whether it may be tried like any other: it is not down, not ejected and not doubted. If it is not eligible, it is
+    /// tried when all that are have failed.
+    #[must_use]
+    pub fn eligible(&self, now: Instant) -> bool {
+        self.health.is_eligible(now)
+    }
+
+    /// The part of its weight that it has now: 1, or from 0.1 on while it starts slowly.
+    #[must_use]
+    pub fn weight_factor(&self, now: Instant) -> f32 {
+        self.health.weight_factor(now)
+    }
+
+    /// What is known of its health.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.health.standing(Instant::now())
+    }
+
+    /// Its latest check. `None`: it is not checked, or not yet.
+    #[must_use]
+    pub fn last_check(&self) -> Option<LastCheck> {
+        self.health.last_check()
+    }
+
+    /// Checks so far: those that it passed, those that it failed.
+    #[must_use]
+    pub fn check_counts(&self) -> [u64; 2] {
+        self.health.check_counts()
+    }
+
+    /// Forgets what is known of its health, as if it had just been found well. Counters go on.
+    pub fn reset_health(&self) {
+        self.health.reset();
+    }
+
     /// Whether it ever answered a ping, on any leg.
     #[must_use]
     pub fn answers_pings(&self) -> bool {
@@ -363,6 +418,17 @@ impl Backend {
     /// Remembers that it does not answer pings. True if that is news and should be logged.
     pub fn set_mute(&self) -> bool {
         !self.answers_pings() && !self.mute.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it is known to go away: an operator drains it, or it is down by checks that are believed. Its legs may
+    /// work none the less; the end of one is a death.
+    pub(super) fn is_going(&self) -> bool {
+        self.admin_state() == AdminState::Draining || self.health.is_down()
+    }
+
+    /// Whether the ends of its legs prove that it is dying, now, and nobody has been told yet.
+    pub(super) fn lost_all_legs_just_now(&self) -> bool {
+        locked(&self.evidence).is_news(Instant::now())
     }
 
     /// Whether the ends of its legs prove that it is dying, now.

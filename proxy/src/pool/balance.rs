@@ -11,9 +11,7 @@ mod round_robin;
 mod tests;
 mod turns;
 
-use std::sync::Arc;
-
-use super::backend::{Backend, BackendId};
+use super::backend::BackendId;
 use super::score;
 use crate::config::Balance;
 use turns::Turns;
@@ -105,11 +103,9 @@ impl Balancer {
         Some(chosen)
     }
 
-    /// Forgets backends that have left the pool, which now has these.
-    pub(super) fn forget_all_but(&mut self, backends: &[Arc<Backend>]) {
-        if self.turns.len() > backends.len() {
-            self.turns.retain(|id| backends.iter().any(|backend| backend.id == id));
-        }
+    /// Forgets a backend that is gone for good.
+    pub(super) fn forget(&mut self, id: BackendId) {
+        self.turns.forget(id);
     }
 
     fn choose(&mut self, by: Policy, open: &[Candidate], key: Option<u64>, random: u64) -> Option<BackendId> {

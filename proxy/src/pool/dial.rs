@@ -10,10 +10,12 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::http::response;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::handshake::UpstreamRequest;
+use super::health::Failure;
 use crate::config::BackendUrl;
 
 /// Bytes that a backend's response head may have. More is a bad handshake.
@@ -49,6 +51,25 @@ impl DialError {
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => Some(*status),
             _ => None,
         }
+    }
+
+    /// What it says of the backend's health. `None`: nothing, the backend was not asked.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Queue => None,
+            Self::Connect(_) if self.is_our_own() => None,
+            Self::Connect(_) | Self::ConnectTimeout => Some(Failure::Proof),
+            Self::AnswerTimeout | Self::Ended(_) | Self::NotHttp(_) | Self::BadHandshake(_) | Self::Status(_) => {
+                Some(Failure::Handshake)
+            }
+        }
+    }
+
+    /// This machine could not dial, for want of descriptors, ports or memory: that says nothing of the backend.
+    pub(super) fn is_our_own(&self) -> bool {
+        let Self::Connect(error) = self else { return false };
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+        ours.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Evidence {
     next_leg: LegNumber,
     live: BTreeSet<LegNumber>,
     ends: VecDeque<Ends>,
+    /// The proof that these ends make has been told.
+    told: bool,
 }
 
 impl Evidence {
@@ -70,10 +72,16 @@ impl Evidence {
         !survivor && self.ends.iter().map(|ends| ends.count).sum::<usize>() >= LEAST_ENDS
     }
 
+    /// Whether there is such a proof that this was not yet said of.
+    pub(super) fn is_news(&mut self, now: Instant) -> bool {
+        self.proves_dying(now) && !std::mem::replace(&mut self.told, true)
+    }
+
     fn forget_before(&mut self, now: Instant) {
         while self.ends.front().is_some_and(|ends| now.saturating_duration_since(ends.at) > WINDOW) {
             self.ends.pop_front();
         }
+        self.told &= !self.ends.is_empty();
     }
 }
 
@@ -141,6 +149,18 @@ mod tests {
         evidence.left(legs[2]);
         evidence.ended_badly(legs[2], OLD, now);
         assert!(!evidence.proves_dying(now));
+    }
+
+    #[test]
+    fn a_proof_is_news_once() {
+        let (mut evidence, legs) = with_legs(4);
+        let now = Instant::now();
+        legs.iter().for_each(|leg| evidence.ended_badly(*leg, OLD, now));
+        assert_eq!([now, now, now + 500 * MS].map(|now| evidence.is_news(now)), [true, false, false]);
+        let later = now + 5000 * MS;
+        let legs = [(); 3].map(|()| evidence.attached());
+        legs.iter().for_each(|leg| evidence.ended_badly(*leg, OLD, later));
+        assert!(evidence.is_news(later));
     }
 
     #[test]

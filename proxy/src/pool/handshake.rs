@@ -132,7 +132,7 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// Adds our own part of the handshake (RFC 6455 4.1). No extension is offered.
-    fn new(target: Uri, mut headers: HeaderMap) -> Self {
+    pub(super) fn new(target: Uri, mut headers: HeaderMap) -> Self {
         let key = generate_key();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

@@ -1,7 +1,9 @@
 //! Which backends a pool has: what its sources say, and how a change of that is carried out.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::health::Health;
 use super::{Backend, Pool, locked};
 use crate::config::{BackendConfig, BackendsFile, PoolConfig};
 
@@ -131,7 +133,8 @@ impl Pool {
             }
             return backend.clone();
         }
-        let backend = Arc::new(Backend::new(config, self.settings.load().handshakes_per_backend));
+        let health = Health::new(self.health.clone(), Some(Instant::now()));
+        let backend = Arc::new(Backend::new(config, self.settings.load().handshakes_per_backend, health));
         tracing::info!(pool = %self.name, id = %backend.name, backend = %backend.url, "backend added");
         changes.added.push(self.title(&backend));
         backend
@@ -140,10 +143,10 @@ impl Pool {
     /// Those that still have legs. The others are forgotten.
     fn not_forgotten(&self, removed: Vec<Arc<Backend>>) -> Vec<Arc<Backend>> {
         // Nobody picks one meanwhile: who did before has a leg on it, who does after sees that it is removed.
-        let mut table = locked(&self.table);
+        let mut balancer = locked(&self.balancer);
         let (left, gone): (Vec<_>, Vec<_>) = removed.into_iter().partition(|backend| backend.live() > 0);
         for backend in gone {
-            table.forget(backend.id);
+            balancer.forget(backend.id);
             tracing::info!(pool = %self.name, id = %backend.name, backend = %backend.url, "backend forgotten");
         }
         left

@@ -15,8 +15,10 @@ mod discover;
 mod evidence;
 mod fleet;
 mod handshake;
+mod health;
 mod members;
 mod order;
+mod polite;
 mod probe;
 mod round;
 mod route;
@@ -30,7 +32,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-pub use attach::{Attached, FirstAttachError, Reattach, ReattachError};
+pub use attach::{Attached, FirstAttachError, Reattach, ReattachError, Target};
 pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use balance::Load;
 pub use dial::AckCarrier;
@@ -38,19 +40,19 @@ pub(crate) use dial::has_token;
 pub use discover::Discovery;
 pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
+pub use health::{HealthState, LastCheck, Standing};
 pub use members::{Changes, Source};
-pub use order::Standing;
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;
-pub use score::{Agent, Health, Mode};
+pub use score::{Agent, AgentHealth, AgentMode};
 pub use session_headers::SessionHeaders;
 pub use survey::survey;
 
 use crate::config::{PoolConfig, PoolSettings};
 use balance::{Balancer, Policy, Wish};
+use health::{Health, PoolHealth};
 use members::Listed;
-use order::Table;
 use score::Smoothing;
 
 /// The backends of a pool, in the order of the configuration.
@@ -61,10 +63,10 @@ pub type Backends = Arc<Vec<Arc<Backend>>>;
 pub struct Pool {
     /// Its name.
     pub name: Box<str>,
-    settings: ArcSwap<PoolSettings>,
+    settings: Arc<ArcSwap<PoolSettings>>,
     backends: ArcSwap<Vec<Arc<Backend>>>,
-    table: Mutex<Table>,
     balancer: Mutex<Balancer>,
+    health: Arc<PoolHealth>,
     /// What its sources say. Held while the list of backends changes.
     listed: Mutex<Listed>,
 }
@@ -74,14 +76,17 @@ impl Pool {
     #[must_use]
     pub fn new(config: &PoolConfig) -> Self {
         let handshakes = config.settings.handshakes_per_backend;
+        let settings = Arc::new(ArcSwap::from_pointee(config.settings.clone()));
+        let health = PoolHealth::new(settings.clone());
         let listed = Listed::new(config);
-        let backends = listed.merged().iter().map(|backend| Arc::new(Backend::new(backend, handshakes))).collect();
+        let backend = |backend| Arc::new(Backend::new(backend, handshakes, Health::new(health.clone(), None)));
+        let backends = listed.merged().iter().map(backend).collect();
         Self {
             name: config.name.as_str().into(),
-            settings: ArcSwap::from_pointee(config.settings.clone()),
+            settings,
             backends: ArcSwap::from_pointee(backends),
-            table: Mutex::default(),
             balancer: Mutex::default(),
+            health,
             listed: Mutex::new(listed),
         }
     }
@@ -104,12 +109,6 @@ impl Pool {
         self.backends.load().iter().find(|backend| backend.id == id).cloned()
     }
 
-    /// What dials have shown of a backend. All zero for one that was never dialled.
-    #[must_use]
-    pub fn standing(&self, id: BackendId) -> Standing {
-        locked(&self.table).standing(id, Instant::now())
-    }
-
     /// Those that may get a session that wants `wish`.
     fn candidates(&self, wish: Wish) -> Vec<BackendId> {
         let backends = self.backends.load();
@@ -128,17 +127,15 @@ impl Pool {
         let backends = self.backends.load();
         // Until the lease is taken, or two could take the last place on a backend.
         let mut balancer = locked(&self.balancer);
-        let table = locked(&self.table);
         let candidates = backends.iter().filter(|backend| backend.takes_back()).filter_map(|backend| {
-            let demoted = table.standing(backend.id, now).demoted;
-            let rank = order::rank(rank(backend.id)?, demoted, backend.priority());
+            let rank = order::rank(rank(backend.id)?, backend.eligible(now), backend.priority());
             Some(backend.candidate(rank, &smoothing, now))
         });
         let candidates: Vec<_> = candidates.collect();
-        drop(table);
-        balancer.forget_all_but(&backends);
         let id = balancer.pick(by, &candidates, wish, random())?;
-        backends.iter().find(|backend| backend.id == id).map(|backend| Lease::new(backend.clone()))
+        let backend = backends.iter().find(|backend| backend.id == id)?;
+        backend.health.picked(now);
+        Some(Lease::new(backend.clone()))
     }
 
     /// How what is known of its backends' load is smoothed.

@@ -1,23 +1,21 @@
 //! Asking whether a backend is dying.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::backend::Backend;
 use super::dial::{self, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
-use super::{Pool, locked};
+use super::health::Failure;
+use super::{Pool, locked, polite};
 
 /// How long a failed probe speaks for legs that end after it began.
 const DYING_LASTS: Duration = Duration::from_secs(1);
 /// Time between the starts of two probes of a backend, at least: 50 a second are no load, and nobody waits long.
 const SPACING: Duration = Duration::from_millis(20);
-/// How long a backend that answered a probe with 101 may take to close.
-const CLOSE_TIME: Duration = Duration::from_secs(1);
 /// Whether a backend is proven to be dying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -35,58 +33,76 @@ pub(super) struct Probes(Mutex<Option<Probe>>);
 struct Probe {
     /// When it begins: now, or shortly.
     started: Instant,
-    /// The verdict and when it was found; `None` while in flight.
-    result: watch::Receiver<Option<(Verdict, Instant)>>,
+    /// `None` while in flight.
+    result: watch::Receiver<Option<Finding>>,
+    /// The pool has been told what was found.
+    told: Arc<AtomicBool>,
+}
+
+/// What a probe found.
+#[derive(Clone, Copy, Debug)]
+struct Finding {
+    /// Why the backend is taken to be dying, if it is.
+    failure: Option<Failure>,
+    at: Instant,
+}
+
+impl Finding {
+    fn verdict(self) -> Verdict {
+        if self.failure.is_some() { Verdict::Dying } else { Verdict::Healthy }
+    }
 }
 
 impl Pool {
     /// Asks whether `backend` is proven to be dying, for a session whose leg ended, or became suspect, at `since`.
     ///
-    /// The proof is one WebSocket handshake, shared by all who ask, that is refused, fails, is answered 502, 503 or
-    /// 504, or is not answered within `--connect-timeout`; or that all of the backend's legs are gone
-    /// ([`Lease::ended_badly`](super::Lease::ended_badly)). The handshake goes to the path in `handshake`, without
-    /// its query and credentials, and began after `since`; a failed one may be older by up to a second.
+    /// The proof is that it is being drained or is down by its checks; or one WebSocket handshake, shared by all who
+    /// ask, that is refused, fails, is answered 502, 503 or 504, or is not answered within `--connect-timeout`; or that
+    /// all of the backend's legs are gone ([`Lease::ended_badly`](super::Lease::ended_badly)). The handshake goes to the
+    /// path in `handshake`, without its query and credentials, and began after `since`; a failed one may be older by up
+    /// to a second.
     ///
-    /// Other sessions prefer other backends to one that was found dying, for a second or until it answers.
+    /// Whatever is found also counts for the backend's health, once.
     pub async fn probe(&self, backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake) -> Verdict {
-        let verdict = self.verdict(backend, since, handshake).await;
-        let mut table = locked(&self.table);
-        match verdict {
-            Verdict::Dying => table.lost(backend.id, Instant::now()),
-            Verdict::Healthy => table.restore(backend.id),
-        }
-        verdict
-    }
-
-    async fn verdict(&self, backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake) -> Verdict {
-        if backend.lost_all_legs() {
+        if backend.is_going() || self.lost_all_legs(backend) {
             return Verdict::Dying;
         }
-        let verdict = ask(backend, since, handshake, self.settings().connect_timeout).await;
+        let (probe, found) = ask(backend, since, handshake, self.settings().connect_timeout).await;
+        if !probe.told.swap(true, Ordering::Relaxed) {
+            match found.failure {
+                Some(failure) => self.failed(backend, failure),
+                None => self.answered(backend),
+            }
+        }
         // By now the sessions of a process that was restarted at once have met their ends.
-        if backend.lost_all_legs() { Verdict::Dying } else { verdict }
+        if self.lost_all_legs(backend) { Verdict::Dying } else { found.verdict() }
+    }
+
+    fn lost_all_legs(&self, backend: &Backend) -> bool {
+        if backend.lost_all_legs_just_now() {
+            self.failed(backend, Failure::Proof);
+        }
+        backend.lost_all_legs()
     }
 }
 
-async fn ask(backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake, timeout: Duration) -> Verdict {
+async fn ask(backend: &Arc<Backend>, since: Instant, handshake: &KeptHandshake, timeout: Duration) -> (Probe, Finding) {
     loop {
         let mut probe = backend.join_probe(since, handshake, timeout);
-        let started = probe.started;
-        // The sender is gone only when the process is going down.
-        let Ok(result) = probe.result.wait_for(Option::is_some).await.map(|found| *found) else {
-            return Verdict::Healthy;
-        };
-        if let Some(verdict) = usable(started, result, since, Instant::now()) {
-            return verdict;
+        // The sender is gone without a result only when the process is going down.
+        let result = probe.result.wait_for(Option::is_some).await.ok().and_then(|found| *found);
+        let now = Instant::now();
+        let Some(found) = result else { return (probe, Finding { failure: None, at: now }) };
+        if is_usable(probe.started, found, since, now) {
+            return (probe, found);
         }
     }
 }
 
-/// What a probe says to one who asks about `since`, if anything.
-fn usable(started: Instant, result: Option<(Verdict, Instant)>, since: Instant, now: Instant) -> Option<Verdict> {
-    let (verdict, found) = result?;
-    let fresh = verdict == Verdict::Dying && now.saturating_duration_since(found) < DYING_LASTS;
-    (started >= since || fresh).then_some(verdict)
+/// Whether a probe says anything to one who asks about `since`.
+fn is_usable(started: Instant, found: Finding, since: Instant, now: Instant) -> bool {
+    let fresh = found.failure.is_some() && now.saturating_duration_since(found.at) < DYING_LASTS;
+    started >= since || fresh
 }
 
 impl Backend {
@@ -96,7 +112,7 @@ impl Backend {
         if let Some(probe) = latest.as_ref() {
             let result = *probe.result.borrow();
             let in_flight = result.is_none() && probe.result.has_changed().is_ok();
-            if in_flight || usable(probe.started, result, since, Instant::now()).is_some() {
+            if in_flight || result.is_some_and(|found| is_usable(probe.started, found, since, Instant::now())) {
                 return probe.clone();
             }
         }
@@ -112,14 +128,14 @@ impl Backend {
         tokio::spawn(async move {
             tokio::time::sleep_until(started.into()).await;
             let answer = handshake(&backend, upstream, timeout).await;
-            let verdict = judge(&answer);
-            log(&backend, verdict, &answer);
-            sender.send_replace(Some((verdict, Instant::now())));
+            let found = Finding { failure: judge(&answer), at: Instant::now() };
+            log(&backend, found.verdict(), &answer);
+            sender.send_replace(Some(found));
             if let Ok(Answer::Switched(_, stream, _)) = answer {
-                close(stream).await;
+                polite::close(stream).await;
             }
         });
-        Probe { started, result }
+        Probe { started, result, told: Arc::default() }
     }
 }
 
@@ -130,12 +146,13 @@ async fn handshake(backend: &Backend, upstream: Upstream, timeout: Duration) -> 
     dial::exchange(stream, upstream.request, by).await
 }
 
-fn judge(answer: &Result<Answer, DialError>) -> Verdict {
+/// Why the backend is taken to be dying, if it is. Without a dial there is no proof.
+fn judge(answer: &Result<Answer, DialError>) -> Option<Failure> {
     match answer {
-        Ok(Answer::Other(response)) if dial::is_unavailable(response.status()) => Verdict::Dying,
+        Ok(Answer::Other(response)) if dial::is_unavailable(response.status()) => Some(Failure::Handshake),
         // It did answer, whatever it meant.
-        Ok(_) | Err(DialError::NotHttp(_)) => Verdict::Healthy,
-        Err(_) => Verdict::Dying,
+        Ok(_) | Err(DialError::NotHttp(_)) => None,
+        Err(error) => error.failure(),
     }
 }
 
@@ -156,50 +173,31 @@ fn describe(answer: &Result<Answer, DialError>) -> String {
     }
 }
 
-/// Closes the probe's leg as a client does, so that no handler logs an error: Close 1000, then read to the end.
-async fn close(mut stream: TcpStream) {
-    let polite = async {
-        stream.write_all(&close_1000()).await?;
-        let mut scratch = [0; 1024];
-        while stream.read(&mut scratch).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // Whatever comes of it, the probe has its answer.
-    let _ = tokio::time::timeout(CLOSE_TIME, polite).await;
-}
-
-/// Close 1000 as a client sends it, masked with a fresh key (RFC 6455 5.3).
-fn close_1000() -> [u8; 8] {
-    let mut key = [0; 4];
-    getrandom::fill(&mut key).expect("the system has random numbers");
-    let [high, low] = 1000_u16.to_be_bytes();
-    [0x88, 0x82, key[0], key[1], key[2], key[3], high ^ key[0], low ^ key[1]]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn found(failure: Option<Failure>, at: Instant) -> Finding {
+        Finding { failure, at }
+    }
+
     #[test]
     fn a_probe_speaks_only_for_ends_before_it_began() {
         let since = Instant::now();
-        for verdict in [Verdict::Healthy, Verdict::Dying] {
+        for failure in [None, Some(Failure::Proof)] {
             let late = since + 10 * SECOND;
-            assert_eq!(usable(since + SECOND, Some((verdict, since + 2 * SECOND)), since, late), Some(verdict));
+            assert!(is_usable(since + SECOND, found(failure, since + 2 * SECOND), since, late));
         }
-        let before = since - SECOND;
-        assert_eq!(usable(before, Some((Verdict::Healthy, since)), since, since), None);
-        assert_eq!(usable(since, None, since, since), None);
+        assert!(!is_usable(since - SECOND, found(None, since), since, since));
     }
 
     #[test]
     fn a_failed_probe_speaks_for_later_ends_for_a_second() {
-        let found = Instant::now();
-        let result = Some((Verdict::Dying, found));
-        let since = found + SECOND / 2;
-        assert_eq!(usable(found, result, since, since), Some(Verdict::Dying));
-        assert_eq!(usable(found, result, since, found + SECOND), None);
+        let at = Instant::now();
+        let since = at + SECOND / 2;
+        assert!(is_usable(at, found(Some(Failure::Handshake), at), since, since));
+        assert!(!is_usable(at, found(Some(Failure::Handshake), at), since, at + SECOND));
     }
 }

@@ -11,7 +11,7 @@ mod reports;
 mod sampling;
 
 pub(super) use agent::Line;
-pub use agent::{Agent, Health, Mode};
+pub use agent::{Agent, AgentHealth, AgentMode};
 pub(super) use orca::LoadReport;
 pub(super) use reports::{Reports, Smoothing};
 pub(super) use sampling::Sampling;

@@ -24,7 +24,7 @@ use crate::pool::{Attached, KeptHandshake, Route};
 
 use driver::Driver;
 pub use poisons::{Poison, Poisons};
-pub use registry::{Command, Handle, Leg, Registry, Snapshot};
+pub use registry::{Command, Handle, Leg, NotMigrated, Registry, Snapshot};
 pub use totals::{FAILOVER_BUCKETS, Sums, Totals, become_worker};
 
 /// What a session starts with: both legs, upgraded.

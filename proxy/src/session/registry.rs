@@ -1,5 +1,6 @@
 //! The live sessions, for the operator. Never touched on the data path.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
 use tideover_protocol::close::CloseCode;
-use tideover_protocol::session::{Counters, Epoch};
+use tideover_protocol::session::{Counters, Epoch, Hindrance, OnMigrateTimeout, Unmovable};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::pool::BackendId;
+use crate::pool::{Backend, BackendId};
 
 /// What an operator may tell a session.
 #[derive(Debug)]
@@ -22,8 +23,38 @@ pub enum Command {
     Close(CloseCode, String),
     /// Give the backend leg up, as if it had died, and attach to another.
     FailOver,
+    /// Move to another backend without replay.
+    Migrate {
+        /// To this one; `None`: to any other of the pool that may get sessions.
+        to: Option<BackendId>,
+        /// What follows if it takes longer than `--migrate-timeout`; `None`: what `--on-migrate-timeout` says.
+        on_timeout: Option<OnMigrateTimeout>,
+        /// Who wants to know what came of it. Dropped unanswered if the session ends before.
+        answer: Option<oneshot::Sender<Result<Arc<Backend>, NotMigrated>>>,
+    },
     /// Say how you are.
     Inspect(oneshot::Sender<Snapshot>),
+}
+
+/// Why a session is not on another backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotMigrated {
+    /// It is on the backend that it was to be moved to.
+    There,
+    /// It cannot be moved now.
+    Unmovable(Unmovable),
+    /// It was tried. Unless another leg was lost, the session is where it was.
+    Failed(Hindrance),
+}
+
+impl fmt::Display for NotMigrated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::There => f.write_str("it is on that backend"),
+            Self::Unmovable(why) => why.fmt(f),
+            Self::Failed(why) => why.fmt(f),
+        }
+    }
 }
 
 /// How a session is, at one moment.
@@ -137,9 +168,10 @@ impl Handle {
     /// What the session was told since the last call; its task is woken when there is more.
     pub(super) fn poll_commands(&self, cx: &std::task::Context<'_>) -> Vec<Command> {
         self.waker.register(cx.waker());
-        if !self.pending.swap(false, Ordering::AcqRel) {
+        if !self.pending.load(Ordering::Acquire) {
             return Vec::new();
         }
+        self.pending.store(false, Ordering::Relaxed);
         std::mem::take(&mut self.commands().waiting)
     }
 }

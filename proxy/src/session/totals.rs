@@ -17,7 +17,7 @@ pub const FAILOVER_BUCKETS: [u64; 14] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 
 /// lost its core just then; for that case the reader yields. After so many it takes what it sees.
 const ATTEMPTS: usize = 100_000;
 
-const COUNTERS: usize = 17;
+const COUNTERS: usize = 19;
 const BUCKETS: usize = FAILOVER_BUCKETS.len() + 1;
 
 /// Sums over sessions.
@@ -200,13 +200,32 @@ fn values(counters: &Counters) -> [u64; COUNTERS] {
         fallbacks,
         replayed,
         failovers,
+        migrations,
+        migrations_failed,
         barriers,
         passed,
         dead_bytes,
     } = *counters;
     [
-        received, forgotten, evicted, slid, dropped, abandoned, expired, poisoned, isolations, swallowed, released,
-        fallbacks, replayed, failovers, barriers, passed, dead_bytes,
+        received,
+        forgotten,
+        evicted,
+        slid,
+        dropped,
+        abandoned,
+        expired,
+        poisoned,
+        isolations,
+        swallowed,
+        released,
+        fallbacks,
+        replayed,
+        failovers,
+        migrations,
+        migrations_failed,
+        barriers,
+        passed,
+        dead_bytes,
     ]
 }
 
@@ -227,6 +246,8 @@ fn from_values(values: [u64; COUNTERS]) -> Counters {
         fallbacks,
         replayed,
         failovers,
+        migrations,
+        migrations_failed,
         barriers,
         passed,
         dead_bytes,
@@ -246,6 +267,8 @@ fn from_values(values: [u64; COUNTERS]) -> Counters {
         fallbacks,
         replayed,
         failovers,
+        migrations,
+        migrations_failed,
         barriers,
         passed,
         dead_bytes,
@@ -276,7 +299,7 @@ mod tests {
     fn the_counters_keep_their_places() {
         let counted = from_values(std::array::from_fn(|n| n as u64 + 1));
         assert_eq!(values(&counted), std::array::from_fn(|n| n as u64 + 1));
-        assert_eq!((counted.received, counted.dead_bytes), (1, 17));
+        assert_eq!((counted.received, counted.dead_bytes), (1, 19));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 pub(super) struct Wire {
     stream: TcpStream,
     /// Bytes read but not used: the leftover of a handshake, or what came while the session could take no more. At
-    /// most one read's worth.
+    /// most one read's worth; of a leg that the session is not on yet, two.
     held: Bytes,
     /// The stream was read to its end.
     ended: bool,
@@ -55,6 +55,11 @@ impl Wire {
         self.held = rest;
     }
 
+    /// Keeps this too, behind what is held.
+    pub(super) fn hold_more(&mut self, more: &[u8]) {
+        self.held = [&self.held, more].concat().into();
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.held.len()
     }
@@ -84,7 +89,13 @@ impl Wire {
     }
 
     pub(super) fn write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Write {
-        match Pin::new(&mut self.stream).poll_write_vectored(cx, pieces) {
+        let stream = Pin::new(&mut self.stream);
+        // The usual case, and one that costs the system less.
+        let written = match pieces {
+            [one] => stream.poll_write(cx, one),
+            several => stream.poll_write_vectored(cx, several),
+        };
+        match written {
             Poll::Ready(Ok(len)) if len > 0 => Write::Bytes(len),
             Poll::Ready(Ok(_) | Err(_)) => Write::Failed,
             Poll::Pending => Write::Blocked,

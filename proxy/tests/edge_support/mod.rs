@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tideover::config::{
-    BackendConfig, BackendUrl, Balancing, Config, LogFormat, PoolConfig, PoolSettings, ReattachOrder, RouteConfig,
+    BackendConfig, BackendUrl, Balancing, Config, HealthConfig, LogFormat, Mode, PoolConfig, PoolSettings,
+    ReattachOrder, RouteConfig, SchemesConfig,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
+use tideover::schemes::Schemes;
 use tideover::session::Start;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +40,10 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 connect_timeout: Duration::from_secs(5),
                 handshakes_per_backend: 64,
                 balancing: Balancing::default(),
+                health: HealthConfig::default(),
                 dns_server: None,
+                mode: Mode::Proxy,
+                scale: None,
             },
         }],
         routes: vec![RouteConfig {
@@ -57,6 +62,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         max_sessions: 10_000,
         drain_timeout: Duration::from_secs(10),
         trust_forwarded: Vec::new(),
+        schemes: SchemesConfig::default(),
         admin: None,
         admin_token: None,
         workers: 1,
@@ -188,8 +194,9 @@ pub struct Edge {
 impl Edge {
     pub async fn new(config: Config) -> Self {
         let fleet = Arc::new(Fleet::new(&config));
+        let schemes = Arc::new(Schemes::new(&config.schemes, fleet.clone()));
         let start = Box::new(|start: Start| drop(tokio::spawn(copy(start))));
-        let context = Arc::new(EdgeContext::new(Arc::new(config), fleet, start));
+        let context = Arc::new(EdgeContext::new(Arc::new(config), fleet, schemes, start));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = context.clone();

@@ -44,6 +44,11 @@ impl EventLog {
         ConnectionLog { log: self.clone(), name }
     }
 
+    /// A health check was answered with this status.
+    pub fn check(&self, status: u16) {
+        self.line("check", &std::process::id().to_string(), status);
+    }
+
     /// One write(2) a line: nothing stays behind in this process, and lines of many threads do not mix.
     fn line(&self, event: &str, connection: &str, rest: impl std::fmt::Display) {
         let line = format!("{} {event} {connection} {rest}\n", now_ns());
@@ -121,6 +126,8 @@ pub enum What {
     Close(u16, String),
     /// The stream ended without a Close.
     Eof,
+    /// `GET /health` was answered with this status (connection: the PID alone).
+    Check(u16),
 }
 
 /// All events of one log, in the order they were written. A last line that was cut off by a kill is left out.
@@ -192,6 +199,7 @@ fn parse(line: &str) -> Option<Event> {
         "done" => What::Done(number.parse().ok()?, text.to_owned()),
         "close" => What::Close(number.parse().ok()?, text.to_owned()),
         "eof" => What::Eof,
+        "check" => What::Check(rest.parse().ok()?),
         _ => return None,
     };
     Some(Event { at, connection, what })

@@ -111,6 +111,15 @@ impl Backend {
         kill
     }
 
+    /// From now on it answers `GET /health` with this status, over restarts too; before that with 200. `Kind::Rust` only.
+    ///
+    /// # Panics
+    /// When the file that says so cannot be written.
+    pub fn set_health(&self, status: u16) {
+        let (file, new) = (self.scratch.path("health"), self.scratch.path("health.new"));
+        std::fs::write(&new, status.to_string()).and_then(|()| std::fs::rename(new, file)).expect("the health file");
+    }
+
     /// SIGSTOP: it neither reads nor writes, but its kernel still accepts connections and bytes.
     pub fn stop(&self) {
         self.signal(Signal::STOP);

@@ -4,10 +4,12 @@
 //!
 //! `guarantees [--server NAME,…] [--mode NAME,…] [--handler MS,…] [--kills N] [--parallel N] [--again]`
 //!
-//! Without a selection: every server and mode, handlers of 0, 5 and 400 ms. A cell that has been measured and is not
-//! void is not run again without `--again`. `--kills` scales the other demands on a cell too; with fewer than 100 it
-//! is a trial: its files are `guarantees-trial` under `target`, and it does not wait until no test runs. `--parallel` is how many
-//! cells with handlers of 100 ms or more run at once (6): they only wait.
+//! Without a selection: every server and mode, handlers of 0, 5 and 400 ms, and the two examples that speak the session
+//! protocol, `session-python` and `session-node`, with twice the kills. Where modes or handlers are selected, the examples
+//! must be selected too. A cell that has been measured and is not void is not run again without `--again`. `--kills`
+//! scales the other demands on a cell too; with fewer than 100 it is a trial: its files are `guarantees-trial` under
+//! `target`, and it does not wait until no test runs. `--parallel` is how many cells with handlers of 100 ms or more run at
+//! once (6): they only wait.
 
 use std::{
     error::Error,
@@ -20,20 +22,22 @@ use std::{
 
 use tideover_tests::{
     Kind, environment,
+    example::Language,
     lock::{machine_alone, machine_shared},
-    matrix::{Cell, Mode, Plan, Report, Row},
+    matrix::{Cell, ExactlyOnce, Mode, Plan, Report, Row},
     program,
 };
 
 struct Options {
     cells: Vec<Cell>,
+    examples: Vec<Language>,
     plan: Plan,
     parallel: usize,
     again: bool,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Options { mut cells, plan, parallel, again } = Options::from_arguments(std::env::args().skip(1))?;
+    let Options { mut cells, mut examples, plan, parallel, again } = Options::from_arguments(std::env::args().skip(1))?;
     let published = plan.kills >= Plan::FULL.kills;
     let _machine = if published { machine_alone() } else { machine_shared() };
     let target = program::target_directory();
@@ -44,10 +48,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         Report::open(&target.join("guarantees-trial.jsonl"), &target.join("guarantees-trial.md"))?
     };
     cells.retain(|cell| again || !report.has(*cell));
+    examples.retain(|language| again || !report.has_example(*language));
     let (slow, quick): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(|cell| cell.is_slow());
     let report = Mutex::new(&mut report);
     run_all(&quick, plan, 1, &report);
     run_all(&slow, plan, parallel, &report);
+    for language in examples {
+        add(&report, measure_example(language, plan));
+    }
     Ok(())
 }
 
@@ -58,13 +66,22 @@ fn run_all(cells: &[Cell], plan: Plan, parallel: usize, report: &Mutex<&mut Repo
         for _ in 0..parallel {
             scope.spawn(|| {
                 while let Some(&cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let row = measure(cell, plan);
-                    eprintln!("{}", serde_json::to_string(&row).expect("a row is JSON"));
-                    report.lock().expect("no thread panicked").add(row).expect("the report can be written");
+                    add(report, measure(cell, plan));
                 }
             });
         }
     });
+}
+
+fn add(report: &Mutex<&mut Report>, row: Row) {
+    eprintln!("{}", serde_json::to_string(&row).expect("a row is JSON"));
+    report.lock().expect("no thread panicked").add(row).expect("the report can be written");
+}
+
+fn measure_example(language: Language, plan: Plan) -> Row {
+    let fire = ExactlyOnce { pool: vec![language; 4], kills: 2 * plan.kills };
+    let outcome = fire.run();
+    Row::exactly_once(language, &fire, outcome)
 }
 
 fn measure(cell: Cell, plan: Plan) -> Row {
@@ -76,9 +93,30 @@ fn measure(cell: Cell, plan: Plan) -> Row {
     Row::measured(cell, &plan, cell.run(plan))
 }
 
+/// What `--server` selects.
+#[derive(Clone, Copy)]
+enum Server {
+    Plain(Kind),
+    Example(Language),
+}
+
+impl Server {
+    fn all() -> Vec<Self> {
+        Kind::ALL.into_iter().map(Self::Plain).chain(Language::ALL.into_iter().map(Self::Example)).collect()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain(kind) => kind.name(),
+            Self::Example(language) => language.name(),
+        }
+    }
+}
+
 impl Options {
     fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
-        let (mut kinds, mut modes, mut handlers) = (Kind::ALL.to_vec(), Mode::ALL.to_vec(), vec![0, 5, 400]);
+        let (mut servers, mut modes, mut handlers) = (None, Mode::ALL.to_vec(), vec![0, 5, 400]);
+        let mut narrowed = false;
         let (mut plan, mut parallel, mut again) = (Plan::FULL, 6, false);
         while let Some(flag) = arguments.next() {
             if flag == "--again" {
@@ -86,8 +124,9 @@ impl Options {
                 continue;
             }
             let value = arguments.next().ok_or_else(|| format!("{flag} needs a value"))?;
+            narrowed |= matches!(flag.as_str(), "--mode" | "--handler");
             match flag.as_str() {
-                "--server" => kinds = select(&value, &Kind::ALL, Kind::name)?,
+                "--server" => servers = Some(select(&value, &Server::all(), Server::name)?),
                 "--mode" => modes = select(&value, &Mode::ALL, Mode::name)?,
                 "--handler" => handlers = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
                 "--kills" => plan = plan.with_kills(value.parse()?),
@@ -95,13 +134,19 @@ impl Options {
                 _ => return Err(format!("unknown flag {flag}").into()),
             }
         }
-        let mut cells = Vec::new();
-        for &kind in &kinds {
-            for &handler_ms in &handlers {
-                cells.extend(modes.iter().map(|&mode| Cell { kind, mode, handler_ms }));
+        let (mut cells, mut examples) = (Vec::new(), Vec::new());
+        let asked = servers.is_some() || !narrowed;
+        for server in servers.unwrap_or_else(Server::all) {
+            match server {
+                Server::Plain(kind) => {
+                    for &handler_ms in &handlers {
+                        cells.extend(modes.iter().map(|&mode| Cell { kind, mode, handler_ms }));
+                    }
+                }
+                Server::Example(language) => examples.extend(asked.then_some(language)),
             }
         }
-        Ok(Self { cells, plan, parallel, again })
+        Ok(Self { cells, examples, plan, parallel, again })
     }
 }
 

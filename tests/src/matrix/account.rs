@@ -32,7 +32,7 @@ pub struct Counts {
     /// Second and further readings of a message, each by a later process than the one before.
     pub repeated_backend: usize,
     /// Messages that were on their way when their session's backend was killed, and were read for the first time by
-    /// a later process.
+    /// a later process. For backends that speak the session protocol: legs after a session's first.
     pub rescued: usize,
     /// Answers that a later process gave and the client, which had the earlier process's, did not get.
     pub swallowed: usize,
@@ -193,7 +193,7 @@ fn legs(events: &[Event]) -> Vec<Leg<'_>> {
                 assert_eq!(leg.client, client, "leg {connection} carried a message of another client");
                 leg.reads.push((number, event.at));
             }
-            What::Ready(_) | What::Done(..) | What::Close(..) | What::Eof => {}
+            What::Ready(_) | What::Done(..) | What::Close(..) | What::Eof | What::Check(_) => {}
         }
     }
     let mut legs: Vec<Leg<'_>> = legs.into_values().collect();
@@ -205,7 +205,7 @@ fn legs(events: &[Event]) -> Vec<Leg<'_>> {
 fn done(events: &[Event]) -> HashMap<(&str, u32), u64> {
     let of = |event: &Event| match &event.what {
         What::Done(_, text) => message_id(text).map(|(_, number)| number),
-        What::Ready(_) | What::Open(_) | What::Read(..) | What::Close(..) | What::Eof => None,
+        What::Ready(_) | What::Open(_) | What::Read(..) | What::Close(..) | What::Eof | What::Check(_) => None,
     };
     events.iter().filter_map(|event| Some(((event.connection.as_str(), of(event)?), event.at))).collect()
 }

@@ -3,6 +3,7 @@
 //! `docs/guarantees.md`; a small version is a test.
 
 mod account;
+mod exactly_once;
 mod fire;
 mod load;
 mod mode;
@@ -18,6 +19,7 @@ use std::{
 
 pub use account::Counts;
 use account::notes;
+pub use exactly_once::ExactlyOnce;
 pub use mode::Mode;
 pub use report::{Report, Row};
 use tokio::sync::watch;

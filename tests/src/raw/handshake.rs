@@ -42,7 +42,8 @@ pub struct Head {
 }
 
 impl Head {
-    pub(super) fn parse(text: &str) -> Self {
+    /// The head in `text`, without the empty line behind it.
+    pub fn parse(text: &str) -> Self {
         let mut lines = text.trim_end().split("\r\n");
         let first_line = lines.next().unwrap_or_default().to_owned();
         let header = |line: &str| {

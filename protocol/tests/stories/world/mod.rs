@@ -10,7 +10,7 @@ use std::time::Duration;
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
     AckCarrier, Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather,
-    Linger, Poisoned, PongOrder, Session, Side, Verdict,
+    Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict,
 };
 use tideover_protocol::time::Instant;
 
@@ -39,6 +39,14 @@ pub(crate) struct World {
     pub(crate) dial_succeeds: Option<bool>,
     /// Epochs about which it was asked whether their backend answers no pings.
     pub(crate) mutes: Vec<Epoch>,
+    /// Whether a session that is to be moved waits for the outcome of a dial.
+    pub(crate) preparing: bool,
+    /// Whether such a dial succeeds at once; `None` leaves it open.
+    pub(crate) prepare_succeeds: Option<bool>,
+    /// The backend of the leg that a session is to be moved to.
+    pub(crate) prepared: Option<Peer>,
+    /// Legs that were prepared and not wanted any more.
+    pub(crate) discarded: usize,
     /// What each leg that was asked for must be.
     pub(crate) requests: Vec<AttachRequest>,
     /// What was learned of the order of pongs and answers.
@@ -97,6 +105,10 @@ impl World {
             dials: 0,
             dial_succeeds: Some(true),
             mutes: Vec::new(),
+            preparing: false,
+            prepare_succeeds: Some(true),
+            prepared: None,
+            discarded: 0,
             requests: Vec::new(),
             orders: Vec::new(),
             poisoned: Vec::new(),
@@ -145,6 +157,29 @@ impl World {
             self.backends.push(backend);
             assert_eq!(epoch as usize, self.backends.len());
         }
+    }
+
+    /// The session is to be moved to another backend.
+    pub(crate) fn migrate(&mut self) {
+        self.session.migrate(self.now, OnMigrateTimeout::FailOver).expect("it can be moved");
+        self.run();
+    }
+
+    /// The other backend is there.
+    pub(crate) fn prepare(&mut self) {
+        assert!(std::mem::take(&mut self.preparing), "nobody asked for another backend");
+        if self.session.handle_prepared(self.now, self.traits) {
+            self.prepared = Some(Peer::backend());
+        }
+        self.act();
+        self.run();
+    }
+
+    /// The other backend is not to be had.
+    pub(crate) fn fail_to_prepare(&mut self) {
+        assert!(std::mem::take(&mut self.preparing), "nobody asked for another backend");
+        self.session.handle_prepare_failed();
+        self.run();
     }
 
     pub(crate) fn fail_to_attach(&mut self, failure: AttachFailure) {
@@ -297,6 +332,21 @@ impl World {
                 Action::Mute(epoch) => self.mutes.push(epoch),
                 Action::AnswersPings(_) => {}
                 Action::Retire { farewell } => self.hang_up(farewell),
+                Action::Prepare(request) => {
+                    self.preparing = true;
+                    self.requests.push(request);
+                }
+                Action::Adopt => {
+                    let prepared = self.prepared.take().expect("a leg was prepared");
+                    if self.session.handle_attached(self.now, self.traits).is_some() {
+                        self.backends.push(prepared);
+                    }
+                }
+                Action::Discard => {
+                    self.preparing = false;
+                    self.prepared = None;
+                    self.discarded += 1;
+                }
                 Action::Event(event) => self.events.push(event),
                 Action::End { farewell } => {
                     self.hang_up(farewell);
@@ -327,6 +377,15 @@ impl World {
         if let Some(verdict) = verdict {
             let (epoch, _) = self.asked.remove(0);
             self.session.handle_verdict(self.now, epoch, verdict);
+        }
+        if let Some(succeeds) = self.prepare_succeeds.filter(|_| self.preparing) {
+            self.preparing = false;
+            if !succeeds {
+                self.session.handle_prepare_failed();
+            } else if self.session.handle_prepared(self.now, self.traits) {
+                self.prepared = Some(Peer::backend());
+            }
+            return true;
         }
         match self.dial_succeeds.filter(|_| self.dialling) {
             Some(true) => self.connect(Peer::backend()),

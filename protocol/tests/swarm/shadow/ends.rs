@@ -250,6 +250,8 @@ impl Shadow {
                 assert_eq!(replayed, again, "law 8: replayed");
                 self.coverage.replayed += replayed as u64;
             }
+            Event::Migrated(epoch) => self.migrated(epoch),
+            Event::MigrationFailed(why) => self.not_migrated(why),
             Event::Suspect(_) => self.suspect(),
             Event::Cleared(_) => self.leg.suspect = false,
             Event::FellBack if self.was_expected(&Expected::FellBack) => {}
@@ -265,8 +267,10 @@ impl Shadow {
 
     fn leg_lost(&mut self, loss: Loss) {
         if !self.was_expected(&Expected::Lost) {
-            assert!(loss == Loss::Hung && self.is_hung(), "law 10: a leg is given up ({loss}) without proof");
-            self.meet(Met::HangTimeout);
+            let hung = loss == Loss::Hung && self.is_hung();
+            let unsettled = loss == Loss::Unsettled && self.is_unsettled();
+            assert!(hung || unsettled, "law 10: a leg is given up ({loss}) without proof");
+            self.meet(if hung { Met::HangTimeout } else { Met::MigrationUnsettled });
         }
         self.meet(Met::Failover);
         if self.ledger.is_inside() {
@@ -284,6 +288,10 @@ impl Shadow {
         self.ledger.rewind();
         self.leg.closed = true;
         self.link = Link::Waiting;
+        if matches!(loss, Loss::Hung | Loss::Unsettled) {
+            // Time has passed, and what is too old goes in the same step.
+            self.expire();
+        }
     }
 
     /// Whether the leg has been suspect for `--hang-timeout`.
@@ -409,8 +417,8 @@ impl Shadow {
         assert!(!self.is_expired(), "law 1: a message that is too old will be replayed");
         let expected = AttachRequest {
             epoch: self.epoch + 1,
-            next_seq: self.ledger.first().unwrap_or(self.ledger.last + 1),
-            delivered: if self.deaf { request.delivered } else { self.tape.passed },
+            next_seq: Some(self.ledger.first().unwrap_or(self.ledger.last + 1)),
+            delivered: if self.deaf { request.delivered } else { Some(self.tape.passed) },
             explicit: self.mode == AckMode::Explicit,
             // How long is the story's to tell.
             spare_last: request.spare_last && self.ledger.is_isolated(),

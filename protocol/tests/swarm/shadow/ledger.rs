@@ -154,25 +154,42 @@ impl Ledger {
         self.kept.partition_point(|kept| kept.seq <= through)
     }
 
+    /// The leg is left on purpose: what it was written is done with. Returns how many messages nothing had
+    /// acknowledged.
+    pub(crate) fn leave(&mut self) -> usize {
+        let written = self.kept.partition_point(|kept| kept.seq <= self.whole);
+        let unacknowledged = written - self.acked;
+        for index in 0..written {
+            let kept = self.kept.pop_front().expect("counted above");
+            self.bytes -= kept.raw.len();
+            if index < self.acked {
+                self.acked_bytes -= kept.raw.len();
+                self.forgotten += 1;
+            } else {
+                self.fates.insert(kept.seq, Fate::Slid);
+            }
+        }
+        self.acked = 0;
+        self.lingering.clear();
+        unacknowledged
+    }
+
     // Acknowledging.
 
-    /// Up to `seq`, what was written to this leg is acknowledged; it is forgotten at `until`, or now. Returns whether
-    /// that was news of any message.
-    pub(crate) fn acknowledge(&mut self, seq: u64, until: Option<Instant>) -> bool {
+    /// Up to `seq`, what was written to this leg is acknowledged; it is forgotten at `until`, or now.
+    pub(crate) fn acknowledge(&mut self, seq: u64, until: Option<Instant>) {
         let before = self.acked;
         let written = self.kept.partition_point(|kept| kept.seq <= self.whole.min(seq));
         for kept in self.kept.iter().take(written).skip(before) {
             self.acked_bytes += kept.raw.len();
         }
         self.acked = before.max(written);
-        let news = written > before;
         match until {
             Some(until) => self.lingering.push_back((seq, until)),
             None => {
                 self.forget(seq);
             }
         }
-        news
     }
 
     pub(crate) fn forget(&mut self, seq: u64) -> usize {

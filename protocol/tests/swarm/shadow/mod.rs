@@ -10,6 +10,7 @@
 
 mod ends;
 mod ledger;
+mod migration;
 mod output;
 mod told;
 
@@ -26,6 +27,7 @@ use crate::coverage::{Coverage, Met};
 pub(crate) use ends::Goodbye;
 use ends::{Expected, LegEnd};
 pub(crate) use ledger::{Fate, Ledger};
+use migration::Move;
 use told::{Collector, Said, Tape, Window};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ struct Leg {
     ping: Option<Ping>,
     number: u64,
     answered_any: bool,
+    /// The backend has sent something.
+    heard: bool,
     /// What a barrier has proven read; how many messages of the leg.
     proven: u64,
     proven_count: u64,
@@ -84,6 +88,9 @@ struct Leg {
     /// The client's Close is wholly on it.
     close_written: bool,
     closed: bool,
+    /// When the last message was wholly on it, and when its backend last said something.
+    given: Option<Instant>,
+    spoke: Option<Instant>,
 }
 
 pub(crate) struct Shadow {
@@ -95,6 +102,8 @@ pub(crate) struct Shadow {
     pub(crate) mode: AckMode,
     order: PongOrder,
     deaths: u32,
+    /// Up to here every message was gone when it was last looked at.
+    gone: u64,
     pub(crate) epoch: u32,
     pub(crate) phase: Phase,
     pub(crate) link: Link,
@@ -105,6 +114,10 @@ pub(crate) struct Shadow {
     leg: Leg,
     /// The client's frames.
     client: Splitter,
+    /// Legs that were left on purpose.
+    pub(crate) moves: u64,
+    /// The session is to be on another backend.
+    moving: Option<Move>,
     /// What the engine has yet to say.
     expected: Vec<Expected>,
     pub(crate) goodbye: Option<Goodbye>,
@@ -112,6 +125,8 @@ pub(crate) struct Shadow {
     pub(crate) deaf: bool,
     counters: Counters,
     pub(crate) swallowed: u64,
+    /// The client has closed while nothing else had ended its session.
+    pub(crate) closed_by_client: bool,
     /// What was held went out before a barrier, or a memory overflowed: repeats are allowed from here on.
     pub(crate) blurred: bool,
     /// The process's memory is short.
@@ -129,6 +144,7 @@ impl Leg {
             ping: None,
             number: 0,
             answered_any: false,
+            heard: false,
             proven: 0,
             proven_count: 0,
             replies: 0,
@@ -141,6 +157,8 @@ impl Leg {
             carrier: traits.carrier,
             close_written: false,
             closed: false,
+            given: None,
+            spoke: None,
         }
     }
 }
@@ -155,6 +173,7 @@ impl Shadow {
             mode,
             order: traits.order,
             deaths: 0,
+            gone: 0,
             epoch: 1,
             phase: Phase::Relaying,
             link: Link::Attached,
@@ -164,11 +183,14 @@ impl Shadow {
             held: Vec::new(),
             leg: Leg::new(now, traits),
             client: Splitter::new(true),
+            moves: 0,
+            moving: None,
             expected: Vec::new(),
             goodbye: None,
             deaf: false,
             counters: Counters::default(),
             swallowed: 0,
+            closed_by_client: false,
             blurred: false,
             lied: false,
             short: false,
@@ -226,6 +248,10 @@ impl Shadow {
                 if self.link != Link::Attached {
                     self.meet(Met::CloseWhileWaiting);
                 }
+                if self.moving.is_some() {
+                    self.meet(Met::ClosedMigrating);
+                }
+                self.closed_by_client = true;
                 self.phase = Phase::Closing(payload.to_vec(), self.now);
             }
             Piece::Control { .. } => {}
@@ -293,6 +319,9 @@ impl Shadow {
         self.now = now;
         self.deaf = true;
         if self.phase == Phase::Relaying {
+            if self.moving.is_some() {
+                self.meet(Met::VanishedMigrating);
+            }
             self.meet(Met::Orphaned);
             self.phase = Phase::Orphaned(now);
             self.forget_held();
@@ -314,11 +343,17 @@ impl Shadow {
         let mut whole = Vec::new();
         let mut splitter = std::mem::replace(&mut self.leg.upstream, Splitter::new(true));
         splitter.feed(bytes, |piece| match piece {
-            Piece::Header { raw, .. } | Piece::Payload { raw, .. } => whole.extend(self.ledger.written(raw)),
+            Piece::Header { raw, .. } | Piece::Payload { raw, .. } => {
+                assert!(!self.is_left(), "law 2: a message is written to a leg that is left");
+                whole.extend(self.ledger.written(raw));
+            }
             Piece::Control { opcode, payload } => self.leg_control(opcode, payload),
         });
         self.ledger.set_in_header(splitter.is_in_header());
         self.leg.upstream = splitter;
+        if !whole.is_empty() {
+            self.leg.given = Some(now);
+        }
         if self.mode == AckMode::None {
             let seq = self.ledger.whole;
             self.acknowledge(seq);
@@ -376,13 +411,22 @@ impl Shadow {
     fn acknowledge(&mut self, seq: u64) {
         let linger = self.linger();
         let until = (!linger.is_zero()).then(|| self.now + linger);
-        if self.ledger.acknowledge(seq, until) {
+        self.ledger.acknowledge(seq, until);
+        self.progress();
+    }
+
+    /// A message less to replay is what makes a session forget earlier deaths, if a leg that speaks brought it so far.
+    fn progress(&mut self) {
+        let gone = self.ledger.gone();
+        if gone > self.gone && self.link == Link::Attached && self.leg.heard {
             self.deaths = 0;
         }
+        self.gone = gone;
     }
 
     /// What nothing retained can bring again need not be remembered.
     fn settle(&mut self) {
+        self.progress();
         self.window.forget(self.ledger.gone(), self.ledger.kept.is_empty());
     }
 
@@ -441,6 +485,7 @@ impl Shadow {
         assert_eq!(session.unacknowledged(), ledger.unacked(), "law 1: unacknowledged");
         assert_eq!(c.forgotten, ledger.forgotten, "law 8: forgotten");
         assert!(ledger.unacked() <= self.config.buffer_messages as usize, "law 5: messages");
+        self.compare_move(session);
         if self.phase == Phase::Relaying && !self.is_full() && !self.short {
             assert!(session.wants_read(Side::Client), "law 10: the client is held back while there is room");
         }

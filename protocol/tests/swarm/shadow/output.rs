@@ -20,6 +20,8 @@ struct Call {
     /// As it was when the call began.
     retained: bool,
     unacked: usize,
+    /// Of these, messages that are on the leg.
+    unanswered: usize,
 }
 
 impl Shadow {
@@ -27,8 +29,12 @@ impl Shadow {
     pub(crate) fn leg_took(&mut self, now: Instant, bytes: &[u8]) {
         self.now = now;
         self.leg.moved = now;
+        self.leg.heard = true;
         self.leg.suspect = false;
-        let mut call = Call { replies: 0, retained: !self.ledger.kept.is_empty(), unacked: self.ledger.unacked() };
+        let on_leg = self.ledger.on_leg();
+        let unacked = self.ledger.unacked();
+        let unanswered = on_leg.saturating_sub(self.ledger.acked);
+        let mut call = Call { replies: 0, retained: on_leg > 0, unacked, unanswered };
         let mut collector = std::mem::replace(&mut self.leg.collector, Collector::new());
         let mut said = Vec::new();
         let Collector { splitter, said: partial } = &mut collector;
@@ -64,6 +70,7 @@ impl Shadow {
         {
             return self.explicit(seq);
         }
+        self.leg.spoke = Some(self.now);
         if self.leg.greetings < self.config.greeting {
             self.leg.greetings += 1;
             if self.leg.greetings > self.greeted {
@@ -102,7 +109,7 @@ impl Shadow {
                 }
             }
         }
-        if commit && !self.leg.mute && (call.unacked > 0 || !self.held.is_empty()) {
+        if commit && !self.leg.mute && (call.unanswered > 0 || !self.held.is_empty()) {
             self.held.push(said);
             let held: usize = self.held.iter().map(|said| said.raw.len()).sum();
             if held > self.config.commit_bytes {
@@ -145,7 +152,7 @@ impl Shadow {
         }
         self.leg.replies += call.replies;
         if self.mode != AckMode::Reply {
-            return;
+            return self.isolated_one_done();
         }
         let mut surplus = 0;
         for _ in 0..call.replies {
@@ -211,6 +218,18 @@ impl Shadow {
             self.release();
             self.window.barrier(ping.seq);
             self.acknowledge(ping.seq);
+            self.isolated_one_done();
+        }
+    }
+
+    /// Alone on the leg, read and answered: nothing is waited for before the next.
+    fn isolated_one_done(&mut self) {
+        let ledger = &mut self.ledger;
+        if self.mode == AckMode::Pong && ledger.is_isolated() && ledger.acked > 0 && self.leg.replies >= ledger.count {
+            let seq = ledger.first().expect("isolated");
+            ledger.forget(seq);
+            ledger.lingering.retain(|(until, _)| *until > seq);
+            self.settle();
         }
     }
 

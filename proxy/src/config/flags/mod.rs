@@ -2,8 +2,11 @@
 //! the bounds and the help all come from it, so that they cannot drift apart.
 
 mod guarantees;
+mod health;
+mod migration;
 mod pool;
 mod relay;
+mod schemes;
 mod server;
 pub(super) mod tables;
 
@@ -112,6 +115,22 @@ pub enum Kind {
     Ends,
     /// A list of IP networks.
     Networks,
+    /// The public URL of a backend, or nothing.
+    PublicUrl,
+    /// A list of IP addresses.
+    Ips,
+    /// A list of backends and their public URLs.
+    PublicUrls,
+    /// A list of backends and their public addresses.
+    PublicAddresses,
+    /// A list of origins of web pages.
+    Origins,
+    /// A list of names, each with the pool that it stands for.
+    DnsZones,
+    /// A list of names of hosts.
+    HostNames,
+    /// The path of a program, or nothing.
+    Program,
     /// A log filter.
     Filter,
     /// The name of a header field that is free, or nothing.
@@ -128,6 +147,12 @@ pub enum Kind {
     HttpUrl,
     /// Any text of up to 1 KiB.
     Text,
+    /// A host and maybe a port, or nothing.
+    Host,
+    /// How backends are checked, or `off`.
+    Check,
+    /// A list of HTTP statuses and ranges of them.
+    Statuses,
     /// The path of a file with a secret, or nothing.
     KeyFile,
     /// Where the operator's API listens, or nothing.
@@ -146,7 +171,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 12] = [
+pub static THEMES: [Theme; 17] = [
     server::LISTEN,
     pool::BALANCING,
     relay::BUFFERS,
@@ -154,9 +179,14 @@ pub static THEMES: [Theme; 12] = [
     guarantees::ANSWERS,
     relay::LIVENESS,
     relay::FAILOVER,
+    migration::MIGRATION,
+    health::HEALTH,
     guarantees::REPLAY,
     relay::CLOSING,
     server::LIMITS,
+    schemes::REDIRECT,
+    schemes::DNS,
+    schemes::SCALING,
     server::OPERATOR,
     server::PROCESS,
 ];
@@ -210,6 +240,13 @@ impl Kind {
                 | Self::Codes
                 | Self::Ends
                 | Self::Networks
+                | Self::Statuses
+                | Self::Ips
+                | Self::PublicUrls
+                | Self::PublicAddresses
+                | Self::Origins
+                | Self::DnsZones
+                | Self::HostNames
                 | Self::Hosts
                 | Self::Paths
                 | Self::Headers
@@ -219,7 +256,8 @@ impl Kind {
     /// Whether the file may give it as an integer. A duration's can only be 0; any other is told that it needs a unit.
     #[must_use]
     pub fn takes_integers(self) -> bool {
-        matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. } | Self::Codes | Self::Ends)
+        let number = matches!(self, Self::Size { .. } | Self::Count { .. } | Self::Duration { .. });
+        number || matches!(self, Self::Codes | Self::Ends | Self::Statuses)
     }
 
     /// What the help calls its value.
@@ -242,6 +280,14 @@ impl Kind {
             Self::Codes => "CODES".into(),
             Self::Ends => "ENDS".into(),
             Self::Networks => "CIDRS".into(),
+            Self::PublicUrl => "URL".into(),
+            Self::Ips => "IP".into(),
+            Self::PublicUrls => "BACKEND=URL".into(),
+            Self::PublicAddresses => "BACKEND=IP".into(),
+            Self::Origins => "ORIGIN".into(),
+            Self::DnsZones => "NAME=POOL".into(),
+            Self::HostNames => "NAME".into(),
+            Self::Program => "PROGRAM".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
             Self::HashKey => "KEY".into(),
@@ -250,6 +296,9 @@ impl Kind {
             Self::HostPort => "HOST:PORT".into(),
             Self::HttpUrl => "URL".into(),
             Self::Text => "TEXT".into(),
+            Self::Host => "HOST".into(),
+            Self::Check => "CHECK".into(),
+            Self::Statuses => "STATUSES".into(),
             Self::KeyFile => "PATH".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
@@ -287,6 +336,14 @@ impl fmt::Display for Kind {
             Self::Codes => f.write_str("a close code that may be sent: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Ends => f.write_str("eof, codeless, or a close code: 1000-1003, 1007-1014 or 3000-4999"),
             Self::Networks => f.write_str("an IP network such as 10.0.0.0/8, or an IP address"),
+            Self::PublicUrl => f.write_str("a URL such as wss://chat-1.example.com, or nothing"),
+            Self::Ips => f.write_str("an IP address such as 192.0.2.1 or 2001:db8::1"),
+            Self::PublicUrls => f.write_str("a backend and its URL, such as 10.0.0.1:9001=wss://chat-1.example.com"),
+            Self::PublicAddresses => f.write_str("a backend and its IP address, such as 10.0.0.1:9001=192.0.2.1"),
+            Self::Origins => f.write_str("an origin such as https://app.example.com, or *"),
+            Self::DnsZones => f.write_str("a name such as ws.example.com, and perhaps its pool: ws.example.com=chat"),
+            Self::HostNames => f.write_str("a name such as ns1.example.com"),
+            Self::Program => f.write_str("the path of a program, or nothing"),
             Self::Filter => f.write_str("a log filter such as info or warn,tideover=debug"),
             Self::Header => f.write_str("the name of a header field such as X-Balancer-Reconnect"),
             Self::HashKey => f.write_str("header:NAME, cookie:NAME, query:NAME or address"),
@@ -295,6 +352,9 @@ impl fmt::Display for Kind {
             Self::HttpUrl => f.write_str("a URL http://host/path or http://host:port/path"),
             Self::Text => f.write_str("a text of at most 1024 bytes"),
             Self::Path => f.write_str("a path such as /load, with or without a query; or nothing"),
+            Self::Host => f.write_str("a host such as chat.example or chat.example:8080"),
+            Self::Check => f.write_str("off, tcp, http:/path or ws:/path"),
+            Self::Statuses => f.write_str("an HTTP status from 200 to 599, or a range such as 200-399"),
             Self::KeyFile => f.write_str("the path of a file of 16 to 4096 bytes"),
             Self::Admin => f.write_str(
                 "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",
@@ -327,6 +387,9 @@ const FROM_ZERO: Kind = duration(0, None);
 
 /// A duration above zero, or `off`.
 const POSITIVE_OR_OFF: Kind = duration(1, Some("off"));
+
+/// A duration that may be zero, or `off`.
+const FROM_ZERO_OR_OFF: Kind = duration(0, Some("off"));
 
 /// A duration that may be zero, or `auto`.
 const FROM_ZERO_OR_AUTO: Kind = duration(0, Some("auto"));

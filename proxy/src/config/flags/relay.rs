@@ -94,7 +94,8 @@ pub(super) const FAILOVER: Theme = Theme {
             kind: POSITIVE,
             default: Fallback::Value("30s"),
             summary: "How long a session waits for a backend before its client gets Close 1013",
-            details: "In all, between two legs that were stable (stable-after).",
+            details: "In all, since a leg was stable (stable-after) or a message was done with: acknowledged, and through \
+                      its linger.",
             worst_case: "Worst case: a client's messages wait so long before they are given up.",
         },
         Flag {
@@ -102,7 +103,7 @@ pub(super) const FAILOVER: Theme = Theme {
             scope: Scope::Route,
             kind: FROM_ZERO,
             default: Fallback::Value("5s"),
-            summary: "How long a backend leg must live, and answer a ping, to reset back-off and failover-timeout",
+            summary: "How long a backend leg must live, and say something, to reset back-off and failover-timeout",
             details: "",
             worst_case: "",
         },

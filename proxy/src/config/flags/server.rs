@@ -44,8 +44,8 @@ pub(super) const LISTEN: Theme = Theme {
             kind: Kind::Dns,
             default: Fallback::Value(""),
             summary: "A DNS name that stands for more backends; resolved again when its time to live is over",
-            details: "host:port: a backend for each A and AAAA record. srv:_service._tcp.name: one for each SRV record, \
-                      with its port and priority; its weight is scaled to 1-256 within its priority, and all weights of \
+            details: "host:port: a backend for each A and AAAA record. srv:_service._tcp.name: one for each address of each \
+                      SRV record, with its port and priority; its weight is scaled to 1-256 within its priority, and all weights of \
                       0 are equal (RFC 2782). While no server answers, the last answer stays.",
             worst_case: "Worst case: a change is seen a time to live later, which counts as 1 s at least and 5 min at most.",
         },

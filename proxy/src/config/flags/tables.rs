@@ -111,6 +111,24 @@ pub(crate) static BACKEND: TableKind = TableKind {
             details: "",
             worst_case: "",
         },
+        Flag {
+            name: "public-url",
+            scope: Scope::Backend,
+            kind: Kind::PublicUrl,
+            default: Fallback::Value(""),
+            summary: "Where clients reach it without the proxy",
+            details: "",
+            worst_case: "",
+        },
+        Flag {
+            name: "public-address",
+            scope: Scope::Backend,
+            kind: Kind::Ips,
+            default: Fallback::Value(""),
+            summary: "Its addresses for the DNS, where they are not those of its URL",
+            details: "",
+            worst_case: "",
+        },
     ],
 };
 

@@ -38,12 +38,7 @@ impl Turns {
         *owed
     }
 
-    /// How many backends it remembers.
-    pub(super) fn len(&self) -> usize {
-        self.of.len()
-    }
-
-    pub(super) fn retain(&mut self, keep: impl Fn(BackendId) -> bool) {
-        self.of.retain(|id, _| keep(*id));
+    pub(super) fn forget(&mut self, id: BackendId) {
+        self.of.remove(&id);
     }
 }

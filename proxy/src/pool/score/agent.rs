@@ -7,8 +7,8 @@
 pub(in super::super) struct Line {
     weight: Option<Weight>,
     maxconn: Option<usize>,
-    mode: Option<Mode>,
-    health: Option<Health>,
+    mode: Option<AgentMode>,
+    health: Option<AgentHealth>,
     /// What stands behind the `#`, for the log.
     pub(in super::super) reason: String,
     /// The first word that means nothing, for the log.
@@ -26,7 +26,7 @@ enum Weight {
 
 /// Whether the backend wants sessions (HAProxy: the administrative state).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum AgentMode {
     /// It does.
     #[default]
     Ready,
@@ -39,7 +39,7 @@ pub enum Mode {
 /// Whether the backend works, as its agent says (HAProxy: the operating state). Which of the three words for "no" it was
 /// is in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Health {
+pub enum AgentHealth {
     /// `up`, or never mentioned.
     #[default]
     Up,
@@ -54,9 +54,9 @@ pub struct Agent {
     /// Sessions that the backend wants at most. `None`: any number.
     pub maxconn: Option<usize>,
     /// Whether the backend wants sessions.
-    pub mode: Mode,
+    pub mode: AgentMode,
     /// Whether it works.
-    pub health: Health,
+    pub health: AgentHealth,
 }
 
 /// The largest weight.
@@ -76,7 +76,7 @@ impl Agent {
 
     /// Whether any session may come, and be it one that sticks to the backend.
     pub(in super::super) fn lets_in(&self) -> bool {
-        self.health == Health::Up && self.mode != Mode::Maint
+        self.health == AgentHealth::Up && self.mode != AgentMode::Maint
     }
 
     /// The weight of a backend with this configured one: 0 to 256.
@@ -117,11 +117,11 @@ impl Line {
     /// Takes a word in; `None` if it means nothing.
     fn word(&mut self, word: &str) -> Option<()> {
         match word {
-            "up" => self.health = Some(Health::Up),
-            "down" | "fail" | "stopped" => self.health = Some(Health::Down),
-            "ready" => self.mode = Some(Mode::Ready),
-            "drain" => self.mode = Some(Mode::Drain),
-            "maint" => self.mode = Some(Mode::Maint),
+            "up" => self.health = Some(AgentHealth::Up),
+            "down" | "fail" | "stopped" => self.health = Some(AgentHealth::Down),
+            "ready" => self.mode = Some(AgentMode::Ready),
+            "drain" => self.mode = Some(AgentMode::Drain),
+            "maint" => self.mode = Some(AgentMode::Maint),
             _ => match word.split_once(':') {
                 Some(("maxconn", number)) => self.maxconn = Some(digits(number)?),
                 Some(("weight", weight)) => self.weight = Some(Weight::parse(weight)?),
@@ -184,7 +184,12 @@ mod tests {
         let expected = after(&["75%,maxconn:30,maint,down\n"]);
         assert_eq!(
             expected,
-            Agent { weight: Some(Weight::Percent(75)), maxconn: Some(30), mode: Mode::Maint, health: Health::Down }
+            Agent {
+                weight: Some(Weight::Percent(75)),
+                maxconn: Some(30),
+                mode: AgentMode::Maint,
+                health: AgentHealth::Down
+            }
         );
         for text in
             ["DOWN\tMaint 75% MaxConn:30\r\n", ",, down,maint,,maxconn:30 75%\0up", "up down maint 75% maxconn:30\n"]
@@ -196,9 +201,9 @@ mod tests {
     #[test]
     fn what_is_not_mentioned_stays_until_the_agent_takes_it_back() {
         let agent = after(&["drain down maxconn:5\n", "50%\n"]);
-        assert_eq!((agent.mode, agent.health, agent.maxconn), (Mode::Drain, Health::Down, Some(5)));
+        assert_eq!((agent.mode, agent.health, agent.maxconn), (AgentMode::Drain, AgentHealth::Down, Some(5)));
         let agent = after(&["maint stopped 50%\n", "ready\n", "up\n", "maxconn:0\n", "100%\n"]);
-        assert_eq!((agent.mode, agent.health, agent.maxconn), (Mode::Ready, Health::Up, None));
+        assert_eq!((agent.mode, agent.health, agent.maxconn), (AgentMode::Ready, AgentHealth::Up, None));
         assert_eq!(agent.weight(80.0), 80.0);
     }
 
@@ -214,7 +219,7 @@ mod tests {
     fn a_reason_stands_behind_a_sharp() {
         let line = line("down #  disk full, up 75%\r\nready\n");
         assert_eq!(line.reason, "disk full, up 75%");
-        assert_eq!((line.health, line.weight, line.mode), (Some(Health::Down), None, None));
+        assert_eq!((line.health, line.weight, line.mode), (Some(AgentHealth::Down), None, None));
     }
 
     #[test]
@@ -224,7 +229,7 @@ mod tests {
         {
             let line = line(&format!("{word} drain\n"));
             assert_eq!(line.unknown.as_deref(), Some(word));
-            assert_eq!((line.mode, line.weight, line.maxconn), (Some(Mode::Drain), None, None), "{word}");
+            assert_eq!((line.mode, line.weight, line.maxconn), (Some(AgentMode::Drain), None, None), "{word}");
         }
     }
 

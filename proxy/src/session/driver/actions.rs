@@ -3,11 +3,13 @@
 use std::task::{Context as Cx, Poll};
 
 use tideover_protocol::frame::ControlFrame;
-use tideover_protocol::session::{Action, AttachFailure, AttachRequest, EndReason, Epoch, Event, Poisoned, Verdict};
+use tideover_protocol::session::{
+    Action, AttachFailure, AttachRequest, BackendTraits, EndReason, Epoch, Event, Poisoned, Verdict,
+};
 use tideover_protocol::time::Instant;
 
 use super::{Driver, traits};
-use crate::pool::{self, Attached, Denials, Lease, Reattach, ReattachError, SessionHeaders};
+use crate::pool::{self, Attached, Denials, Lease, Reattach, ReattachError, SessionHeaders, Target};
 use crate::session::farewell;
 use crate::session::poisons::Poison;
 use crate::session::wire::Wire;
@@ -38,18 +40,21 @@ impl Driver {
     pub(super) fn handle_attached(&mut self, now: Instant, attached: Attached) {
         let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
-        match self.engine.handle_attached(now, traits) {
-            Some(_) => {
-                self.denials = Denials::default();
-                self.last = lease.backend().clone();
-                self.handle.attach(self.engine.epoch(), self.last.id);
-                if let Some(lost) = self.lost.take() {
-                    self.context.totals.failed_over(now.since(lost));
-                }
-                self.backend = Some((Wire::new(stream, leftover), lease));
-            }
-            None => farewell::close(stream, None, lease),
+        self.begin_leg(now, traits, Wire::new(stream, leftover), lease);
+    }
+
+    /// Makes this the backend leg, if the engine still wants one.
+    pub(super) fn begin_leg(&mut self, now: Instant, traits: BackendTraits, wire: Wire, lease: Lease) {
+        if self.engine.handle_attached(now, traits).is_none() {
+            return farewell::close(wire.into_stream(), None, lease);
         }
+        self.denials = Denials::default();
+        self.last = lease.backend().clone();
+        self.handle.attach(self.engine.epoch(), self.last.id);
+        if let Some(lost) = self.lost.take() {
+            self.context.totals.failed_over(now.since(lost));
+        }
+        self.backend = Some((wire, lease));
     }
 
     pub(super) fn poll_probe(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
@@ -95,7 +100,11 @@ impl Driver {
                         retire(wire, farewell, lease);
                     }
                 }
+                Action::Prepare(request) => self.prepare(request),
+                Action::Adopt => self.adopt(self.context.now()),
+                Action::Discard => self.discard(),
                 Action::Event(event) => {
+                    self.answer_migration(&event);
                     if matches!(event, Event::LegLost { .. }) {
                         self.lost.get_or_insert(self.context.now());
                     }
@@ -112,10 +121,16 @@ impl Driver {
 
     pub(super) fn attach(&mut self, request: AttachRequest) {
         let (route, handshake) = (self.route.clone(), self.handshake.clone());
+        let (headers, wanted) = self.wanted(request, Target::Any);
+        self.dial = Some(Box::pin(async move { route.reattach(&handshake, &headers, wanted).await }));
+    }
+
+    /// What the next leg's handshake says, and where it may lead.
+    pub(super) fn wanted(&self, request: AttachRequest, target: Target) -> (SessionHeaders, Reattach) {
         let AttachRequest { epoch, next_seq, delivered, explicit, spare_last } = request;
         let headers = SessionHeaders { session: self.id, epoch, next_seq, pinned: 0, delivered };
-        let wanted = Reattach { last: Some(self.last.id), explicit, spare_last, denials: self.denials };
-        self.dial = Some(Box::pin(async move { route.reattach(&handshake, &headers, wanted).await }));
+        let last = Some(self.last.id);
+        (headers, Reattach { last, explicit, spare_last, denials: self.denials, target })
     }
 
     pub(super) fn set_aside(&self, message: Poisoned) {
@@ -171,6 +186,8 @@ impl Driver {
             Event::Attached { epoch, replayed } => {
                 tracing::info!(%session, epoch, backend, replayed, "attached again");
             }
+            Event::Migrated(epoch) => tracing::info!(%session, epoch, backend, "migrated"),
+            Event::MigrationFailed(why) => tracing::info!(%session, backend, %why, "not migrated"),
             Event::Suspect(epoch) => tracing::info!(%session, epoch, backend, "backend leg is suspect"),
             Event::Cleared(epoch) => tracing::info!(%session, epoch, backend, "backend leg moves again"),
             Event::FellBack => {

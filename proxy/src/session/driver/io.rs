@@ -62,8 +62,13 @@ impl Driver {
         {
             wire.hold(rest);
         }
+        self.count_held();
+    }
+
+    /// Tells the process's memory what is held of the legs.
+    pub(super) fn count_held(&mut self) {
         let backend = self.backend.as_ref().map_or(0, |(wire, _)| wire.held_bytes());
-        self.held = self.client.held_bytes() + backend;
+        self.held = self.client.held_bytes() + backend + self.moving.as_ref().map_or(0, |moving| moving.held_bytes());
         let need = self.handshake.memory() + self.held;
         self.kept_memory.cover(need);
         self.kept_memory.shrink(need);

@@ -1,11 +1,13 @@
 //! The task of a session: gathers what is ready, feeds it to the engine in a written order, and writes what comes out.
 //!
-//! A turn is: commands, dial and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
-//! upstream, writes downstream, actions. Turns go on while something was read, up to a work budget. Half-done I/O is
-//! kept in fields; no future with data in it is ever dropped.
+//! A turn is: commands, dials and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
+//! upstream, writes downstream, actions. Turns go on while something was read, up to a work budget; where nothing but
+//! reading was done, the next turn only looks for more to read. Half-done I/O is kept in fields; no future with data in
+//! it is ever dropped.
 
 mod actions;
 mod io;
+mod migration;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -26,11 +28,28 @@ use super::{Context, Start};
 use crate::edge::SessionSlot;
 use crate::pool::{self, Attached, Backend, Denials, KeptHandshake, Lease, ReattachError, Route};
 
+use migration::Moving;
+
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
+/// The order of legs in an array of both.
 const SIDES: [Side; 2] = [Side::Backend, Side::Client];
 /// How far ahead a timer without a deadline is set.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(86_400);
+
+/// What a turn did.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// The legs that brought bytes, or their end: more may lie there, and nothing would wake the task for it.
+    came: [bool; 2],
+    /// Something else happened that may lead to more.
+    changed: bool,
+}
+
+impl Turn {
+    /// What one must assume when the task wakes.
+    const UNKNOWN: Self = Self { came: [true; 2], changed: true };
+}
 
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
 type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
@@ -42,6 +61,8 @@ pub(super) struct Driver {
     /// The leg of the engine's current epoch.
     backend: Option<(Wire, Lease)>,
     dial: Option<Dial>,
+    /// The way to another backend, while the session is to be moved.
+    moving: Option<Box<Moving>>,
     /// The question about the leg of an epoch.
     probe: Option<(Epoch, Probe)>,
     /// The backend of the latest leg.
@@ -64,6 +85,8 @@ pub(super) struct Driver {
     published: Level,
     /// When the leg was lost in whose place one is looked for.
     lost: Option<Instant>,
+    /// The engine's deadline, as long as nothing is told to it.
+    deadline: Option<Instant>,
     /// What the sleeping timer is set to.
     armed: Instant,
     ended: bool,
@@ -85,6 +108,7 @@ impl Driver {
             last: lease.backend().clone(),
             backend: Some((Wire::new(stream, leftover), lease)),
             dial: None,
+            moving: None,
             denials: Denials::default(),
             probe: None,
             id,
@@ -97,6 +121,7 @@ impl Driver {
             slot,
             published: Level::default(),
             lost: None,
+            deadline: Some(now),
             armed: now + IDLE,
             context,
             ended: false,
@@ -121,17 +146,25 @@ impl Driver {
     fn poll_turns(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
         for command in self.handle.poll_commands(cx) {
             self.obey(command);
+            self.deadline = self.engine.poll_timeout();
         }
+        let mut now = self.context.now();
+        let mut last = Turn::UNKNOWN;
         for _ in 0..TURNS {
-            let now = self.context.now();
-            let busy = self.turn(cx, now);
+            last = if last.changed { self.turn(cx, now) } else { self.read_more(cx, now, last.came) };
             if self.ended {
                 return Poll::Ready(());
             }
-            if !busy && !self.timer_fired(cx, timer.as_mut()) {
-                return Poll::Pending;
+            if last.changed {
+                self.deadline = self.engine.poll_timeout();
+            } else if last.came == [false; 2] {
+                if !self.timer_fired(cx, timer.as_mut()) {
+                    return Poll::Pending;
+                }
+                (last, now) = (Turn::UNKNOWN, self.context.now());
             }
         }
+        self.deadline = self.engine.poll_timeout();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -142,6 +175,7 @@ impl Driver {
             Command::Shutdown => self.engine.shutdown(now),
             Command::Close(code, reason) => self.engine.close(now, code, &reason),
             Command::FailOver => self.engine.fail_over(now),
+            Command::Migrate { to, on_timeout, answer } => self.migrate(now, to, on_timeout, answer),
             // Who asked may have left.
             Command::Inspect(answer) => drop(answer.send(self.snapshot())),
         }
@@ -171,20 +205,47 @@ impl Driver {
         }
     }
 
-    /// One turn. Returns whether another one may find something to do.
-    fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
-        let mut busy = self.poll_dial(cx, now) | self.poll_probe(cx, now);
-        if self.engine.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.engine.handle_timeout(now);
+    fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> Turn {
+        let mut changed = self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_moving(cx, now);
+        if changed {
+            self.deadline = self.engine.poll_timeout();
         }
-        busy |= self.wait_for_memory(cx, now);
-        let wanted = SIDES.map(|side| self.engine.wants_read(side));
-        busy |= self.read(cx, now, Side::Backend);
-        busy |= self.read(cx, now, Side::Client);
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            // What came in time is not late because the task is.
+            changed |= self.read(cx, now, Side::Backend);
+            self.engine.handle_timeout(now);
+            changed |= self.act();
+        }
+        changed |= self.wait_for_memory(cx, now);
+        let wanted = self.legs_wanted();
+        let came = self.read_legs(cx, now, [true; 2]);
+        changed |= self.write_and_act(cx, now, wanted);
+        Turn { came, changed }
+    }
+
+    /// The turn behind one in which nothing happened but that bytes came: the other leg waits for its own, and unless
+    /// more bytes come, everything is written and done.
+    fn read_more(&mut self, cx: &mut Cx<'_>, now: Instant, legs: [bool; 2]) -> Turn {
+        let memory = self.wait_for_memory(cx, now);
+        let wanted = self.legs_wanted();
+        let came = self.read_legs(cx, now, legs);
+        let acted = (memory || came != [false; 2]) && self.write_and_act(cx, now, wanted);
+        Turn { came, changed: memory || acted }
+    }
+
+    fn legs_wanted(&self) -> [bool; 2] {
+        SIDES.map(|side| self.engine.wants_read(side))
+    }
+
+    fn read_legs(&mut self, cx: &mut Cx<'_>, now: Instant, legs: [bool; 2]) -> [bool; 2] {
+        let [backend, client] = legs;
+        [backend && self.read(cx, now, Side::Backend), client && self.read(cx, now, Side::Client)]
+    }
+
+    fn write_and_act(&mut self, cx: &mut Cx<'_>, now: Instant, wanted: [bool; 2]) -> bool {
         self.flush(cx, now, Side::Backend);
         self.flush(cx, now, Side::Client);
-        busy |= self.act();
-        busy | self.wants_more_than(wanted)
+        self.act() | self.wants_more_than(wanted)
     }
 
     /// Whether a leg is to be read that was not at the reading: nothing that comes on it would wake the task. A write
@@ -196,7 +257,8 @@ impl Driver {
     /// Sets the timer to the engine's deadline. It is only ever moved closer: one that fires early costs less than
     /// moving it with every message.
     fn timer_fired(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> bool {
-        let Some(deadline) = self.engine.poll_timeout() else { return false };
+        self.deadline = self.engine.poll_timeout();
+        let Some(deadline) = self.deadline else { return false };
         if deadline < self.armed {
             self.armed = deadline;
             timer.as_mut().reset(self.context.to_tokio(deadline));

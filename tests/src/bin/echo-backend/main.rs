@@ -6,6 +6,7 @@
 
 mod behaviour;
 mod connection;
+mod health;
 
 use std::{
     io::{self, Read},
@@ -45,6 +46,7 @@ fn end_with_the_test() {
 
 async fn serve(port: u16, log: &Path) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let health: Arc<Path> = log.with_file_name("health").into();
     let log = Arc::new(EventLog::append(log)?);
     let (stopping, stop) = watch::channel(());
     let mut terminate = signal(SignalKind::terminate())?;
@@ -54,7 +56,13 @@ async fn serve(port: u16, log: &Path) -> io::Result<()> {
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;
                 stream.set_nodelay(true)?;
-                tokio::spawn(connection::handle(stream, log.clone(), stop.clone()));
+                let (log, health, stop) = (log.clone(), health.clone(), stop.clone());
+                tokio::spawn(async move {
+                    match health::is_check(&stream).await {
+                        true => health::answer(stream, &health, &log).await,
+                        false => connection::handle(stream, log, stop).await,
+                    }
+                });
             }
             _ = terminate.recv() => break,
         }
