@@ -185,6 +185,7 @@ async fn every_route_is_in_the_document_and_nothing_else_is() {
         "get /v1/sessions",
         "get /v1/sessions/{id}",
         "post /v1/sessions/{id}/failover",
+        "post /v1/sessions/{id}/migrate",
         "post /v1/sessions/{id}/close",
         "get /v1/poisoned",
         "get /v1/poisoned/{session}/{seq}",

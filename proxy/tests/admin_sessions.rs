@@ -93,6 +93,35 @@ async fn a_session_is_inspected_moved_and_closed() {
 }
 
 #[tokio::test]
+async fn a_session_is_migrated_and_who_cannot_be_is_said_why() {
+    let scratch = Scratch::new("migrate");
+    let (one, other) = (Echo::new().await, Echo::new().await);
+    let program = Program::with_token(&scratch, &[one.address, other.address], &[]);
+    let mut client = program.client().await;
+    chat(&mut client, "one").await;
+    let id = ids(&program, "").await.pop().unwrap();
+    let path = format!("/v1/sessions/{id}/migrate");
+    let url = format!("ws://{}", other.address);
+    let there = json!({ "to": format!("ws://{}", one.address) }).to_string();
+    let answer = program.call("POST", &path, Some(&there)).await;
+    assert_eq!((answer.status, answer.error().contains("it is on that backend")), (409, true), "{answer:?}");
+    let answer = program.call("POST", &path, Some(&json!({ "to": "nowhere" }).to_string())).await;
+    assert_eq!(answer.status, 404);
+    let answer = program.call("POST", &path, Some("{}")).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "session": id, "backend": url })));
+    chat(&mut client, "two").await;
+    let counters = program.get(&format!("/v1/sessions/{id}")).await.json()["counters"].clone();
+    let moved = ["migrations", "migrations_failed", "failovers", "replayed"].map(|name| counters[name].as_u64());
+    assert_eq!(moved, [Some(1), Some(0), Some(0), Some(0)]);
+    one.kill();
+    let answer = program.call("POST", &path, Some("{}")).await;
+    assert_eq!((answer.status, answer.error().contains("no other backend took it")), (409, true), "{answer:?}");
+    chat(&mut client, "still there").await;
+    let metrics = program.metrics().await;
+    assert_eq!((metrics.sum("migrations_total"), metrics.sum("migrations_failed_total")), (1, 1));
+}
+
+#[tokio::test]
 async fn backends_and_readiness_show_what_dials_found() {
     let scratch = Scratch::new("backends");
     let one = Echo::new().await;

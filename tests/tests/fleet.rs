@@ -211,7 +211,9 @@ async fn a_bad_file_changes_nothing_and_says_what_is_wrong_and_where() {
     file.replace(&format!("backend = '{second}'\n\n[[route]]\npool = 'nowhere'\nack_interval = '1s'\n"));
     logged(&proxy, "configuration not reloaded: nothing was changed").await;
     let log = proxy.log_text();
-    for problem in ["file:4: route.pool: there is no pool", "file:5: route.ack_interval: unknown key; did you mean ack-interval?"] {
+    for problem in
+        ["file:4: route.pool: there is no pool", "file:5: route.ack_interval: unknown key; did you mean ack-interval?"]
+    {
         assert!(log.contains(problem), "{problem} is not in\n{log}");
     }
     chat(&mut session).await;

@@ -37,7 +37,7 @@ impl Site {
     fn server(&self) -> SocketAddr {
         let lines = self.proxy.log_lines();
         let line = lines.iter().find(|line| says(line, "DNS")).expect("the log says where");
-        line["fields"]["addr"].as_str().expect("an address").parse().expect("an address")
+        line["addr"].as_str().expect("an address").parse().expect("an address")
     }
 
     fn ask(&self, name: &str, kind: &str) -> Answer {

@@ -63,7 +63,8 @@ async fn the_command_is_run_with_the_wanted_number_when_that_has_lasted_and_not_
     drop(clients);
     eventually(SOON, "the command is run again", || scaler.calls().len() > 1).await;
     assert_eq!(scaler.calls(), ["default 3 2 5", "default 1 2 0"], "for nothing, the fewest");
-    assert_eq!(proxy.log_text().matches("the on-scale command has run").count(), 2);
+    eventually(SOON, "both are in the log", || proxy.log_text().matches("the on-scale command has run").count() == 2)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

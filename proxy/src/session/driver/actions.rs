@@ -23,7 +23,7 @@ impl Driver {
         match result {
             Ok(attached) => self.handle_attached(now, attached),
             Err(error) => {
-                tracing::info!(session = %self.id, %error, "no backend this time");
+                tracing::info!(session = %self.registered.id, %error, "no backend this time");
                 let failure = match error {
                     ReattachError::Denied(_) => AttachFailure::Denied,
                     ReattachError::Failed { denials, .. } => {
@@ -52,7 +52,7 @@ impl Driver {
         self.last = lease.backend().clone();
         self.handle.attach(self.engine.epoch(), self.last.id);
         if let Some(lost) = self.lost.take() {
-            self.context.totals.failed_over(now.since(lost));
+            self.registered.context.totals.failed_over(now.since(lost));
         }
         self.backend = Some((wire, lease));
     }
@@ -74,6 +74,9 @@ impl Driver {
 
     pub(super) fn act(&mut self) -> bool {
         let mut acted = false;
+        if let (Some(round_trip), Some((_, lease))) = (self.engine.poll_round_trip(), &self.backend) {
+            self.route.pool.barrier_took(lease.backend(), round_trip);
+        }
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
@@ -98,12 +101,12 @@ impl Driver {
                     }
                 }
                 Action::Prepare(request) => self.prepare(request),
-                Action::Adopt => self.adopt(self.context.now()),
+                Action::Adopt => self.adopt(self.registered.context.now()),
                 Action::Discard => self.discard(),
                 Action::Event(event) => {
                     self.answer_migration(&event);
                     if matches!(event, Event::LegLost { .. }) {
-                        self.lost.get_or_insert(self.context.now());
+                        self.lost.get_or_insert(self.registered.context.now());
                     }
                     self.log(event);
                 }
@@ -125,23 +128,23 @@ impl Driver {
     /// What the next leg's handshake says, and where it may lead.
     pub(super) fn wanted(&self, request: AttachRequest, target: Target) -> (SessionHeaders, Reattach) {
         let AttachRequest { epoch, next_seq, delivered, explicit, spare_last } = request;
-        let headers = SessionHeaders { session: self.id, epoch, next_seq, pinned: 0, delivered };
+        let headers = SessionHeaders { session: self.registered.id, epoch, next_seq, pinned: 0, delivered };
         let last = Some(self.last.id);
         (headers, Reattach { last, explicit, spare_last, denials: self.denials, target })
     }
 
     pub(super) fn set_aside(&self, message: Poisoned) {
         let backend = self.last.url.to_string();
-        let (session, Poisoned { seq, deaths, len, .. }) = (self.id, &message);
+        let (session, Poisoned { seq, deaths, len, .. }) = (self.registered.id, &message);
         tracing::warn!(%session, seq, deaths, len, %backend, "message set aside: backends die of it");
-        self.context.poisons.add(Poison { session, at: std::time::SystemTime::now(), backend, message });
+        self.registered.context.poisons.add(Poison { session, at: std::time::SystemTime::now(), backend, message });
     }
 
     pub(super) fn ask(&mut self, epoch: Epoch, ended: bool) {
         let Some((_, lease)) = &self.backend else { return };
         if ended {
             lease.ended_badly();
-            self.lost = Some(self.context.now());
+            self.lost = Some(self.registered.context.now());
         }
         let (route, handshake, backend) = (self.route.clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
@@ -170,11 +173,11 @@ impl Driver {
             retire(wire, farewell, lease);
         }
         let counters = self.engine.counters();
-        tracing::debug!(session = %self.id, ?counters, "session ended");
+        tracing::debug!(session = %self.registered.id, ?counters, "session ended");
     }
 
     pub(super) fn log(&self, event: Event) {
-        let session = self.id;
+        let session = self.registered.id;
         let backend = self.backend.as_ref().map(|(_, lease)| tracing::field::display(&lease.backend().url));
         match event {
             Event::LegLost { epoch, loss, retained } => {

@@ -69,7 +69,6 @@ pub(super) struct Driver {
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
     denials: Denials,
-    id: Uuid,
     /// Never changes: a session stays in its pool.
     route: Arc<Route>,
     handshake: Arc<KeptHandshake>,
@@ -78,8 +77,8 @@ pub(super) struct Driver {
     /// Bytes held of both legs.
     held: usize,
     handle: Arc<Handle>,
-    context: Arc<Context>,
     slot: SessionSlot,
+    /// What it is known as, and to whom.
     registered: Registered,
     /// What the process's totals have of this session.
     published: Level,
@@ -111,7 +110,6 @@ impl Driver {
             moving: None,
             denials: Denials::default(),
             probe: None,
-            id,
             route,
             handshake: Arc::new(handshake),
             kept_memory,
@@ -123,13 +121,12 @@ impl Driver {
             lost: None,
             deadline: Some(now),
             armed: now + IDLE,
-            context,
             ended: false,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut timer = pin!(tokio::time::sleep_until(self.context.to_tokio(self.armed)));
+        let mut timer = pin!(tokio::time::sleep_until(self.registered.context.to_tokio(self.armed)));
         poll_fn(|cx| self.poll(cx, timer.as_mut())).await;
         let Self { client, slot, registered, .. } = self;
         if !client.is_over() {
@@ -148,7 +145,7 @@ impl Driver {
             self.obey(command);
             self.deadline = self.engine.poll_timeout();
         }
-        let mut now = self.context.now();
+        let mut now = self.registered.context.now();
         let mut last = Turn::UNKNOWN;
         for _ in 0..TURNS {
             last = if last.changed { self.turn(cx, now) } else { self.read_more(cx, now, last.came) };
@@ -161,7 +158,7 @@ impl Driver {
                 if !self.timer_fired(cx, timer.as_mut()) {
                     return Poll::Pending;
                 }
-                (last, now) = (Turn::UNKNOWN, self.context.now());
+                (last, now) = (Turn::UNKNOWN, self.registered.context.now());
             }
         }
         self.deadline = self.engine.poll_timeout();
@@ -170,7 +167,7 @@ impl Driver {
     }
 
     fn obey(&mut self, command: Command) {
-        let now = self.context.now();
+        let now = self.registered.context.now();
         match command {
             Command::Shutdown => self.engine.shutdown(now),
             Command::Close(code, reason) => self.engine.close(now, code, &reason),
@@ -189,7 +186,7 @@ impl Driver {
             || *self.engine.counters() != self.published.counters
         {
             let level = Level { counters: *self.engine.counters(), retained, detached };
-            self.context.totals.change(&self.published, &level);
+            self.registered.context.totals.change(&self.published, &level);
             self.published = level;
         }
     }
@@ -261,12 +258,12 @@ impl Driver {
         let Some(deadline) = self.deadline else { return false };
         if deadline < self.armed {
             self.armed = deadline;
-            timer.as_mut().reset(self.context.to_tokio(deadline));
+            timer.as_mut().reset(self.registered.context.to_tokio(deadline));
         }
         let fired = timer.as_mut().poll(cx).is_ready();
         if fired {
-            self.armed = self.context.now() + IDLE;
-            timer.reset(self.context.to_tokio(self.armed));
+            self.armed = self.registered.context.now() + IDLE;
+            timer.reset(self.registered.context.to_tokio(self.armed));
         }
         fired
     }
