@@ -108,7 +108,7 @@ impl Proxy {
         self.signal(Signal::TERM);
     }
 
-    /// Sends SIGHUP: files are read again.
+    /// Sends SIGHUP: the configuration, and the files that it names, are to be read again.
     pub fn hang_up(&self) {
         self.signal(Signal::HUP);
     }
@@ -124,15 +124,6 @@ impl Proxy {
     /// When the proxy has ended.
     pub fn pss_kib(&self) -> u64 {
         self.proc_field("smaps_rollup", "Pss:")
-    }
-
-    /// Sends SIGHUP: the configuration is to be read again.
-    ///
-    /// # Panics
-    /// When the proxy has been waited for.
-    pub fn hang_up(&self) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id is not zero");
-        kill_process(pid, Signal::HUP).expect("a child that was not waited for can be signalled");
     }
 
     /// Waits for the process's end.

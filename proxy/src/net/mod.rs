@@ -111,3 +111,13 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_no_larger_for_what_tls_needs() {
+        assert_eq!(size_of::<Stream>(), size_of::<TcpStream>());
+    }
+}
