@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Operator};
 use crate::config::{Config, Listen, Sources};
 use crate::edge::{EdgeContext, serve_connection};
-use crate::pool::Fleet;
+use crate::pool::{Fleet, survey};
 use crate::reload::Reloader;
 use crate::schemes::{Dns, Schemes};
 use crate::session::{self, Context};
@@ -101,6 +101,7 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
             tracing::info!(addr = %listener.address()?, "operator's API");
             tokio::spawn(serve_admin(listener, shared.clone()));
         }
+        tokio::spawn(survey(shared.fleet.clone()));
         tokio::spawn(shared.fleet.clone().watch_health());
         let reloading = shared.clone();
         tokio::spawn(async move { reloading.reloader.run(hangup).await });

@@ -40,6 +40,7 @@ impl Session {
             (leg.proven, leg.proven_at, leg.answered) = (barrier.seq, now, now);
         }
         let late = leg.order.handle_barrier(barrier.messages);
+        self.round_trip = barrier.written.map(|written| now.since(written));
         if first {
             self.actions.push_back(Action::AnswersPings(epoch));
         }

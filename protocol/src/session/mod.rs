@@ -131,6 +131,8 @@ pub struct Session {
     answers: Answers,
     counters: Counters,
     actions: VecDeque<Action>,
+    /// How long the latest answer to a ping of ours took.
+    round_trip: Option<Duration>,
 }
 
 impl Session {
@@ -169,6 +171,7 @@ impl Session {
             answers: Answers::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
+            round_trip: None,
         }
     }
 
@@ -491,6 +494,12 @@ impl Session {
     }
 
     // Outputs.
+
+    /// How long the backend's latest answer to a ping took, from the ping's last byte written; once an answer.
+    #[must_use]
+    pub fn poll_round_trip(&mut self) -> Option<Duration> {
+        self.round_trip.take()
+    }
 
     /// The next thing to do, until there is none. Ask again after every input, command and write.
     #[must_use]

@@ -64,6 +64,41 @@ pub(crate) struct Backend {
     pub(crate) failed_dials: u64,
     /// Whether the latest dial failed.
     pub(crate) failing: bool,
+    /// Its weight in effect: configured, as its agent and its slow start change it.
+    pub(crate) effective_weight: f64,
+    /// The part of it that is in use, 0 to 1, as it reports, smoothed.
+    pub(crate) utilisation: Option<f64>,
+    /// Its round trip time in seconds, as far as it was measured.
+    pub(crate) latency: Option<f64>,
+    /// What `--balance score` compares, for a weight of 100: the least goes first. None without weight.
+    pub(crate) score: Option<f64>,
+    /// What its agent wants.
+    pub(crate) agent: Agent,
+}
+
+/// What an agent wants of its backend, as far as it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Agent {
+    /// Sessions, or it said nothing.
+    Ready,
+    /// Only sessions that stick to it.
+    Drain,
+    /// No sessions.
+    Maint,
+    /// No sessions: it does not work.
+    Down,
+}
+
+impl From<pool::Agent> for Agent {
+    fn from(agent: pool::Agent) -> Self {
+        match (agent.health, agent.mode) {
+            (pool::AgentHealth::Down, _) => Self::Down,
+            (pool::AgentHealth::Up, pool::AgentMode::Ready) => Self::Ready,
+            (pool::AgentHealth::Up, pool::AgentMode::Drain) => Self::Drain,
+            (pool::AgentHealth::Up, pool::AgentMode::Maint) => Self::Maint,
+        }
+    }
 }
 
 /// Whether a backend is thought to serve.
@@ -117,7 +152,7 @@ pub(crate) enum Pongs {
 }
 
 impl Backend {
-    fn new(pool: &pool::Pool, backend: &pool::Backend) -> Self {
+    fn new(pool: &pool::Pool, backend: &pool::Backend, load: pool::Load) -> Self {
         let (standing, now) = (backend.standing(), Instant::now());
         Self {
             id: backend.id.number(),
@@ -154,6 +189,11 @@ impl Backend {
             last_check: backend.last_check().map(Check::from),
             failed_dials: standing.failures,
             failing: standing.failed_at.is_some(),
+            effective_weight: load.weight,
+            utilisation: load.utilisation,
+            latency: load.latency,
+            score: load.score,
+            agent: backend.agent().into(),
         }
     }
 }
@@ -177,6 +217,10 @@ fn millis(time: Duration) -> u64 {
 #[utoipa::path(get, path = "/v1/backends", operation_id = "list_backends", tag = "backends",
     responses((status = 200, body = Backends)))]
 pub(super) async fn list(site: Site) -> Json<Backends> {
-    let backends = site.fleet.backends();
-    Json(Backends { backends: backends.iter().map(|(pool, backend)| Backend::new(pool, backend)).collect() })
+    let pools = site.fleet.pools();
+    let of = |pool: &std::sync::Arc<pool::Pool>| {
+        let loads = pool.loads().into_iter();
+        loads.map(|(backend, load)| Backend::new(pool, &backend, load)).collect::<Vec<_>>()
+    };
+    Json(Backends { backends: pools.iter().flat_map(of).collect() })
 }

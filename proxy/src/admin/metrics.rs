@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::schemes;
 use crate::edge::{EdgeContext, Reason};
-use crate::pool::{Backend, Fleet, HealthState, Pool, Standing};
+use crate::pool::{Backend, Fleet, HealthState, Load, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
 
 /// What is read at each scrape.
@@ -109,7 +109,34 @@ impl Source {
         page.gauges("backend_demoted", help, None, gauges(|row| row.demoted.into()))?;
         page.counters("backend_ejections", "Ejections of the backend", counters(|row| row.standing.ejections))?;
         page.counters("backend_dials_failed", "Dials that failed", counters(|row| row.standing.failures))?;
-        page.counters("backend_checks", "Active health checks", backends.iter().flat_map(Row::checks))
+        page.counters("backend_checks", "Active health checks", backends.iter().flat_map(Row::checks))?;
+        self.loads(page)
+    }
+
+    fn loads(&self, page: &mut Page<'_>) -> fmt::Result {
+        let mut loads: Vec<([String; 2], Load)> = Vec::new();
+        for pool in self.fleet.pools() {
+            for (backend, load) in pool.loads() {
+                let labels = [pool.name.to_string(), backend.url.to_string()];
+                // A removed backend may have come back under another id, and still have legs.
+                if !loads.iter().any(|(others, _)| *others == labels) {
+                    loads.push((labels, load));
+                }
+            }
+        }
+        // What is not known is not a number: the series are those of the configuration all the time.
+        let rows = |value: fn(&Load) -> Option<f64>| {
+            loads.iter().map(move |([pool, backend], load)| {
+                ([("pool", pool.as_str()), ("backend", backend.as_str())], value(load).unwrap_or(f64::NAN))
+            })
+        };
+        page.gauges("backend_weight", "Weight in effect", None, rows(|load| Some(load.weight)))?;
+        let help = "Part in use as the backend reports, smoothed; NaN if it does not";
+        page.gauges("backend_utilisation", help, Some(&Unit::Other("ratio".into())), rows(|load| load.utilisation))?;
+        let help = "Round trip time as --balance latency takes it; NaN if unknown";
+        page.gauges("backend_latency", help, Some(&Unit::Seconds), rows(|load| load.latency))?;
+        let help = "What --balance score compares, the least first; NaN without weight";
+        page.gauges("backend_score", help, None, rows(|load| load.score))
     }
 }
 
@@ -208,7 +235,7 @@ impl Page<'_> {
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        rows: impl IntoIterator<Item = (Labels<'l, N>, i64)>,
+        rows: impl IntoIterator<Item = (Labels<'l, N>, impl EncodeGaugeValue)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         rows.into_iter().try_for_each(|(label, value)| family.encode_family(&label)?.encode_gauge(&value))

@@ -5,7 +5,7 @@ use tideover_protocol::session::{
 };
 
 use super::tls::{ProxyProtocol, SendProxy};
-use super::{LogFormat, Mode, ReattachOrder};
+use super::{Balance, LogFormat, Mode, ReattachOrder};
 use crate::tls::ClientAuth;
 
 /// A type whose values are written as words.
@@ -71,6 +71,17 @@ impl Choice for Reattach {
 impl Choice for ReattachOrder {
     const WORDS: &'static [(&'static str, Self)] =
         &[("other-first", Self::OtherFirst), ("same-first", Self::SameFirst), ("same-only", Self::SameOnly)];
+}
+
+impl Choice for Balance {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("least-conn", Self::LeastConn),
+        ("round-robin", Self::RoundRobin),
+        ("random-two", Self::RandomTwo),
+        ("latency", Self::Latency),
+        ("hash", Self::Hash),
+        ("score", Self::Score),
+    ];
 }
 
 impl Choice for OnFull {

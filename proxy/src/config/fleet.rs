@@ -7,7 +7,7 @@ use super::problem::{Place, Problem};
 use super::raw::{Given, Table, Tables};
 use super::reader::Reader;
 use super::valid::{check_route, pool_settings, route_settings};
-use super::{BackendConfig, DEFAULT_POOL, Flag, PoolConfig, Public, RouteConfig, Scope, parse, schemes};
+use super::{BackendConfig, DEFAULT_POOL, Flag, PoolConfig, Public, Reporting, RouteConfig, Scope, parse, schemes};
 
 /// The flags that say where the backends of a pool come from.
 const SOURCES: [&str; 3] = ["backend", "backends-file", "backends-dns"];
@@ -198,8 +198,14 @@ fn one_backend(reader: &mut Reader<'_>) -> Option<BackendConfig> {
         url: reader.one("public-url", parse::own_public_url),
         addresses: reader.list("public-address", parse::ip),
     };
+    let reporting = Reporting {
+        agent: reader.if_given("agent", parse::host_port),
+        agent_send: reader.one("agent-send", parse::text),
+        load_url: reader.if_given("load-url", parse::http_url),
+    };
     let url = url?;
-    Some(BackendConfig { id: id.unwrap_or_else(|| url.authority()), url, weight, max_sessions, public, priority })
+    let id = id.unwrap_or_else(|| url.authority());
+    Some(BackendConfig { id, url, weight, max_sessions, public, priority, reporting })
 }
 
 /// A backend of these keys and their values, as in `[[backend]]`; `pool` is none of them.

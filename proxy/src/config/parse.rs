@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 use rustix::fs::{Access, access};
 use tideover_protocol::close::CloseCode;
 
@@ -14,8 +16,8 @@ use super::choice::{self, Choice};
 use super::health;
 use super::units::{parse_duration, parse_size};
 use super::{
-    AdminAddress, AdminToken, BackendUrl, BackendsFile, CheckProbe, DEFAULT_POOL, DnsName, DnsZone, Flag,
-    InvalidBackendUrl, Kind, Origin, PublicUrl, SessionKey,
+    AdminAddress, AdminToken, BackendUrl, BackendsFile, CheckProbe, CookieName, DEFAULT_POOL, DnsName, DnsZone, Flag,
+    HashKey, InvalidBackendUrl, Kind, Origin, PublicUrl, SessionKey,
 };
 use crate::fields;
 
@@ -98,6 +100,44 @@ pub(super) fn header(flag: &Flag, text: &str) -> Result<Option<HeaderName>, Stri
         true => Ok(Some(name)),
         false => Err("is a field that the proxy sets or drops itself".into()),
     }
+}
+
+pub(super) fn hash_key(flag: &Flag, text: &str) -> Result<HashKey, String> {
+    HashKey::parse(text).ok_or_else(|| is_not(flag))
+}
+
+/// The name of a cookie; empty is none.
+pub(super) fn cookie(flag: &Flag, text: &str) -> Result<Option<CookieName>, String> {
+    if text.is_empty() { Ok(None) } else { CookieName::new(text).map(Some).ok_or_else(|| is_not(flag)) }
+}
+
+/// A path of a URL; empty is none.
+pub(super) fn path(flag: &Flag, text: &str) -> Result<Option<String>, String> {
+    let good = || text.starts_with('/') && !text.contains('#') && PathAndQuery::try_from(text).is_ok();
+    match text {
+        "" => Ok(None),
+        _ if good() => Ok(Some(text.to_owned())),
+        _ => Err(is_not(flag)),
+    }
+}
+
+/// As `host:port`.
+pub(super) fn host_port(flag: &Flag, text: &str) -> Result<String, String> {
+    let parsed: Option<BackendUrl> = format!("ws://{text}").parse().ok();
+    parsed.map(|url| url.authority()).filter(|found| found.eq_ignore_ascii_case(text)).ok_or_else(|| is_not(flag))
+}
+
+pub(super) fn http_url(flag: &Flag, text: &str) -> Result<Uri, String> {
+    let good = |url: &Uri| {
+        let authority = url.authority().map_or("", |authority| authority.as_str());
+        let host = format!("ws://{authority}").parse::<BackendUrl>();
+        url.scheme_str() == Some("http") && host.is_ok() && !text.contains('#')
+    };
+    text.parse().ok().filter(good).ok_or_else(|| is_not(flag))
+}
+
+pub(super) fn text(flag: &Flag, text: &str) -> Result<String, String> {
+    if text.len() <= 1024 { Ok(text.to_owned()) } else { Err(is_not(flag)) }
 }
 
 /// The key in the file of that path, read now; empty is none.

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::{
-    BackendUrl, BackendsFile, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, PathPrefix, Public,
+    BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, PathPrefix, Public,
     ReattachOrder, ScaleConfig, SessionKey, Transport,
 };
 
@@ -40,6 +41,8 @@ pub struct PoolSettings {
     pub handshakes_per_backend: usize,
     /// `--backend-ca`, `--backend-server-name`, `--backend-cert`, `--backend-key`, `--send-proxy`.
     pub transport: Transport,
+    /// How it chooses among them, and what it asks them.
+    pub balancing: Balancing,
     /// How it watches their health.
     pub health: HealthConfig,
     /// `--mode`.
@@ -75,14 +78,34 @@ pub struct BackendConfig {
     pub public: Public,
     /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
     pub priority: u16,
+    /// Who reports for it.
+    pub reporting: Reporting,
+}
+
+/// Who reports for a backend, where that is not as its pool has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reporting {
+    /// `agent`: the `host:port` of its agent. `None`: on its own host, at `--agent-port`.
+    pub agent: Option<String>,
+    /// `agent-send`: what its agent is sent first, as it is. May be empty.
+    pub agent_send: String,
+    /// `load-url`: the `http://` URL of its load report. `None`: at its own address, at `--load-path`.
+    pub load_url: Option<Uri>,
 }
 
 impl BackendConfig {
     /// The backend at `url`, with the defaults.
     #[must_use]
     pub fn new(url: BackendUrl) -> Self {
-        let (weight, max_sessions, public, priority) = (DEFAULT_WEIGHT, None, Public::default(), 0);
-        Self { id: url.authority(), url, weight, max_sessions, public, priority }
+        Self {
+            id: url.authority(),
+            url,
+            weight: DEFAULT_WEIGHT,
+            max_sessions: None,
+            public: Public::default(),
+            priority: 0,
+            reporting: Reporting::default(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ const LEAST: usize = 16;
 const MOST: usize = 4096;
 
 /// The key of `--session-key-file`, at least 16 bytes. Its `Debug` shows none of them.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionKey(Arc<[u8]>);
 
 impl SessionKey {
@@ -42,9 +42,26 @@ impl SessionKey {
     /// The HMAC-SHA256 of `text` (RFC 2104) in lower-case hexadecimal digits, 64 of them.
     #[must_use]
     pub fn sign(&self, text: &[u8]) -> String {
+        self.mac(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The HMAC-SHA256 of `text` (RFC 2104).
+    #[must_use]
+    pub fn mac(&self, text: &[u8]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(text);
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        mac.finalize().into_bytes().into()
+    }
+
+    /// A key that nobody else knows.
+    ///
+    /// # Panics
+    /// The system has no random numbers.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).expect("the system has random numbers");
+        Self(key.as_slice().into())
     }
 }
 

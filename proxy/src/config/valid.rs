@@ -11,7 +11,8 @@ use super::reader::Reader;
 use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{
-    Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet, tls,
+    Balancing, Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet,
+    tls,
 };
 
 /// The valid configuration, or all that is wrong.
@@ -65,10 +66,29 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
         connect_timeout: reader.duration("connect-timeout"),
         handshakes_per_backend: reader.number("handshakes-per-backend"),
         transport: tls::transport(reader),
+        balancing: balancing(reader),
         health: health(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
         mode: reader.choice("mode"),
         scale: schemes::scale(reader),
+    }
+}
+
+fn balancing(reader: &mut Reader<'_>) -> Balancing {
+    Balancing {
+        balance: reader.choice("balance"),
+        hash_key: reader.one("hash-key", parse::hash_key),
+        hash_balance_factor: reader.number("hash-balance-factor"),
+        sticky_cookie: reader.one("sticky-cookie", parse::cookie),
+        sticky_key: reader.one("sticky-key-file", parse::key_file),
+        latency_half_life: reader.duration("latency-half-life"),
+        agent_port: Some(reader.number("agent-port")).filter(|port| *port > 0),
+        agent_interval: reader.duration("agent-interval"),
+        load_path: reader.one("load-path", parse::path),
+        load_interval: reader.duration("load-interval"),
+        load_half_life: reader.duration("load-half-life"),
+        load_max_age: reader.duration("load-max-age"),
+        full_rps: Some(reader.number("full-rps")).filter(|rps| *rps > 0),
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a client's request to its answer: a 101 with a backend leg behind it, or a refusal.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -95,19 +95,24 @@ async fn begin(
     let slot = context.take_slot()?;
     let mut handshake = keep(context, client, &head, &route)?;
     let id = Uuid::now_v7();
-    let attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
+    let mut attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
+    if let Some(cookie) = route.pool.sticky_cookie(&handshake, attached.lease.backend()) {
+        attached.response.headers.append(header::SET_COOKIE, cookie);
+    }
     handshake.agree_on(attached.subprotocol.clone());
     Ok((accept, Accepted { route, attached, handshake, slot, id }))
 }
 
 fn keep(context: &EdgeContext, client: Client, head: &request::Parts, route: &Route) -> Result<KeptHandshake, Refusal> {
     let ip = client.peer().ip().to_canonical();
-    let trusted = context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
+    let trusts = |ip: IpAddr| context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
+    let trusted = trusts(ip);
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let peer = Peer { ip, trusted, tls: client.tls };
     let headers = headers::upstream(&head.headers, peer, route.reattach_header.as_ref());
     let kept = KeptHandshake::new(target, &headers, context.config.max_handshake_bytes);
-    kept.map(|kept| kept.from_client(client.ends)).map_err(|_| Refusal::TooLarge)
+    let address = headers::client_address(&headers, ip, trusts);
+    kept.map(|kept| kept.from_client(client.ends).at_address(address)).map_err(|_| Refusal::TooLarge)
 }
 
 /// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, no extension.

@@ -42,6 +42,23 @@ pub(super) fn upstream(client: &HeaderMap, peer: Peer, reattach: Option<&HeaderN
     headers
 }
 
+/// The client's address: that of `peer`, or what the trusted ones before us say, up to the first that is not trusted.
+///
+/// `upstream` are the headers that [`upstream`] made.
+pub(super) fn client_address(upstream: &HeaderMap, peer: IpAddr, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
+    let lines: Vec<_> = upstream.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+    let mut said = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|item| item.trim().parse::<IpAddr>());
+    let mut client = peer;
+    // The last one is the peer, written by us; each is as good as the one behind it is trusted.
+    while let Some(Ok(address)) = said.next() {
+        client = address.to_canonical();
+        if !trusts(client) {
+            break;
+        }
+    }
+    client
+}
+
 /// The headers of a backend's answer that the client gets.
 pub(super) fn downstream(backend: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(backend.keys_len() + 4);
@@ -241,6 +258,23 @@ mod tests {
                 "x-forwarded-host: [::1]:8080",
             ]
         );
+    }
+
+    #[test]
+    fn the_clients_address_is_the_first_that_is_not_trusted_from_behind() {
+        let trusts = |ip: IpAddr| ip.to_string().starts_with("10.");
+        let of = |said: &[&str], peer: &str| {
+            let fields: Vec<_> = said.iter().map(|said| ("x-forwarded-for", *said)).collect();
+            let ip = peer.parse().unwrap();
+            let headers = upstream(&map(&fields), Peer { ip, trusted: trusts(ip), tls: false }, None);
+            client_address(&headers, ip, trusts).to_string()
+        };
+        assert_eq!(of(&[], "192.0.2.7"), "192.0.2.7");
+        assert_eq!(of(&["198.51.100.1"], "192.0.2.7"), "192.0.2.7", "a stranger's word");
+        assert_eq!(of(&["198.51.100.1"], "10.0.0.1"), "198.51.100.1");
+        assert_eq!(of(&["6.6.6.6, 198.51.100.1, 10.0.0.2", "10.0.0.3"], "10.0.0.1"), "198.51.100.1");
+        assert_eq!(of(&["198.51.100.1, junk"], "10.0.0.1"), "10.0.0.1");
+        assert_eq!(of(&["10.0.0.9"], "10.0.0.1"), "10.0.0.9", "trusted all along");
     }
 
     #[test]

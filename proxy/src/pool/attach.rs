@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue};
 use hyper::http::{Extensions, response};
 use hyper::{Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,6 +18,7 @@ use super::handshake::{KeptHandshake, Upstream};
 use super::health::{Dial, Failure};
 use super::order::reattach_rank;
 use super::round::{Denials, Round};
+use super::score::poll;
 use super::session_headers::SessionHeaders;
 use super::{Pool, Route};
 use crate::config::{ReattachOrder, Transport};
@@ -138,8 +140,9 @@ impl Route {
         spelling: &Extensions,
     ) -> Result<Attached, FirstAttachError> {
         let answer = Instant::now() + self.pool.settings().connect_timeout;
-        let mut round = Round::new(self.pool.candidates());
-        while let Some(mut lease) = self.pool.pick(|id| round.is_left(id).then_some(0)) {
+        let wish = self.pool.wish(handshake);
+        let mut round = Round::new(self.pool.candidates(wish));
+        while let Some(mut lease) = self.pool.pick(wish, |id| round.is_left(id).then_some(0)) {
             let limits = Limits { connect: dial::share(answer, round.left()), answer };
             round.begin(lease.backend().id);
             let request = || {
@@ -173,9 +176,10 @@ impl Route {
     ) -> Result<Attached, ReattachError> {
         let mut spares = if options.spare_last { self.pool.spares(handshake).await } else { None };
         let rank = |id| options.rank(self.reattach_order, id);
-        let mut round = Round::new(self.pool.candidates().into_iter().filter(|id| rank(*id).is_some()).collect());
+        let wish = self.pool.wish(handshake);
+        let mut round = Round::new(self.pool.candidates(wish).into_iter().filter(|id| rank(*id).is_some()).collect());
         let mut denials = options.denials;
-        while let Some(mut lease) = self.pool.pick(|id| {
+        while let Some(mut lease) = self.pool.pick(wish, |id| {
             let spared = spares.as_ref().is_some_and(|spares| !spares.allow(id));
             rank(id).filter(|_| round.is_left(id) && !spared)
         }) {
@@ -264,10 +268,31 @@ impl Pool {
         if let Some(dial) = health {
             self.dialled(lease.backend(), dial);
         }
-        if let Ok(Dialled::Leg(_)) = dialled {
+        if let Ok(Dialled::Leg(leg)) = &dialled {
+            self.learn(lease.backend(), begun.elapsed(), &leg.response.headers);
             lease.attach();
         }
         dialled
+    }
+
+    /// What a handshake says of its backend's load.
+    fn learn(&self, backend: &Backend, took: Duration, headers: &HeaderMap) {
+        let smoothing = self.smoothing();
+        backend.measured(took, &smoothing);
+        match poll::from_headers(headers) {
+            None => {}
+            Some(Ok(report)) => backend.reports_load(&report, &smoothing),
+            Some(Err(invalid)) => {
+                tracing::debug!(backend = %backend.url, reason = invalid.what(), "no load report in a handshake");
+            }
+        }
+    }
+
+    /// A barrier of a leg on `backend` took `round_trip`. Of many at a time some are taken in.
+    pub fn barrier_took(&self, backend: &Backend, round_trip: Duration) {
+        if backend.is_sampled() {
+            backend.measured(round_trip, &self.smoothing());
+        }
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tideover_protocol::session::PongOrder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::balance::{self, Candidate};
 use super::evidence::{Evidence, LegNumber};
 use super::health::{Health, LastCheck, Standing};
 use super::locked;
 use super::probe::Probes;
-use crate::config::{BackendConfig, BackendUrl, Public};
+use super::score::{Agent, AgentMode, Line, LoadReport, Reports, Sampling, Smoothing};
+use crate::config::{BackendConfig, BackendUrl, Public, Reporting};
 
 const EARLY: u8 = 1;
 const LATE: u8 = 2;
@@ -81,6 +83,11 @@ pub struct Backend {
     live: AtomicUsize,
     handshakes: ArcSwap<Semaphore>,
     pub(super) evidence: Mutex<Evidence>,
+    /// Names it to a hash: the same in every process.
+    seed: u64,
+    reports: Mutex<Reports>,
+    reporting: ArcSwap<Reporting>,
+    sampling: Sampling,
     pub(super) probes: Probes,
     pub(super) health: Health,
     answers_pings: AtomicBool,
@@ -104,6 +111,10 @@ impl Backend {
             live: AtomicUsize::new(0),
             handshakes: ArcSwap::from_pointee(places(handshakes)),
             evidence: Mutex::default(),
+            seed: balance::seed(&config.id),
+            reports: Mutex::default(),
+            reporting: ArcSwap::from_pointee(config.reporting.clone()),
+            sampling: Sampling::default(),
             probes: Probes::default(),
             health,
             answers_pings: AtomicBool::new(false),
@@ -164,6 +175,7 @@ impl Backend {
             self.set_public(config.public.clone());
         }
         self.priority.store(config.priority, Ordering::Relaxed);
+        self.reporting.store(Arc::new(config.reporting.clone()));
         std::mem::replace(&mut *before, config.clone()) != *config
     }
 
@@ -226,22 +238,105 @@ impl Backend {
         self.admin_state.store(state, Ordering::Relaxed);
     }
 
-    /// Whether it is meant to get sessions: it is ready, and of some weight.
+    /// Whether it is meant to get sessions: the operator and its agent want it to, and it has some weight.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.admin_state() == AdminState::Ready && self.weight() > 0
+        let agent = self.agent();
+        self.is_open(&agent) && agent.mode == AgentMode::Ready && self.weight_of(&agent) > 0.0
     }
 
     /// Whether it may get one more session.
     #[must_use]
     pub fn takes_sessions(&self) -> bool {
-        self.is_wanted() && self.live() < self.max_sessions.load(Ordering::Relaxed)
+        self.is_wanted() && self.live() < self.most(&self.agent())
+    }
+
+    /// Whether one more session that sticks to it may come back: also when its agent drains it, or takes its weight.
+    pub(super) fn takes_back(&self) -> bool {
+        let agent = self.agent();
+        let weighs = self.weight() > 0 || self.weight_of(&agent) > 0.0;
+        self.is_open(&agent) && weighs && self.live() < self.most(&agent)
+    }
+
+    /// Whether the operator and its agent let any session in.
+    fn is_open(&self, agent: &Agent) -> bool {
+        self.admin_state() == AdminState::Ready && agent.lets_in()
+    }
+
+    /// What the choice goes by, as of now.
+    pub(super) fn candidate(&self, rank: u32, by: &Smoothing, now: Instant) -> Candidate {
+        let reports = *locked(&self.reports);
+        let agent = reports.agent();
+        Candidate {
+            id: self.id,
+            rank,
+            weight: self.weight_of(agent) * f64::from(self.weight_factor(now)),
+            live: self.live(),
+            max_sessions: Some(self.most(agent)).filter(|most| *most != usize::MAX),
+            sticky_only: agent.mode != AgentMode::Ready,
+            seed: self.seed,
+            latency: reports.latency(by, now),
+            utilisation: reports.utilisation(by, now),
+        }
+    }
+
+    /// Its weight, as its agent changes it.
+    fn weight_of(&self, agent: &Agent) -> f64 {
+        agent.weight(f64::from(self.weight()))
+    }
+
+    /// How many legs it may have: the operator's bound, or its agent's if that is less.
+    fn most(&self, agent: &Agent) -> usize {
+        self.max_sessions.load(Ordering::Relaxed).min(agent.maxconn.unwrap_or(usize::MAX))
     }
 
     /// How many legs it has, counting those that are being attached.
     #[must_use]
     pub fn live(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// Who reports for it.
+    #[must_use]
+    pub fn reporting(&self) -> Arc<Reporting> {
+        self.reporting.load_full()
+    }
+
+    /// What its agent has said so far.
+    #[must_use]
+    pub fn agent(&self) -> Agent {
+        *locked(&self.reports).agent()
+    }
+
+    /// Its agent said something.
+    pub(super) fn agent_says(&self, line: &Line) {
+        let (changed, agent) = {
+            let mut reports = locked(&self.reports);
+            (reports.agent_says(line), *reports.agent())
+        };
+        if changed {
+            let (reason, weight) = (&line.reason, self.weight_of(&agent));
+            let Agent { mode, health, maxconn, .. } = agent;
+            tracing::info!(backend = %self.url, ?mode, ?health, weight, ?maxconn, reason, "its agent says");
+        }
+        if let Some(word) = &line.unknown {
+            tracing::debug!(backend = %self.url, word, "its agent says what means nothing");
+        }
+    }
+
+    /// It reported its load.
+    pub(super) fn reports_load(&self, report: &LoadReport, by: &Smoothing) {
+        locked(&self.reports).report(report, f64::from(self.weight()), by, Instant::now());
+    }
+
+    /// A handshake or a barrier took `round_trip`.
+    pub(super) fn measured(&self, round_trip: Duration, by: &Smoothing) {
+        locked(&self.reports).measured(round_trip, by, Instant::now());
+    }
+
+    /// Whether a barrier's round trip is to be taken in: a hundred a second are.
+    pub(super) fn is_sampled(&self) -> bool {
+        self.sampling.is_due(Instant::now())
     }
 
     /// Whether it may be tried like any other: it is not down, not ejected and not doubted. If it is not eligible, it is

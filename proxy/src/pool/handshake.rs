@@ -1,5 +1,7 @@
 //! The client's handshake as it goes to backends: kept for the life of the session, for re-attaches.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -32,6 +34,8 @@ pub struct KeptHandshake {
     subprotocol: Option<Box<str>>,
     /// Whose it is, for the PROXY header of a backend that gets one.
     client: Option<Ends>,
+    /// Where the client is, as far as proxies before us are trusted, for a choice by it.
+    address: Option<IpAddr>,
 }
 
 impl KeptHandshake {
@@ -53,7 +57,18 @@ impl KeptHandshake {
         if head.len() > limit || headers.len() > MAX_FIELDS {
             return Err(TooLarge);
         }
-        Ok(Self { head: head.into_boxed_slice(), subprotocol: None, client: None })
+        Ok(Self { head: head.into_boxed_slice(), subprotocol: None, client: None, address: None })
+    }
+
+    /// The same, with the client's address, for a choice by it.
+    #[must_use]
+    pub fn at_address(self, address: IpAddr) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
+    /// The client's address, if it is known.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     /// The same, with the ends of the client's connection.
@@ -110,7 +125,8 @@ impl KeptHandshake {
         Upstream::new(path, headers)
     }
 
-    fn parse(&self) -> (Uri, HeaderMap) {
+    /// The target and the header fields.
+    pub(super) fn parse(&self) -> (Uri, HeaderMap) {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut parsed = httparse::Request::new(&mut fields);
         parsed.parse(&self.head).expect("what was kept is a request");

@@ -143,10 +143,10 @@ impl Pool {
     /// Those that still have legs. The others are forgotten.
     fn not_forgotten(&self, removed: Vec<Arc<Backend>>) -> Vec<Arc<Backend>> {
         // Nobody picks one meanwhile: who did before has a leg on it, who does after sees that it is removed.
-        let mut table = locked(&self.table);
+        let mut balancer = locked(&self.balancer);
         let (left, gone): (Vec<_>, Vec<_>) = removed.into_iter().partition(|backend| backend.live() > 0);
         for backend in gone {
-            table.forget(backend.id);
+            balancer.forget(backend.id);
             tracing::info!(pool = %self.name, id = %backend.name, backend = %backend.url, "backend forgotten");
         }
         left
@@ -178,6 +178,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::balance::Wish;
     use super::super::{AdminState, Lease};
     use super::*;
     use crate::config::Config;
@@ -216,7 +217,7 @@ mod tests {
         pool.sweep();
         assert_eq!(names(&pool), ["2", "1"]);
         assert_eq!(lease.backend().admin_state(), AdminState::Draining);
-        assert_eq!(pool.candidates(), [pool.backends()[0].id]);
+        assert_eq!(pool.candidates(Wish::default()), [pool.backends()[0].id]);
         drop(lease);
         pool.sweep();
         assert_eq!(names(&pool), ["2"]);
@@ -229,7 +230,7 @@ mod tests {
         let id = lease.backend().id;
         pool.list(Source::Named, Vec::new());
         assert_eq!(pool.list(Source::Named, vec![backend(1, 5)]).added.len(), 1);
-        assert_eq!((pool.candidates(), pool.backends()[0].weight()), (vec![id], 5));
+        assert_eq!((pool.candidates(Wish::default()), pool.backends()[0].weight()), (vec![id], 5));
         drop(lease);
         pool.list(Source::Named, Vec::new());
         pool.list(Source::Named, vec![backend(1, 5)]);

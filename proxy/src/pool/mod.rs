@@ -6,8 +6,10 @@
 //! Touched when a leg begins and when it ends, never on the data path. Locks are held for a few instructions and
 //! never across an await.
 
+mod affinity;
 mod attach;
 mod backend;
+mod balance;
 mod dial;
 mod discover;
 mod evidence;
@@ -20,8 +22,10 @@ mod polite;
 mod probe;
 mod round;
 mod route;
+mod score;
 mod session_headers;
 mod spare;
+mod survey;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -30,6 +34,7 @@ use arc_swap::ArcSwap;
 
 pub use attach::{Attached, FirstAttachError, Reattach, ReattachError, Target};
 pub use backend::{AdminState, Backend, BackendId, Lease};
+pub use balance::Load;
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
 pub use discover::Discovery;
@@ -40,12 +45,15 @@ pub use members::{Changes, Source};
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;
+pub use score::{Agent, AgentHealth, AgentMode};
 pub use session_headers::SessionHeaders;
+pub use survey::survey;
 
 use crate::config::{PoolConfig, PoolSettings};
+use balance::{Balancer, Policy, Wish};
 use health::{Health, PoolHealth};
 use members::Listed;
-use order::{Candidate, Table};
+use score::Smoothing;
 
 /// The backends of a pool, in the order of the configuration.
 pub type Backends = Arc<Vec<Arc<Backend>>>;
@@ -57,7 +65,7 @@ pub struct Pool {
     pub name: Box<str>,
     settings: Arc<ArcSwap<PoolSettings>>,
     backends: ArcSwap<Vec<Arc<Backend>>>,
-    table: Mutex<Table>,
+    balancer: Mutex<Balancer>,
     health: Arc<PoolHealth>,
     /// What its sources say. Held while the list of backends changes.
     listed: Mutex<Listed>,
@@ -77,7 +85,7 @@ impl Pool {
             name: config.name.as_str().into(),
             settings,
             backends: ArcSwap::from_pointee(backends),
-            table: Mutex::default(),
+            balancer: Mutex::default(),
             health,
             listed: Mutex::new(listed),
         }
@@ -101,29 +109,55 @@ impl Pool {
         self.backends.load().iter().find(|backend| backend.id == id).cloned()
     }
 
-    /// Those that may get a session.
-    fn candidates(&self) -> Vec<BackendId> {
+    /// Those that may get a session that wants `wish`.
+    fn candidates(&self, wish: Wish) -> Vec<BackendId> {
         let backends = self.backends.load();
-        backends.iter().filter(|backend| backend.takes_sessions()).map(|backend| backend.id).collect()
+        let may = |backend: &&Arc<Backend>| {
+            backend.takes_sessions() || wish.sticky == Some(backend.id) && backend.takes_back()
+        };
+        backends.iter().filter(may).map(|backend| backend.id).collect()
     }
 
     /// Picks the next backend of those that may get a session, and counts a leg on it at once, so that those who pick
     /// meanwhile see it. `rank` tells which go first; one without a rank is no candidate.
-    fn pick(&self, rank: impl Fn(BackendId) -> Option<u8>) -> Option<Lease> {
+    fn pick(&self, wish: Wish, rank: impl Fn(BackendId) -> Option<u8>) -> Option<Lease> {
+        let settings = self.settings();
+        let by = Policy::new(settings.balancing.balance, settings.balancing.hash_balance_factor);
+        let (smoothing, now) = (Smoothing::new(&settings.balancing), Instant::now());
         let backends = self.backends.load();
         // Until the lease is taken, or two could take the last place on a backend.
-        let mut table = locked(&self.table);
-        let now = Instant::now();
-        let candidates = backends.iter().filter(|backend| backend.takes_sessions()).filter_map(|backend| {
-            let (id, rank) = (backend.id, rank(backend.id)?);
-            let (priority, weight) = (backend.priority(), f32::from(backend.weight()) * backend.weight_factor(now));
-            Some(Candidate { id, rank, eligible: backend.eligible(now), priority, live: backend.live(), weight })
+        let mut balancer = locked(&self.balancer);
+        let candidates = backends.iter().filter(|backend| backend.takes_back()).filter_map(|backend| {
+            let rank = order::rank(rank(backend.id)?, backend.eligible(now), backend.priority());
+            Some(backend.candidate(rank, &smoothing, now))
         });
-        let id = table.pick(candidates)?;
+        let candidates: Vec<_> = candidates.collect();
+        let id = balancer.pick(by, &candidates, wish, random())?;
         let backend = backends.iter().find(|backend| backend.id == id)?;
         backend.health.picked(now);
         Some(Lease::new(backend.clone()))
     }
+
+    /// How what is known of its backends' load is smoothed.
+    fn smoothing(&self) -> Smoothing {
+        Smoothing::new(&self.settings.load().balancing)
+    }
+
+    /// Its backends with their loads, as [`Balance::Score`](crate::config::Balance::Score) sees them, in their order.
+    #[must_use]
+    pub fn loads(&self) -> Vec<(Arc<Backend>, Load)> {
+        let (smoothing, now) = (self.smoothing(), Instant::now());
+        let backends = self.backends();
+        let candidates: Vec<_> = backends.iter().map(|backend| backend.candidate(0, &smoothing, now)).collect();
+        backends.iter().cloned().zip(balance::loads(&candidates)).collect()
+    }
+}
+
+/// A random number.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    u64::from_ne_bytes(bytes)
 }
 
 /// Locks what no panic can leave half-changed.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tideover::config::{
-    BackendConfig, BackendUrl, Config, HealthConfig, LogFormat, Mode, PoolConfig, PoolSettings, ReattachOrder,
-    RouteConfig, SchemesConfig, Transport,
+    BackendConfig, BackendUrl, Balancing, Config, HealthConfig, LogFormat, Mode, PoolConfig, PoolSettings,
+    ReattachOrder, RouteConfig, SchemesConfig, Transport,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -42,6 +42,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 connect_timeout: Duration::from_secs(5),
                 handshakes_per_backend: 64,
                 transport: Transport::default(),
+                balancing: Balancing::default(),
                 health: HealthConfig::default(),
                 dns_server: None,
                 mode: Mode::Proxy,

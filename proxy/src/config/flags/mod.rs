@@ -4,6 +4,7 @@
 mod guarantees;
 mod health;
 mod migration;
+mod pool;
 mod relay;
 mod schemes;
 mod server;
@@ -135,6 +136,18 @@ pub enum Kind {
     Filter,
     /// The name of a header field that is free, or nothing.
     Header,
+    /// What of a handshake is hashed.
+    HashKey,
+    /// The name of a cookie, or nothing.
+    Cookie,
+    /// A path of a URL, or nothing.
+    Path,
+    /// A host and a port.
+    HostPort,
+    /// An `http://` URL.
+    HttpUrl,
+    /// Any text of up to 1 KiB.
+    Text,
     /// A host and maybe a port, or nothing.
     Host,
     /// How backends are checked, or `off`.
@@ -165,8 +178,9 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 18] = [
+pub static THEMES: [Theme; 19] = [
     server::LISTEN,
+    pool::BALANCING,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
     guarantees::ANSWERS,
@@ -286,6 +300,12 @@ impl Kind {
             Self::Program => "PROGRAM".into(),
             Self::Filter => "FILTER".into(),
             Self::Header => "NAME".into(),
+            Self::HashKey => "KEY".into(),
+            Self::Cookie => "NAME".into(),
+            Self::Path => "PATH".into(),
+            Self::HostPort => "HOST:PORT".into(),
+            Self::HttpUrl => "URL".into(),
+            Self::Text => "TEXT".into(),
             Self::Host => "HOST".into(),
             Self::Check => "CHECK".into(),
             Self::Statuses => "STATUSES".into(),
@@ -340,6 +360,12 @@ impl fmt::Display for Kind {
             Self::PemFiles => f.write_str("the path of a file that can be read"),
             Self::PemFile => f.write_str("the path of a file that can be read; or nothing"),
             Self::ServerName => f.write_str("the name of a host or an IP address; or nothing"),
+            Self::HashKey => f.write_str("header:NAME, cookie:NAME, query:NAME or address"),
+            Self::Cookie => f.write_str("the name of a cookie such as backend, or nothing"),
+            Self::HostPort => f.write_str("a host and port such as 10.0.0.7:5555"),
+            Self::HttpUrl => f.write_str("a URL http://host/path or http://host:port/path"),
+            Self::Text => f.write_str("a text of at most 1024 bytes"),
+            Self::Path => f.write_str("a path such as /load, with or without a query; or nothing"),
             Self::Host => f.write_str("a host such as chat.example or chat.example:8080"),
             Self::Check => f.write_str("off, tcp, http:/path or ws:/path"),
             Self::Statuses => f.write_str("an HTTP status from 200 to 599, or a range such as 200-399"),

@@ -74,6 +74,9 @@ impl Driver {
 
     pub(super) fn act(&mut self) -> bool {
         let mut acted = false;
+        if let (Some(round_trip), Some((_, lease))) = (self.engine.poll_round_trip(), &self.backend) {
+            self.route.pool.barrier_took(lease.backend(), round_trip);
+        }
         while let Some(action) = self.engine.poll_action() {
             acted = true;
             match action {
