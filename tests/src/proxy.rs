@@ -126,15 +126,6 @@ impl Proxy {
         self.proc_field("smaps_rollup", "Pss:")
     }
 
-    /// Sends SIGHUP: the configuration is to be read again.
-    ///
-    /// # Panics
-    /// When the proxy has been waited for.
-    pub fn hang_up(&self) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id is not zero");
-        kill_process(pid, Signal::HUP).expect("a child that was not waited for can be signalled");
-    }
-
     /// Waits for the process's end.
     ///
     /// # Panics
