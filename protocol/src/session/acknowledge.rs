@@ -1,5 +1,6 @@
 //! What acknowledges the client's messages, and what becomes of the backend's output by it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::sabotage::{self, Sabotage};
@@ -40,7 +41,10 @@ impl Session {
             (leg.proven, leg.proven_at, leg.answered) = (barrier.seq, now, now);
         }
         let late = leg.order.handle_barrier(barrier.messages);
-        self.round_trip = barrier.written.map(|written| now.since(written));
+        self.round_trip = barrier.written.and_then(|written| {
+            let micros = now.since(written).as_micros().max(1);
+            NonZeroU32::new(u32::try_from(micros).unwrap_or(u32::MAX))
+        });
         if first {
             self.actions.push_back(Action::AnswersPings(epoch));
         }

@@ -37,6 +37,7 @@ mod transmit;
 mod upstream;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -131,8 +132,8 @@ pub struct Session {
     answers: Answers,
     counters: Counters,
     actions: VecDeque<Action>,
-    /// How long the latest answer to a ping of ours took.
-    round_trip: Option<Duration>,
+    /// Microseconds that the latest answer to a ping of ours took, until asked for: small, each session has it.
+    round_trip: Option<NonZeroU32>,
 }
 
 impl Session {
@@ -498,7 +499,7 @@ impl Session {
     /// How long the backend's latest answer to a ping took, from the ping's last byte written; once an answer.
     #[must_use]
     pub fn poll_round_trip(&mut self) -> Option<Duration> {
-        self.round_trip.take()
+        self.round_trip.take().map(|micros| Duration::from_micros(micros.get().into()))
     }
 
     /// The next thing to do, until there is none. Ask again after every input, command and write.

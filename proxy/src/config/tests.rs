@@ -13,6 +13,7 @@ use super::*;
 mod fleet;
 mod guarantees;
 mod health;
+mod schemes;
 
 /// A file in the system's folder for such, gone with the value.
 struct Scratch(PathBuf);

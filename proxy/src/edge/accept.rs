@@ -34,7 +34,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> (Response<ReplyBody>, Option<Accepted>) {
     let peer = client.peer();
-    if let Some(response) = elsewhere::assignment(context, peer, &request) {
+    if let Some(response) = elsewhere::assignment(context, client, &request) {
         return (response, None);
     }
     let accepted = match begin(context, client, request).await {
@@ -89,7 +89,7 @@ async fn begin(
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let route = context.fleet.route(&head).ok_or(Refusal::NoRoute)?;
-    if let Some(location) = elsewhere::redirect(context, client.peer(), &head, &route)? {
+    if let Some(location) = elsewhere::redirect(context, client, &head, &route)? {
         return Err(Refused::Elsewhere(location));
     }
     let slot = context.take_slot()?;

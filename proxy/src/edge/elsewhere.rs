@@ -1,38 +1,56 @@
 //! Telling a client which backend to go to, in place of a session.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Response, StatusCode};
 
 use super::EdgeContext;
+use super::headers::{self, Peer};
+use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake};
 use crate::config::Mode;
 use crate::pool::Route;
-use crate::schemes::{assign_target, client};
+use crate::schemes::assign_target;
 
 /// The answer to a request for an assignment (`--assign on`). `None`: it is another request.
 pub(super) fn assignment(
     context: &EdgeContext,
-    peer: SocketAddr,
+    client: Client,
     request: &Request<Incoming>,
 ) -> Option<Response<ReplyBody>> {
     let target = assign_target(request.uri()).filter(|_| context.config.schemes.assign.is_some())?;
-    let trusted = &context.config.trust_forwarded;
-    let client = client::address(request.headers(), peer.ip(), trusted);
+    let peer = client.peer();
+    let address = headers::client_address(&forwarded(context, client, request.headers()), canonical(peer), |ip| {
+        trusts(context, ip)
+    });
     let head = as_handshake(request, &target);
     // The proxy is about to end: that is none of the backends' doing, but nobody should rely on it any more.
     let route = context.fleet.route(&head).filter(|_| !context.is_draining());
     let pool = route.as_ref().map(|route| &*route.pool.name);
-    let response = context.schemes.answer(&head, client, pool, &target)?;
-    tracing::debug!(%peer, %client, target, status = response.status().as_u16(), "assignment");
+    let response = context.schemes.answer(&head, address, pool, &target)?;
+    tracing::debug!(%peer, client = %address, target, status = response.status().as_u16(), "assignment");
     Some(response.map(Either::Left))
+}
+
+/// What is known of the client, as backends are told it.
+fn forwarded(context: &EdgeContext, client: Client, headers: &HeaderMap) -> HeaderMap {
+    let ip = canonical(client.peer());
+    headers::upstream(headers, Peer { ip, trusted: trusts(context, ip), tls: client.tls }, None)
+}
+
+fn canonical(peer: SocketAddr) -> IpAddr {
+    peer.ip().to_canonical()
+}
+
+fn trusts(context: &EdgeContext, ip: IpAddr) -> bool {
+    context.config.trust_forwarded.iter().any(|net| net.contains(&ip))
 }
 
 /// The request as a handshake with this target would be, for the routes.
@@ -50,7 +68,7 @@ fn as_handshake(request: &Request<Incoming>, target: &str) -> request::Parts {
 /// Where a handshake is sent, as a Location. `None`: the proxy relays its session (`--mode proxy`).
 pub(super) fn redirect(
     context: &EdgeContext,
-    peer: SocketAddr,
+    client: Client,
     head: &request::Parts,
     route: &Route,
 ) -> Result<Option<HeaderValue>, Refusal> {
@@ -61,7 +79,11 @@ pub(super) fn redirect(
         return Err(Refusal::Draining);
     }
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let tls = client::has_tls(&head.headers, peer.ip(), &context.config.trust_forwarded);
+    // Ours, or that of the outermost trusted proxy.
+    let scheme = forwarded(context, client, &head.headers).remove("x-forwarded-proto");
+    let tls = scheme.is_some_and(|scheme| {
+        ["https", "wss"].iter().any(|tls| scheme.as_bytes().eq_ignore_ascii_case(tls.as_bytes()))
+    });
     let location = context.schemes.redirect(&route.pool.name, target, tls);
     let location = location.ok_or_else(|| Refusal::NoBackend("none has a public-url and takes sessions".into()))?;
     let location = HeaderValue::try_from(location);

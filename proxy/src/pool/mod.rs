@@ -45,6 +45,7 @@ pub use members::{Changes, Source};
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;
+pub(crate) use score::headroom;
 pub use score::{Agent, AgentHealth, AgentMode};
 pub use session_headers::SessionHeaders;
 pub use survey::survey;

@@ -23,7 +23,7 @@ pub(super) const LEAST_LATENCY: f64 = 0.000_1;
 const LEAST_HEADROOM: f64 = 0.01;
 
 /// What is left of a backend of which the part `utilisation` is in use: from 0.01 to 1.
-pub(super) fn headroom(utilisation: f64) -> f64 {
+pub(crate) fn headroom(utilisation: f64) -> f64 {
     (1.0 - utilisation).clamp(LEAST_HEADROOM, 1.0)
 }
 

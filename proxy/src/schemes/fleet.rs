@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::{Load, Loads};
 use crate::config::ScaleConfig;
-use crate::pool::{Backend, Fleet, Pool};
+use crate::pool::{self, Backend, Fleet, Pool};
 
 impl Loads for Fleet {
     fn loads(&self, pool: &str) -> Vec<Load> {
-        let of = |pool: &Pool| pool.backends().iter().map(|backend| load(backend)).collect();
-        self.pool(pool).map(|pool| of(&pool)).unwrap_or_default()
+        let Some(pool) = self.pool(pool) else { return Vec::new() };
+        let now = Instant::now();
+        pool.loads().iter().map(|(backend, known)| load(backend, known, now)).collect()
     }
 
     fn scale_targets(&self) -> Vec<(Box<str>, ScaleConfig)> {
@@ -19,9 +20,8 @@ impl Loads for Fleet {
     }
 }
 
-fn load(backend: &Backend) -> Load {
+fn load(backend: &Backend, known: &pool::Load, now: Instant) -> Load {
     let public = backend.public();
-    let now = Instant::now();
     let is_up = backend.eligible(now);
     Load {
         backend: backend.id,
@@ -29,9 +29,9 @@ fn load(backend: &Backend) -> Load {
         addresses: public.addresses.clone(),
         host: backend.url.host.clone(),
         priority: backend.priority(),
-        weight: f64::from(backend.weight()) * f64::from(backend.weight_factor(now)),
+        weight: known.weight,
         sessions: backend.live(),
-        utilisation: None,
+        utilisation: known.utilisation,
         present: is_up && backend.is_wanted(),
         eligible: is_up && backend.takes_sessions(),
     }

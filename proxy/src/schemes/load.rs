@@ -4,10 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::config::{PublicUrl, ScaleConfig};
-use crate::pool::BackendId;
-
-/// The least headroom that counts: one that reports to be full is still a little better than none.
-const LEAST_HEADROOM: f64 = 0.05;
+use crate::pool::{BackendId, headroom};
 
 /// One backend of a pool at one moment.
 #[derive(Clone, Debug)]
@@ -56,7 +53,7 @@ pub(super) fn least_loaded(loads: Vec<Load>, assigned: impl Fn(BackendId) -> f64
     let mut ranked: Vec<(f64, Load)> = eligible
         .into_iter()
         .map(|load| {
-            let headroom = (1.0 - load.utilisation.unwrap_or(mean)).max(LEAST_HEADROOM);
+            let headroom = headroom(load.utilisation.unwrap_or(mean));
             let cost = (load.sessions as f64 + assigned(load.backend) + 1.0) / load.weight / headroom;
             (cost, load)
         })

@@ -9,7 +9,6 @@
 
 mod assign;
 mod assigned;
-pub(crate) mod client;
 mod counts;
 mod dns;
 mod fleet;

@@ -97,6 +97,8 @@ fn pack(epoch: Epoch, backend: Option<BackendId>) -> u64 {
 /// A live session, from outside.
 #[derive(Debug)]
 pub struct Handle {
+    /// The session's name.
+    pub id: Uuid,
     /// The client's address.
     pub peer: SocketAddr,
     /// When it began.
@@ -111,8 +113,9 @@ pub struct Handle {
 
 impl Handle {
     /// The handle of a session whose first leg is on `backend`.
-    pub(super) fn new(peer: SocketAddr, backend: BackendId) -> Self {
+    pub(super) fn new(id: Uuid, peer: SocketAddr, backend: BackendId) -> Self {
         Self {
+            id,
             peer,
             since: std::time::SystemTime::now(),
             leg: AtomicU64::new(pack(1, Some(backend))),
@@ -183,8 +186,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub(super) fn insert(&self, id: Uuid, handle: Arc<Handle>) {
-        self.sessions.insert(id, handle);
+    pub(super) fn insert(&self, handle: Arc<Handle>) {
+        self.sessions.insert(handle.id, handle);
     }
 
     pub(super) fn remove(&self, id: &Uuid) {

@@ -23,7 +23,7 @@ impl Driver {
         match result {
             Ok(attached) => self.handle_attached(now, attached),
             Err(error) => {
-                tracing::info!(session = %self.registered.id, %error, "no backend this time");
+                tracing::info!(session = %self.registered.handle.id, %error, "no backend this time");
                 let failure = match error {
                     ReattachError::Denied(_) => AttachFailure::Denied,
                     ReattachError::Failed { denials, .. } => {
@@ -50,7 +50,7 @@ impl Driver {
         }
         self.denials = Denials::default();
         self.last = lease.backend().clone();
-        self.handle.attach(self.engine.epoch(), self.last.id);
+        self.registered.handle.attach(self.engine.epoch(), self.last.id);
         if let Some(lost) = self.lost.take() {
             self.registered.context.totals.failed_over(now.since(lost));
         }
@@ -96,7 +96,7 @@ impl Driver {
                 }
                 Action::Retire { farewell } => {
                     if let Some((wire, lease)) = self.backend.take() {
-                        self.handle.detach();
+                        self.registered.handle.detach();
                         retire(wire, farewell, lease);
                     }
                 }
@@ -128,14 +128,14 @@ impl Driver {
     /// What the next leg's handshake says, and where it may lead.
     pub(super) fn wanted(&self, request: AttachRequest, target: Target) -> (SessionHeaders, Reattach) {
         let AttachRequest { epoch, next_seq, delivered, explicit, spare_last } = request;
-        let headers = SessionHeaders { session: self.registered.id, epoch, next_seq, pinned: 0, delivered };
+        let headers = SessionHeaders { session: self.registered.handle.id, epoch, next_seq, pinned: 0, delivered };
         let last = Some(self.last.id);
         (headers, Reattach { last, explicit, spare_last, denials: self.denials, target })
     }
 
     pub(super) fn set_aside(&self, message: Poisoned) {
         let backend = self.last.url.to_string();
-        let (session, Poisoned { seq, deaths, len, .. }) = (self.registered.id, &message);
+        let (session, Poisoned { seq, deaths, len, .. }) = (self.registered.handle.id, &message);
         tracing::warn!(%session, seq, deaths, len, %backend, "message set aside: backends die of it");
         self.registered.context.poisons.add(Poison { session, at: std::time::SystemTime::now(), backend, message });
     }
@@ -168,16 +168,16 @@ impl Driver {
 
     pub(super) fn end(&mut self, farewell: Option<ControlFrame>) {
         self.ended = true;
-        self.handle.end();
+        self.registered.handle.end();
         if let Some((wire, lease)) = self.backend.take() {
             retire(wire, farewell, lease);
         }
         let counters = self.engine.counters();
-        tracing::debug!(session = %self.registered.id, ?counters, "session ended");
+        tracing::debug!(session = %self.registered.handle.id, ?counters, "session ended");
     }
 
     pub(super) fn log(&self, event: Event) {
-        let session = self.registered.id;
+        let session = self.registered.handle.id;
         let backend = self.backend.as_ref().map(|(_, lease)| tracing::field::display(&lease.backend().url));
         match event {
             Event::LegLost { epoch, loss, retained } => {
@@ -193,10 +193,10 @@ impl Driver {
             Event::FellBack => {
                 tracing::warn!(%session, epoch = self.engine.epoch(), backend, "replies are not one a message: pongs acknowledge");
             }
-            Event::ClientVanished => tracing::debug!(%session, peer = %self.handle.peer, "client vanished"),
+            Event::ClientVanished => tracing::debug!(%session, peer = %self.registered.handle.peer, "client vanished"),
             Event::Ending(reason) => {
                 let epoch = self.engine.epoch();
-                let peer = self.handle.peer;
+                let peer = self.registered.handle.peer;
                 match reason {
                     EndReason::ClientClosed | EndReason::ClientVanished | EndReason::BackendClosed(_) => {
                         tracing::debug!(%session, epoch, %peer, backend, %reason, "session ends");

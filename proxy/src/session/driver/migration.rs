@@ -93,7 +93,7 @@ impl Driver {
                 match result {
                     Ok(attached) => self.handle_prepared(now, attached),
                     Err(error) => {
-                        tracing::info!(session = %self.registered.id, %error, "no backend to move to");
+                        tracing::info!(session = %self.registered.handle.id, %error, "no backend to move to");
                         self.engine.handle_prepare_failed();
                     }
                 }

@@ -18,7 +18,6 @@ use tideover_protocol::session::{AckCarrier, BackendTraits, Epoch, Session, Side
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
 use tokio::time::Sleep;
-use uuid::Uuid;
 
 use super::farewell;
 use super::registry::{Command, Handle, Snapshot};
@@ -76,7 +75,6 @@ pub(super) struct Driver {
     kept_memory: Reservation,
     /// Bytes held of both legs.
     held: usize,
-    handle: Arc<Handle>,
     slot: SessionSlot,
     /// What it is known as, and to whom.
     registered: Registered,
@@ -97,7 +95,7 @@ impl Driver {
         let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
         let now = context.now();
-        let handle = Arc::new(Handle::new(peer, lease.backend().id));
+        let handle = Arc::new(Handle::new(id, peer, lease.backend().id));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
         let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
         kept_memory.cover(handshake.memory());
@@ -114,8 +112,7 @@ impl Driver {
             handshake: Arc::new(handshake),
             kept_memory,
             held: 0,
-            registered: Registered::new(&context, id, &handle),
-            handle,
+            registered: Registered::new(context, handle),
             slot,
             published: Level::default(),
             lost: None,
@@ -141,7 +138,7 @@ impl Driver {
     }
 
     fn poll_turns(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> Poll<()> {
-        for command in self.handle.poll_commands(cx) {
+        for command in self.registered.handle.poll_commands(cx) {
             self.obey(command);
             self.deadline = self.engine.poll_timeout();
         }
@@ -280,20 +277,20 @@ impl Driver {
 /// The session's entry in the registry, until its client leg is closed or its task is dropped.
 struct Registered {
     context: Arc<Context>,
-    id: Uuid,
+    handle: Arc<Handle>,
 }
 
 impl Registered {
-    fn new(context: &Arc<Context>, id: Uuid, handle: &Arc<Handle>) -> Self {
-        context.registry.insert(id, handle.clone());
+    fn new(context: Arc<Context>, handle: Arc<Handle>) -> Self {
+        context.registry.insert(handle.clone());
         context.totals.open();
-        Self { context: context.clone(), id }
+        Self { context, handle }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.context.registry.remove(&self.id);
+        self.context.registry.remove(&self.handle.id);
         self.context.totals.end();
     }
 }
