@@ -1,5 +1,6 @@
 //! One dial: TCP, the HTTP exchange, and the check of the backend's 101.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 
@@ -100,12 +101,18 @@ impl fmt::Display for DialError {
             Self::Tls(error) => write!(f, "no TLS: {}", tls::explain(error)),
             Self::TlsTimeout => f.write_str("no TLS handshake in time"),
             Self::AnswerTimeout => f.write_str("no answer in time"),
-            Self::Ended(error) => write!(f, "ended before an answer: {error}"),
+            Self::Ended(error) => write!(f, "ended before an answer: {}", why_ended(error)),
             Self::NotHttp(error) => write!(f, "no HTTP answer: {error}"),
             Self::BadHandshake(what) => write!(f, "bad handshake: {what}"),
             Self::Status(status) => write!(f, "answered {status}"),
         }
     }
+}
+
+/// With TLS 1.3, a backend that refuses our certificate says so when the handshake is over for us.
+fn why_ended(error: &hyper::Error) -> String {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    io.map_or_else(|| error.to_string(), tls::explain)
 }
 
 impl From<hyper::Error> for DialError {

@@ -27,6 +27,12 @@ fn explain_tls(error: &Error) -> String {
     }
 }
 
+/// The name in what rustls writes, such as `DnsName("a.example")`.
+fn bare(name: &str) -> &str {
+    let inner = name.strip_suffix(')').and_then(|name| name.split_once('(')).map_or(name, |(_, inner)| inner);
+    inner.trim_matches('"')
+}
+
 fn explain_certificate(why: &CertificateError) -> String {
     use CertificateError as Why;
     match why {
@@ -41,6 +47,7 @@ fn explain_certificate(why: &CertificateError) -> String {
         }
         Why::NotValidYet => "its certificate is not valid yet".into(),
         Why::NotValidForNameContext { expected, presented } => {
+            let presented: Vec<_> = presented.iter().map(|name| bare(name)).collect();
             let presented = if presented.is_empty() { "nobody".to_owned() } else { presented.join(", ") };
             format!("its certificate is for {presented}, not for {}", expected.to_str())
         }
