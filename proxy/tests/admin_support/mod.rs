@@ -117,7 +117,7 @@ impl Program {
     /// A client, through the proxy.
     pub async fn client(&self) -> Client {
         let url = format!("ws://{}/chat", self.listen);
-        soon(tokio_tungstenite::connect_async(url)).await.unwrap().0
+        Box::pin(soon(tokio_tungstenite::connect_async(url))).await.unwrap().0
     }
 
     /// A call with the token, as a good caller makes it.
