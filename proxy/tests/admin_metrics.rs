@@ -106,7 +106,7 @@ async fn refused_handshakes_are_counted_by_reason() {
         stream.write_all(request.as_bytes()).await.unwrap();
         soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
     }
-    assert!(tokio_tungstenite::connect_async(format!("ws://{}", program.listen)).await.is_err());
+    assert!(Box::pin(tokio_tungstenite::connect_async(format!("ws://{}", program.listen))).await.is_err());
     let metrics = wait_for("three refusals", async || {
         let metrics = program.metrics().await;
         (metrics.sum("handshakes_refused_total") == 3).then_some(metrics)

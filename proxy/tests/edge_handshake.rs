@@ -20,7 +20,8 @@ async fn a_real_client_talks_to_a_real_server() {
             server.send(message).await.unwrap();
         }
     });
-    let (mut client, _) = soon(tokio_tungstenite::connect_async(format!("ws://{}/", edge.addr))).await.unwrap();
+    let connected = soon(tokio_tungstenite::connect_async(format!("ws://{}/", edge.addr)));
+    let (mut client, _) = Box::pin(connected).await.unwrap();
     client.send(Message::text("hello")).await.unwrap();
     assert_eq!(soon(client.next()).await.unwrap().unwrap(), Message::text("hello"));
 }

@@ -145,5 +145,6 @@ pub(crate) async fn connect(request: impl IntoClientRequest + Unpin) -> Result<(
     // The default read buffer of 128 KiB costs more than all the rest of a small message's way.
     let limits = WebSocketConfig::default().max_frame_size(None).max_message_size(None).read_buffer_size(8 << 10);
     let trust = Connector::Rustls(Authority::shared().client(None));
-    connect_async_tls_with_config(request, Some(limits), true, Some(trust)).await.map_err(Box::new)
+    // A TLS handshake is a large future, which each of a test's would hold.
+    Box::pin(connect_async_tls_with_config(request, Some(limits), true, Some(trust))).await.map_err(Box::new)
 }
