@@ -95,8 +95,8 @@ async fn only_the_message_that_kills_backends_is_set_aside_and_the_pool_is_never
     eventually(SOON, "the others are at work", at_work).await;
     let supervisor = supervise(backends, stop);
     let poisoned =
-        let poisoned = send_poisoned(proxy.url("/poison?on=poison"));
-        Box::pin(within(SOON, "the poisoned client gets its last echo", poisoned)).await;
+        Box::pin(within(SOON, "the poisoned client gets its last echo", send_poisoned(proxy.url("/poison?on=poison"))))
+            .await;
     let others = within(SOON, "the others end", others).await.expect("the clients end");
     stopping.send(true).expect("the supervisor listens");
     let (backends, lives) = supervisor.await.expect("the supervisor ends");

@@ -110,7 +110,7 @@ async fn three_more(mut client: tideover_tests::client::Client) -> Seen {
 async fn an_idle_session_stays_and_then_works() {
     let _machine = machine_shared();
     on_each(&[Kind::Aiohttp, Kind::Tornado, Kind::Websockets, Kind::NodeSync, Kind::Rust], async |scene| {
-        scene.compare("/echo?", idle_then_work).await;
+        Box::pin(scene.compare("/echo?", idle_then_work)).await;
         scene.finish();
     })
     .await;
