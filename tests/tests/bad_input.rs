@@ -19,9 +19,10 @@ const SOON: Duration = Duration::from_secs(10);
 /// Small, so that what is over a limit is quickly sent.
 const FLAGS: [&str; 4] = ["--max-message-bytes", "64KiB", "--max-handshake-bytes", "8KiB"];
 
-/// The log's lines about peers and sessions, but for those that a good life has too.
+/// The log's lines about peers and sessions: not what it says of backends, nor what a good life has too.
 fn complaints(proxy: &Proxy) -> Vec<Value> {
-    proxy.log_lines().into_iter().filter(|line| !says(line, "listening")).collect()
+    let is_good = |line: &Value| says(line, "listening") || says(line, "backend ejected");
+    proxy.log_lines().into_iter().filter(|line| !is_good(line)).collect()
 }
 
 /// One more complaint than before, and it says `what`.
