@@ -11,7 +11,7 @@ use crate::program;
 const KEEP_VARIABLE: &str = "TIDEOVER_TEST_KEEP_LOGS";
 
 /// A fresh directory under `target/test-logs`; removed when dropped, unless the test is failing then
-/// or [`KEEP_VARIABLE`] is set.
+/// or `TIDEOVER_TEST_KEEP_LOGS` is set.
 #[derive(Debug)]
 pub struct Scratch {
     directory: PathBuf,

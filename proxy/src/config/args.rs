@@ -4,7 +4,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches};
 
 use super::{Flag, Sources, THEMES, flags};
 
-/// The flags as they were given on the command line. clap takes any text; [`Args::config`] judges it.
+/// The flags as they were given on the command line. clap takes any text; what [`Args::sources`] gives judges it.
 #[derive(Clone, Debug, Default)]
 pub struct Args {
     pub(super) given: Vec<(&'static str, String)>,
