@@ -15,6 +15,15 @@ pub enum Sender {
     Server,
 }
 
+/// What one message may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageLimits {
+    /// Bytes of payload.
+    pub bytes: usize,
+    /// Frames. Their headers are kept and relayed like payload, and an empty fragment has nothing else.
+    pub frames: u32,
+}
+
 /// A data frame's header as it came, for relaying.
 #[derive(Clone, Copy, Debug)]
 pub struct DataHeader {
@@ -77,23 +86,36 @@ enum State {
     },
 }
 
+/// How much of a message has been admitted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    payload: u64,
+    frames: u32,
+}
+
 /// Reads one direction of a connection. Holds no data but the beginning of a header or of a control frame.
 #[derive(Debug)]
 pub struct Scanner {
     sender: Sender,
-    max_message: u64,
+    limits: MessageLimits,
     state: State,
-    /// Payload bytes of the message whose fragments are coming; `None` between messages.
-    message: Option<u64>,
+    /// What has come of the message whose fragments are coming; `None` between messages.
+    message: Option<Progress>,
     /// The beginning of a header or of a control frame. Empty most of the time; never longer than a control frame.
     partial: Vec<u8>,
 }
 
 impl Scanner {
-    /// A scanner at the start of the stream. A message may have `max_message` bytes of payload.
+    /// A scanner at the start of the stream.
     #[must_use]
-    pub fn new(sender: Sender, max_message: usize) -> Self {
-        Self { sender, max_message: max_message as u64, state: State::Header, message: None, partial: Vec::new() }
+    pub fn new(sender: Sender, limits: MessageLimits) -> Self {
+        Self { sender, limits, state: State::Header, message: None, partial: Vec::new() }
+    }
+
+    /// A scanner at the start of another stream of the same sender.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self::new(self.sender, self.limits)
     }
 
     /// Whether the last byte scanned ended a frame and no message is unfinished.
@@ -137,7 +159,9 @@ impl Scanner {
     }
 
     fn begin_payload(&mut self, payload: u64, ends: bool) {
-        self.message = Some(self.message.unwrap_or(0) + payload);
+        let message = self.message.get_or_insert_default();
+        message.payload += payload;
+        message.frames += 1;
         self.state = State::Payload { left: payload, ends };
     }
 
@@ -166,7 +190,7 @@ impl Scanner {
         }
         let header = FrameHeader::parse(input).ok()??;
         let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        let fits = header.payload <= self.max_message && header.frame_len() <= input.len() as u64;
+        let fits = header.payload <= self.limits.bytes as u64 && header.frame_len() <= input.len() as u64;
         (whole && fits && self.check_mask(&header).is_ok()).then_some(header)
     }
 
@@ -277,8 +301,12 @@ impl Scanner {
             Some(_) if !continues => return Err(FrameError::UnfinishedMessage),
             None | Some(_) => {}
         }
-        if self.message.unwrap_or(0).saturating_add(header.payload) > self.max_message {
+        let before = self.message.unwrap_or_default();
+        if before.payload.saturating_add(header.payload) > self.limits.bytes as u64 {
             return Err(FrameError::TooBig);
+        }
+        if before.frames >= self.limits.frames {
+            return Err(FrameError::TooManyFrames);
         }
         let mut raw = [0; MAX_HEADER];
         raw[..header.len].copy_from_slice(&frame[..header.len]);
