@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tideover_protocol::session::PongOrder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::balance::{self, Candidate};
 use super::evidence::{Evidence, LegNumber};
@@ -89,6 +89,8 @@ pub struct Backend {
     reporting: ArcSwap<Reporting>,
     sampling: Sampling,
     pub(super) probes: Probes,
+    /// Whether it answered a ping of a leg on which nothing else was asked of it.
+    pub(super) pinged: OnceCell<bool>,
     pub(super) health: Health,
     answers_pings: AtomicBool,
     mute: AtomicBool,
@@ -116,6 +118,7 @@ impl Backend {
             reporting: ArcSwap::from_pointee(config.reporting.clone()),
             sampling: Sampling::default(),
             probes: Probes::default(),
+            pinged: OnceCell::new(),
             health,
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),

@@ -18,6 +18,7 @@ mod handshake;
 mod health;
 mod members;
 mod order;
+mod pings;
 mod polite;
 mod probe;
 mod round;

@@ -153,17 +153,29 @@ impl Driver {
 
     pub(super) fn find_out_if_mute(&mut self, epoch: Epoch) {
         let Some((_, lease)) = &self.backend else { return };
-        let backend = lease.backend();
-        if backend.answers_pings() {
-            return;
+        let (route, handshake, backend) = (self.route.clone(), self.handshake.clone(), lease.backend().clone());
+        let pinging = async move {
+            let patience = route.session.ack_timeout;
+            let answers = route.pool.answers_pings(&backend, &handshake, patience).await;
+            if !answers && backend.set_mute() {
+                tracing::warn!(
+                    backend = %backend.url,
+                    "the backend answers no pings: the newest messages are kept as far as they fit, nothing waits for it"
+                );
+            }
+            answers
+        };
+        self.pinging = Some((epoch, Box::pin(pinging)));
+    }
+
+    pub(super) fn poll_pinging(&mut self, cx: &mut Cx<'_>) -> bool {
+        let Some((epoch, pinging)) = &mut self.pinging else { return false };
+        let Poll::Ready(answers) = pinging.as_mut().poll(cx) else { return false };
+        if !answers {
+            self.engine.handle_mute(*epoch);
         }
-        if backend.set_mute() {
-            tracing::warn!(
-                backend = %backend.url,
-                "the backend answers no pings: the newest messages are kept as far as they fit, nothing waits for it"
-            );
-        }
-        self.engine.handle_mute(epoch);
+        self.pinging = None;
+        !answers
     }
 
     pub(super) fn end(&mut self, farewell: Option<ControlFrame>) {

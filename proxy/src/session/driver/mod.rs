@@ -52,6 +52,7 @@ impl Turn {
 
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
 type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
+type Pinging = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// A session and its sockets.
 pub(super) struct Driver {
@@ -64,6 +65,8 @@ pub(super) struct Driver {
     moving: Option<Box<Moving>>,
     /// The question about the leg of an epoch.
     probe: Option<(Epoch, Probe)>,
+    /// The question whether the backend of an epoch answers pings.
+    pinging: Option<(Epoch, Pinging)>,
     /// The backend of the latest leg.
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
@@ -108,6 +111,7 @@ impl Driver {
             moving: None,
             denials: Denials::default(),
             probe: None,
+            pinging: None,
             route,
             handshake: Arc::new(handshake),
             kept_memory,
@@ -200,7 +204,8 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> Turn {
-        let mut changed = self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_moving(cx, now);
+        let mut changed =
+            self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_pinging(cx) | self.poll_moving(cx, now);
         if changed {
             self.deadline = self.engine.poll_timeout();
         }
