@@ -51,8 +51,8 @@ impl Turn {
 }
 
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
-type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
-type Pinging = Pin<Box<dyn Future<Output = bool> + Send>>;
+/// A question about the leg of an epoch, which comes with the answer.
+type Question<T> = Pin<Box<dyn Future<Output = (Epoch, T)> + Send>>;
 
 /// A session and its sockets.
 pub(super) struct Driver {
@@ -63,10 +63,10 @@ pub(super) struct Driver {
     dial: Option<Dial>,
     /// The way to another backend, while the session is to be moved.
     moving: Option<Box<Moving>>,
-    /// The question about the leg of an epoch.
-    probe: Option<(Epoch, Probe)>,
-    /// The question whether the backend of an epoch answers pings.
-    pinging: Option<(Epoch, Pinging)>,
+    /// Whether a leg's backend is dying.
+    probe: Option<Question<pool::Verdict>>,
+    /// Whether a leg's backend answers pings.
+    pinging: Option<Question<bool>>,
     /// The backend of the latest leg.
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
