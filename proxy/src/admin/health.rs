@@ -31,13 +31,16 @@ pub(super) async fn healthz() -> Json<Health> {
 
 /// Should it get clients?
 ///
-/// No, while it drains, and when every backend that may get sessions is down by its checks, or its latest dial failed
+/// No, while it drains or is paused, and when every backend that may get sessions is down by its checks, or its latest dial failed
 /// and that is less than 10 s ago.
 #[utoipa::path(get, path = "/readyz", tag = "health",
     responses((status = 200, body = Health), (status = 503, body = Failure, description = "It should get no clients")))]
 pub(super) async fn readyz(site: Site) -> Result<Json<Health>, Failure> {
     if site.edge.is_draining() {
         return Err(Failure::unavailable("draining"));
+    }
+    if site.edge.is_paused() {
+        return Err(Failure::unavailable("paused"));
     }
     let now = Instant::now();
     let failed = |at: Instant| now.saturating_duration_since(at) < LATELY;

@@ -247,7 +247,7 @@ pub(super) async fn inspect(site: Site, Path(id): Path<Uuid>) -> Result<Json<Det
     params(("id" = Uuid, Path)),
     responses((status = 202, body = Told), (status = 404, body = Failure, description = "No such live session")))]
 pub(super) async fn fail_over(site: Site, Path(id): Path<Uuid>) -> Result<(StatusCode, Json<Told>), Failure> {
-    tell(&site, id, Command::FailOver)?;
+    tell(&site, id, Command::FailOver { from: None })?;
     tracing::info!(session = %id, "the operator asks for a failover");
     Ok((StatusCode::ACCEPTED, Json(Told { session: id })))
 }

@@ -43,7 +43,7 @@ pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
 pub use health::{HealthState, LastCheck, Standing};
 pub use members::{Changes, Source};
-pub use orders::OrderError;
+pub use orders::{Adjustment, OrderError};
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;
