@@ -130,6 +130,12 @@ impl EdgeContext {
         &self.schemes
     }
 
+    /// How many sessions there may be (`--max-sessions`).
+    #[must_use]
+    pub fn max_sessions(&self) -> usize {
+        self.config.max_sessions
+    }
+
     /// Whether there is no session, from its handshake on until its client leg is closed.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -106,7 +106,8 @@ impl Reloader {
             self.catch_up(&mut watch);
             // Whatever wakes it, all is looked at: a change that was settling meanwhile is not lost.
             tokio::select! {
-                Some(()) = hangup.recv() => self.reload_and_log("SIGHUP"),
+                // The log has what came of it.
+                Some(()) = hangup.recv() => drop(self.reload_and_log("SIGHUP")),
                 () = watch.changed() => {}
                 () = self.reloaded.notified() => {}
             }
@@ -133,8 +134,13 @@ impl Reloader {
         }
     }
 
-    fn reload_and_log(&self, cause: &'static str) {
-        match self.reload() {
+    /// As [`Self::reload`], with what came of it in the log.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub fn reload_and_log(&self, cause: &'static str) -> Result<Reloaded, Problems> {
+        let reloaded = self.reload();
+        match &reloaded {
             Ok(Reloaded { changes, restart }) => {
                 let Changes { added, changed, removed } = changes;
                 tracing::info!(cause, ?added, ?changed, ?removed, "configuration reloaded");
@@ -149,6 +155,7 @@ impl Reloader {
                 tracing::error!(cause, problems = problems.0.len(), "configuration not reloaded: nothing was changed");
             }
         }
+        reloaded
     }
 
     /// Takes what differs in the files from what was read last. Whether something does.
@@ -156,7 +163,7 @@ impl Reloader {
         let text = read(&self.sources);
         let differs = text != self.state().text;
         if differs {
-            self.reload_and_log("its file changed");
+            drop(self.reload_and_log("its file changed"));
         }
         let lists = self.look_at_lists();
         let certificates = self.look_at_certificates();
