@@ -18,6 +18,7 @@ mod proxy;
 mod schemes;
 mod scrape;
 mod sessions;
+mod whole;
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ pub use guard::Access;
 pub use listener::Listener;
 pub(crate) use poisoned::{Payload, PoisonedList, PoisonedMessage};
 pub(crate) use proxy::{Proxy, Reload, Taking, Totals};
-pub(crate) use sessions::{Attachment, Detail, Migrated, Page};
+pub(crate) use sessions::{Detail, Migrated, Page};
 
 /// The largest body of a request, in bytes.
 const BODY_BYTES: usize = 16 * 1024;

@@ -11,14 +11,15 @@ use super::{Backend, by_number, no_pool, schema, show};
 use crate::admin::Site;
 use crate::admin::error::Failure;
 use crate::admin::extract::{Body, Path};
+use crate::admin::whole::Whole;
 use crate::config::{BackendConfig, DEFAULT_POOL};
 use crate::pool::{self, Adjustment, BackendId, OrderError, Pool};
 use crate::session::Command;
 
 /// The largest weight.
-const LARGEST_WEIGHT: u16 = 256;
+const LARGEST_WEIGHT: u64 = 256;
 /// The largest bound of sessions.
-const MOST_SESSIONS: usize = 10_000_000;
+const MOST_SESSIONS: u64 = 10_000_000;
 
 /// A backend to be added. The keys are those of `[[backend]]`, `name` for its `id`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -36,14 +37,14 @@ pub(in crate::admin) struct NewBackend {
     #[schema(schema_with = schema::name, required = false)]
     pool: Option<String>,
     /// Its share of the pool's sessions, relative to the others'; 0 for none. By default 100.
-    #[schema(minimum = 0, maximum = 256)]
-    weight: Option<u16>,
+    #[schema(value_type = Option<u16>, minimum = 0, maximum = 256)]
+    weight: Option<Whole>,
     /// How many legs it may have; null, the default, for any number.
-    #[schema(minimum = 1, maximum = 10_000_000)]
-    max_sessions: Option<usize>,
+    #[schema(value_type = Option<usize>, minimum = 1, maximum = 10_000_000)]
+    max_sessions: Option<Whole>,
     /// Those of a higher number get sessions when those of all lower ones failed lately or are full. By default 0.
-    #[schema(minimum = 0, maximum = 65535)]
-    priority: Option<u16>,
+    #[schema(value_type = Option<u16>, minimum = 0, maximum = 65535)]
+    priority: Option<Whole>,
 }
 
 /// What is to be changed of a backend. What is left out stays as it is.
@@ -53,15 +54,15 @@ pub(in crate::admin) struct Change {
     /// Its share of the pool's sessions, relative to the others'; 0 for none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = u16, required = false, minimum = 0, maximum = 256)]
-    weight: Option<u16>,
+    weight: Option<Whole>,
     /// How many legs it may have; null for any number. Those beyond that stay.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<usize>, required = false, minimum = 1, maximum = 10_000_000)]
-    max_sessions: Option<Option<usize>>,
+    max_sessions: Option<Option<Whole>>,
     /// Those of a higher number get sessions when those of all lower ones failed lately or are full.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = u16, required = false, minimum = 0, maximum = 65535)]
-    priority: Option<u16>,
+    priority: Option<Whole>,
 }
 
 /// A field that is there, null or not.
@@ -104,22 +105,35 @@ fn in_json(problem: &str) -> String {
 }
 
 /// In the file 0 is any number; here null is.
-fn none_is_null(most: usize) -> Option<String> {
-    (most == 0).then(|| format!("max_sessions: 0 is not from 1 to {MOST_SESSIONS}, nor null for any number"))
+fn none_is_null(most: Whole) -> Option<String> {
+    (most.0 == 0).then(|| format!("max_sessions: 0 is not from 1 to {MOST_SESSIONS}, nor null for any number"))
+}
+
+/// The number if it is not larger than `largest`; else notes that.
+fn bounded<T: TryFrom<u64>>(field: &str, number: Whole, largest: u64, problems: &mut Vec<String>) -> Option<T> {
+    if number.0 > largest {
+        problems.push(format!("{field}: {number} is more than {largest}"));
+        return None;
+    }
+    T::try_from(number.0).ok()
 }
 
 impl Change {
     fn adjustment(&self) -> Result<Adjustment, Failure> {
-        let weight = self.weight.filter(|weight| *weight > LARGEST_WEIGHT);
-        let weight = weight.map(|weight| format!("weight: {weight} is not from 0 to {LARGEST_WEIGHT}"));
-        let most = self.max_sessions.flatten();
-        let too_many = most.filter(|most| *most > MOST_SESSIONS);
-        let too_many = too_many.map(|most| format!("max_sessions: {most} is not from 1 to {MOST_SESSIONS}"));
-        let problems: Vec<_> = weight.into_iter().chain(most.and_then(none_is_null)).chain(too_many).collect();
-        if !problems.is_empty() {
-            return Err(Failure::unprocessable(problems));
+        let mut problems = Vec::new();
+        problems.extend(self.max_sessions.flatten().and_then(none_is_null));
+        let mut number = |field, number: Option<Whole>, largest| {
+            number.and_then(|number| bounded(field, number, largest, &mut problems))
+        };
+        let weight = number("weight", self.weight, LARGEST_WEIGHT);
+        let priority = number("priority", self.priority, u16::MAX.into());
+        let most = self
+            .max_sessions
+            .map(|most| most.and_then(|most| bounded("max_sessions", most, MOST_SESSIONS, &mut problems)));
+        match problems.is_empty() {
+            true => Ok(Adjustment { weight, max_sessions: most, priority }),
+            false => Err(Failure::unprocessable(problems)),
         }
-        Ok(Adjustment { weight: self.weight, max_sessions: self.max_sessions, priority: self.priority })
     }
 }
 

@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAGE: usize = 100;
 /// The most sessions on a page.
 const LARGEST_PAGE: usize = 1000;
+/// The largest age to ask for, in seconds: 63 years.
+const LARGEST_AGE: u32 = 2_000_000_000;
 
 /// Which sessions to list. Those that all of it fits.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,8 +53,10 @@ pub(super) struct Wanted {
     /// Only sessions that have a backend leg, or only those that look for one.
     state: Option<Attachment>,
     /// Only sessions that began at least so many seconds ago.
+    #[param(minimum = 0, maximum = 2_000_000_000)]
     min_age_seconds: Option<u32>,
     /// Only sessions that began at most so many seconds ago.
+    #[param(minimum = 0, maximum = 2_000_000_000)]
     max_age_seconds: Option<u32>,
 }
 
@@ -79,6 +83,11 @@ impl<'a> Filter<'a> {
             && !fleet.pools().iter().any(|pool| *pool.name == **name)
         {
             return Err(no_pool(fleet, name));
+        }
+        for (name, age) in [("min_age_seconds", wanted.min_age_seconds), ("max_age_seconds", wanted.max_age_seconds)] {
+            if let Some(age) = age.filter(|age| *age > LARGEST_AGE) {
+                return Err(Failure::bad(format!("{name}: {age} is more than {LARGEST_AGE}")));
+            }
         }
         Ok(Self { backends, wanted })
     }

@@ -15,18 +15,19 @@ use crate::admin::Site;
 use crate::admin::backends::one_in_pool;
 use crate::admin::error::Failure;
 use crate::admin::extract::{Body, Path};
+use crate::admin::whole::Whole;
 use crate::session::Command;
 
 /// The longest reason of a Close, in bytes: its payload less the code (RFC 6455 5.5, 5.5.1).
 const REASON_BYTES: usize = MAX_CONTROL_PAYLOAD - 2;
 
 /// How to close a session.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::admin) struct Closing {
     /// A code that may be sent: 1000-1003, 1007-1014 or 3000-4999 (RFC 6455 7.4).
     #[schema(schema_with = close_codes)]
-    pub(crate) code: u16,
+    pub(crate) code: Whole,
     /// The reason, at most 123 bytes of UTF-8.
     #[serde(default)]
     #[schema(max_length = 123)]
@@ -119,12 +120,12 @@ pub(in crate::admin) async fn close(
     Path(id): Path<Uuid>,
     Body(closing): Body<Closing>,
 ) -> Result<(StatusCode, Json<Told>), Failure> {
-    let refuse = |error: String| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, error);
-    let code = CloseCode::new(closing.code).ok_or_else(|| {
-        refuse(format!("{} is no close code that may be sent: 1000-1003, 1007-1014, 3000-4999", closing.code))
+    let refuse = |error: String| Failure::unprocessable(vec![error]);
+    let code = u16::try_from(closing.code.0).ok().and_then(CloseCode::new).ok_or_else(|| {
+        refuse(format!("code: {} is no close code that may be sent: 1000-1003, 1007-1014, 3000-4999", closing.code))
     })?;
     if closing.reason.len() > REASON_BYTES {
-        return Err(refuse(format!("the reason has {} bytes; at most {REASON_BYTES} fit", closing.reason.len())));
+        return Err(refuse(format!("reason: it has {} bytes; at most {REASON_BYTES} fit", closing.reason.len())));
     }
     tell(&site, id, Command::Close(code, closing.reason))?;
     tracing::info!(session = %id, %code, "the operator closes a session");
