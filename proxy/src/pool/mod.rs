@@ -47,7 +47,7 @@ pub use handshake::{KeptHandshake, TooLarge};
 pub use health::{HealthState, LastCheck, Standing};
 pub use members::{Changes, Source};
 pub use moves::{Cause, Moves};
-pub use orders::OrderError;
+pub use orders::{Adjustment, OrderError};
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;

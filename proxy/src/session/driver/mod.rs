@@ -98,7 +98,7 @@ impl Driver {
         let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
         let now = context.now();
-        let handle = Arc::new(Handle::new(id, peer, lease.backend().id));
+        let handle = Arc::new(Handle::new(id, peer, route.clone(), lease.backend().id));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
         let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
         kept_memory.cover(handshake.memory());
@@ -172,10 +172,15 @@ impl Driver {
         match command {
             Command::Shutdown => self.engine.shutdown(now),
             Command::Close(code, reason) => self.engine.close(now, code, &reason),
-            Command::FailOver => self.engine.fail_over(now),
+            Command::FailOver { from } => {
+                let on = self.backend.as_ref().map(|(_, lease)| lease.backend().id);
+                if from.is_none() || from == on {
+                    self.engine.fail_over(now);
+                }
+            }
             Command::Migrate { to, on_timeout, answer } => self.migrate(now, to, on_timeout, answer),
             // Who asked may have left.
-            Command::Inspect(answer) => drop(answer.send(self.snapshot())),
+            Command::Inspect(answer) => drop(answer.send(self.snapshot(now))),
         }
     }
 
@@ -192,13 +197,15 @@ impl Driver {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
             epoch: self.engine.epoch(),
             backend: self.backend.as_ref().map(|(_, lease)| lease.backend().id),
             retained: self.engine.retained(),
             unacknowledged: self.engine.unacknowledged(),
             buffered: self.engine.buffered(),
+            leg_age: self.engine.leg_age(now),
+            ring: self.engine.survey_ring(now),
             counters: *self.engine.counters(),
         }
     }
