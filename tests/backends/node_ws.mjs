@@ -1,4 +1,5 @@
-// Test backend on Node `ws`. `--handler sync`: a message is handled before the next frame, pings too, is looked at.
+// Test backend on Node `ws`. `--handler sync`: a message is handled before the next frame, pings too, is looked at. At
+// `/answer` it is: the handler blocks the thread. At `/slow` it only stops reading, so frames that have been read go on.
 // `--handler async`: the handler only begins then, and pings are answered before it has finished.
 
 import fs from "node:fs";
@@ -34,6 +35,7 @@ function behaviourOf(target) {
   return {
     name,
     pause: name === "slow" ? Number(query("ms", 1000)) : name === "answer" ? Number(query("ms", 0)) : 0,
+    blocks: name === "answer",
     answer: (data) => (name === "answer" ? Buffer.concat([Buffer.from("re:"), data]) : data),
     every: Number(query("every_ms", 100)),
     bytes: Number(query("bytes", 0)),
@@ -58,6 +60,8 @@ function end(ws, behaviour) {
   }
 }
 
+const nothing = new Int32Array(new SharedArrayBuffer(4));
+const block = (milliseconds) => milliseconds && Atomics.wait(nothing, 0, 0, milliseconds);
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function handle(ws, request) {
@@ -74,7 +78,8 @@ function handle(ws, request) {
   const handlers = {
     sync(data, binary) {
       logMessage("read", name, data);
-      if (!behaviour.pause) return finish(data, binary);
+      if (behaviour.blocks) block(behaviour.pause);
+      if (!behaviour.pause || behaviour.blocks) return finish(data, binary);
       ws.pause();
       setTimeout(() => {
         finish(data, binary);

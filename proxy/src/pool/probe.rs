@@ -71,7 +71,10 @@ impl Pool {
         let (probe, found) = ask(backend, since, handshake, &self.settings()).await;
         if !probe.told.swap(true, Ordering::Relaxed) {
             match found.failure {
-                Some(failure) => self.failed(backend, failure),
+                Some(failure) => {
+                    locked(&backend.evidence).died(Instant::now());
+                    self.failed(backend, failure);
+                }
                 None => self.answered(backend),
             }
         }
