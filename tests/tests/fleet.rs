@@ -42,7 +42,10 @@ fn opened(backend: &Backend, target: &str) -> bool {
 /// Which backend gets a session with a target of its own.
 async fn place(proxy: &Proxy, backends: &[Backend], target: &str) -> Option<usize> {
     assert_eq!(status(proxy, "proxy", target, &[]).await, 101, "{target}");
-    backends.iter().position(|backend| opened(backend, target))
+    // Who answered may have yet to write it down.
+    let at = || backends.iter().position(|backend| opened(backend, target));
+    eventually(SOON, format_args!("a backend has {target}"), || at().is_some()).await;
+    at()
 }
 
 /// Opens sessions until the newest one is on that backend.

@@ -32,6 +32,7 @@ mod liveness;
 mod migration;
 mod outlet;
 mod poison;
+mod survey;
 mod timeout;
 mod transmit;
 mod upstream;
@@ -62,6 +63,7 @@ pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
 use migration::Migration;
 pub use outlet::Gather;
+pub use survey::RingSurvey;
 use upstream::{Taking, Upstream};
 
 /// How soon to look again whether the process has memory for more messages.
@@ -369,7 +371,9 @@ impl Session {
                 self.handle_leg_end(now, LegEnd::Close(Box::new(payload)));
             }
             downstream::Incoming::Ack(payload) => self.handle_explicit_ack(now, payload.as_bytes()),
-            downstream::Incoming::Error(FrameError::TooBig) => self.end_for_large_message(now),
+            downstream::Incoming::Error(error @ (FrameError::TooBig | FrameError::TooManyFrames)) => {
+                self.end_over_limit(now, error);
+            }
             downstream::Incoming::Error(error) => self.lose_leg(now, Loss::Protocol(error)),
         }
     }

@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 
 use super::{
     BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, Moving, PathPrefix,
-    Public, ReattachOrder, ScaleConfig, SessionKey, Transport,
+    Public, ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -108,6 +108,14 @@ impl BackendConfig {
             priority: 0,
             reporting: Reporting::default(),
         }
+    }
+
+    /// The backend that these keys of `[[backend]]` describe, with values as the file has them; `pool` is none of them.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its key before it.
+    pub fn from_settings(settings: &[(&str, &str)]) -> Result<Self, Vec<String>> {
+        fleet::backend(settings)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tideover_protocol::session::PongOrder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::balance::{self, Candidate};
 use super::evidence::{Evidence, LegNumber};
@@ -89,6 +89,8 @@ pub struct Backend {
     reporting: ArcSwap<Reporting>,
     sampling: Sampling,
     pub(super) probes: Probes,
+    /// Whether it answered a ping of a leg on which nothing else was asked of it.
+    pub(super) pinged: OnceCell<bool>,
     pub(super) health: Health,
     answers_pings: AtomicBool,
     mute: AtomicBool,
@@ -116,6 +118,7 @@ impl Backend {
             reporting: ArcSwap::from_pointee(config.reporting.clone()),
             sampling: Sampling::default(),
             probes: Probes::default(),
+            pinged: OnceCell::new(),
             health,
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),
@@ -162,6 +165,11 @@ impl Backend {
         self.priority.load(Ordering::Relaxed)
     }
 
+    /// Changes its priority, for the sessions to come.
+    pub fn set_priority(&self, priority: u16) {
+        self.priority.store(priority, Ordering::Relaxed);
+    }
+
     /// Takes the settings that its source changed since it last said something. Whether there were any.
     pub(super) fn configure(&self, config: &BackendConfig) -> bool {
         let mut before = locked(&self.configured);
@@ -174,9 +182,19 @@ impl Backend {
         if before.public != config.public {
             self.set_public(config.public.clone());
         }
-        self.priority.store(config.priority, Ordering::Relaxed);
+        if before.priority != config.priority {
+            self.set_priority(config.priority);
+        }
         self.reporting.store(Arc::new(config.reporting.clone()));
         std::mem::replace(&mut *before, config.clone()) != *config
+    }
+
+    /// Takes all settings as they are given, whatever an operator changed.
+    pub(super) fn adopt(&self, config: &BackendConfig) {
+        self.set_weight(config.weight);
+        self.set_max_sessions(config.max_sessions);
+        self.set_priority(config.priority);
+        self.configure(config);
     }
 
     /// Whether no source names it any more: it is forgotten with its last leg.

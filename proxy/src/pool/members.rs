@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::health::Health;
+use super::orders::{MOST_ADDED, OrderError};
 use super::{Backend, Pool, locked};
 use crate::config::{BackendConfig, BackendUrl, BackendsFile, PoolConfig};
 
@@ -80,13 +81,21 @@ impl Listed {
         self.struck.push((backend.name.to_string(), backend.url.clone()));
     }
 
-    /// Adds a backend. False if there is one with its id or URL.
-    pub(super) fn add(&mut self, backend: BackendConfig) -> bool {
-        let is_new = !self.counted().any(|other| other.id == backend.id || other.url == backend.url);
-        if is_new {
-            self.added.push(backend);
+    /// Adds a backend, unless there is one with its id or URL, or there are [`MOST_ADDED`].
+    pub(super) fn add(&mut self, backend: BackendConfig) -> Result<(), OrderError> {
+        if self.counted().any(|other| other.id == backend.id || other.url == backend.url) {
+            return Err(OrderError::Exists);
         }
-        is_new
+        if self.added.len() >= MOST_ADDED {
+            return Err(OrderError::Full);
+        }
+        self.added.push(backend);
+        Ok(())
+    }
+
+    /// Whether an operator added it.
+    pub(super) fn is_added(&self, backend: &Backend) -> bool {
+        self.added.iter().any(|added| added.id == *backend.name && added.url == backend.url)
     }
 
     /// Forgets who was removed and is not named any more.
@@ -168,7 +177,7 @@ impl Pool {
             if backend.restore() {
                 tracing::info!(pool = %self.name, id = %backend.name, backend = %backend.url, "backend is back");
                 changes.added.push(self.title(backend));
-                backend.configure(config);
+                backend.adopt(config);
             } else if backend.configure(config) {
                 tracing::info!(pool = %self.name, id = %backend.name, backend = %backend.url, "backend changed");
                 changes.changed.push(self.title(backend));

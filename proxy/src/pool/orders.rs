@@ -10,6 +10,20 @@ use super::backend::{AdminState, Backend, BackendId};
 use super::{Pool, locked};
 use crate::config::BackendConfig;
 
+/// Backends of a pool that orders may have added.
+pub(super) const MOST_ADDED: usize = 1000;
+
+/// What is to be changed of a backend, in place. `None`: it stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adjustment {
+    /// Its share of the pool's sessions, from 0 to 256.
+    pub weight: Option<u16>,
+    /// How many legs it may have, at least 1; `Some(None)` for any number.
+    pub max_sessions: Option<Option<usize>>,
+    /// When it is tried: those of lower numbers first.
+    pub priority: Option<u16>,
+}
+
 /// Why an order was not carried out. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderError {
@@ -19,6 +33,8 @@ pub enum OrderError {
     Removed,
     /// Another backend of the pool has this id or URL.
     Exists,
+    /// A thousand backends of the pool were added by orders, and are not removed yet.
+    Full,
 }
 
 impl fmt::Display for OrderError {
@@ -27,6 +43,7 @@ impl fmt::Display for OrderError {
             Self::Unknown => "the pool has no such backend",
             Self::Removed => "the backend is removed",
             Self::Exists => "the pool has a backend with this id or URL",
+            Self::Full => "a thousand backends of the pool were added by orders",
         })
     }
 }
@@ -81,16 +98,44 @@ impl Pool {
     /// still has sessions is the same backend again.
     ///
     /// # Errors
-    /// [`OrderError::Exists`].
+    /// [`OrderError::Exists`], [`OrderError::Full`].
     pub fn add(&self, config: BackendConfig) -> Result<Arc<Backend>, OrderError> {
         let (id, url) = (config.id.clone(), config.url.clone());
-        let mut taken = false;
-        self.relist(|listed| {
-            taken = !listed.add(config);
-        });
+        let mut added = Ok(());
+        self.relist(|listed| added = listed.add(config));
+        added?;
         let backends = self.backends();
         let found = backends.iter().find(|backend| *backend.name == *id && backend.url == url);
-        found.filter(|_| !taken).cloned().ok_or(OrderError::Exists)
+        // Somebody else removed it meanwhile.
+        found.cloned().ok_or(OrderError::Unknown)
+    }
+
+    /// Changes settings of the backend for the sessions to come. Each stays until it is changed again, by an order or
+    /// because the source that names the backend says another value than before.
+    ///
+    /// # Errors
+    /// [`OrderError::Unknown`]; [`OrderError::Removed`].
+    pub fn adjust(&self, id: BackendId, by: Adjustment) -> Result<Arc<Backend>, OrderError> {
+        let backend = self.backend(id).ok_or(OrderError::Unknown)?;
+        let _listed = locked(&self.listed);
+        if backend.is_removed() {
+            return Err(OrderError::Removed);
+        }
+        by.weight.inspect(|weight| backend.set_weight(*weight));
+        by.max_sessions.inspect(|most| backend.set_max_sessions(*most));
+        by.priority.inspect(|priority| backend.set_priority(*priority));
+        let (weight, max_sessions, priority) = (backend.weight(), backend.max_sessions(), backend.priority());
+        tracing::info!(
+            pool = %self.name, id = %backend.name, backend = %backend.url, weight, ?max_sessions, priority,
+            "the operator has changed a backend"
+        );
+        Ok(backend)
+    }
+
+    /// Whether an order added the backend, so that no source has to name it.
+    #[must_use]
+    pub fn is_added(&self, backend: &Backend) -> bool {
+        locked(&self.listed).is_added(backend)
     }
 
     fn order_one_that_stays(&self, id: BackendId, state: AdminState) -> Result<Arc<Backend>, OrderError> {
@@ -169,6 +214,44 @@ mod tests {
         assert_eq!(pool.drain(id).unwrap().admin_state(), AdminState::Draining);
         let back = pool.add(backend(1)).unwrap();
         assert_eq!((back.id, back.admin_state()), (id, AdminState::Ready));
+    }
+
+    #[test]
+    fn one_that_is_added_again_has_the_settings_that_it_is_added_with() {
+        let pool = pool(&[2]);
+        let added = pool.add(backend(1)).unwrap();
+        let _lease = Lease::new(added.clone());
+        let by = Adjustment { weight: Some(7), max_sessions: Some(Some(3)), priority: Some(2) };
+        pool.adjust(added.id, by).unwrap();
+        assert_eq!((added.weight(), added.max_sessions(), added.priority()), (7, Some(3), 2));
+        pool.remove(added.id).unwrap();
+        assert_eq!(pool.adjust(added.id, by).unwrap_err(), OrderError::Removed);
+        pool.add(backend(1)).unwrap();
+        assert_eq!((added.weight(), added.max_sessions(), added.priority()), (100, None, 0));
+        assert!(pool.is_added(&added) && !pool.is_added(&pool.backends()[1]));
+    }
+
+    #[test]
+    fn what_is_changed_stays_until_the_source_says_another_value() {
+        let pool = pool(&[1]);
+        let id = pool.backends()[0].id;
+        let by = Adjustment { priority: Some(3), ..Adjustment::default() };
+        let one = pool.adjust(id, by).unwrap();
+        pool.list(Source::Named, vec![BackendConfig { weight: 9, ..backend(1) }]);
+        assert_eq!((one.weight(), one.priority()), (9, 3));
+        pool.list(Source::Named, vec![BackendConfig { weight: 9, priority: 1, ..backend(1) }]);
+        assert_eq!(one.priority(), 1);
+    }
+
+    #[test]
+    fn orders_add_a_thousand_backends_at_most() {
+        let pool = pool(&[1]);
+        for port in 2..1002 {
+            pool.add(backend(port)).unwrap();
+        }
+        assert_eq!(pool.add(backend(1002)).unwrap_err(), OrderError::Full);
+        pool.remove(pool.backends()[0].id).unwrap();
+        pool.add(backend(1002)).unwrap();
     }
 
     #[test]
