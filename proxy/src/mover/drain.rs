@@ -69,7 +69,7 @@ impl<S> Drain<S> {
     }
 
     /// Sessions moved so far.
-    pub(super) fn moved(&self) -> usize {
+    pub(super) fn moved_in_all(&self) -> usize {
         self.moved_in_all
     }
 
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(drain.ended(Some(false), later), Some(News::Stayed(1)));
         assert_eq!(drain.next(later, no_list), None);
         assert_eq!(drain.next(later + PAUSE, listed(&[2])), Some(2));
-        assert_eq!(drain.moved(), 1);
+        assert_eq!(drain.moved_in_all(), 1);
     }
 
     #[test]

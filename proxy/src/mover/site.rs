@@ -95,7 +95,7 @@ impl Site {
     fn end_drains(&mut self) {
         let pool = &*self.pool.name;
         self.drains.retain(|_, (backend, drain)| {
-            let (sessions, took) = (drain.moved(), drain.since().elapsed());
+            let (sessions, took) = (drain.moved_in_all(), drain.since().elapsed());
             let goes_on = drain.is_under_way() || backend.is_draining() && backend.live() > 0;
             match (goes_on, backend.is_draining()) {
                 (true, _) => {}
