@@ -13,6 +13,7 @@ mod guard;
 mod health;
 mod listener;
 mod metrics;
+mod moves;
 mod poisoned;
 mod proxy;
 mod schemes;

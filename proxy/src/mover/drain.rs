@@ -25,17 +25,25 @@ pub(super) struct Drain<S> {
     next_list: Instant,
     pause: Duration,
     stranded: bool,
-    told_of_stayers: bool,
+    told: Told,
 }
 
-/// What has changed, for the log.
+/// What has been said already: each is said once in a drain.
+#[derive(Debug, Default)]
+struct Told {
+    stranded: bool,
+    goes_on: bool,
+    stayed: bool,
+}
+
+/// What has changed, for the log; each once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
     /// There is no other backend to move the sessions to.
     Stranded,
     /// There is one again.
     GoesOn,
-    /// So many sessions could not be moved. They are tried again; this is said once.
+    /// So many sessions could not be moved. They are tried again.
     Stayed(usize),
 }
 
@@ -51,7 +59,7 @@ impl<S> Drain<S> {
             next_list: now,
             pause: PAUSE,
             stranded: false,
-            told_of_stayers: false,
+            told: Told::default(),
         }
     }
 
@@ -61,7 +69,7 @@ impl<S> Drain<S> {
     }
 
     /// Sessions moved so far.
-    pub(super) fn moved(&self) -> usize {
+    pub(super) fn moved_in_all(&self) -> usize {
         self.moved_in_all
     }
 
@@ -73,11 +81,12 @@ impl<S> Drain<S> {
     /// Whether there is another backend to move to.
     pub(super) fn look(&mut self, has_other: bool) -> Option<News> {
         let was = std::mem::replace(&mut self.stranded, !has_other);
-        match (was, has_other) {
-            (false, false) => Some(News::Stranded),
-            (true, true) => Some(News::GoesOn),
-            (false, true) | (true, false) => None,
-        }
+        let (told, news) = match (was, has_other) {
+            (false, false) => (&mut self.told.stranded, News::Stranded),
+            (true, true) => (&mut self.told.goes_on, News::GoesOn),
+            (false, true) | (true, false) => return None,
+        };
+        (!std::mem::replace(told, true)).then_some(news)
     }
 
     /// The next session to be told to move, if another may. `list` gives those that are on the backend.
@@ -112,7 +121,7 @@ impl<S> Drain<S> {
         }
         self.pause = if self.moved > 0 || self.stayed == 0 { PAUSE } else { (2 * self.pause).min(LONGEST_PAUSE) };
         self.next_list = now + self.pause;
-        let news = self.stayed > 0 && !std::mem::replace(&mut self.told_of_stayers, true);
+        let news = self.stayed > 0 && !std::mem::replace(&mut self.told.stayed, true);
         news.then_some(News::Stayed(self.stayed))
     }
 
@@ -150,7 +159,7 @@ mod tests {
         assert_eq!(drain.ended(Some(false), later), Some(News::Stayed(1)));
         assert_eq!(drain.next(later, no_list), None);
         assert_eq!(drain.next(later + PAUSE, listed(&[2])), Some(2));
-        assert_eq!(drain.moved(), 1);
+        assert_eq!(drain.moved_in_all(), 1);
     }
 
     #[test]
@@ -176,6 +185,7 @@ mod tests {
         assert_eq!([false, false].map(|other| drain.look(other)), [Some(News::Stranded), None]);
         assert_eq!(drain.next(now, no_list), None);
         assert_eq!([true, true].map(|other| drain.look(other)), [Some(News::GoesOn), None]);
+        assert_eq!([false, true].map(|other| drain.look(other)), [None, None], "full and not full by turns");
         assert_eq!(drain.next(now, listed(&[1])), Some(1));
     }
 

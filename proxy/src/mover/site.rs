@@ -69,9 +69,12 @@ impl Site {
         for backend in backends.iter().filter(|backend| backend.is_draining() && backend.live() > 0) {
             let begin = || (backend.clone(), begin(&self.pool, backend, now));
             let (_, drain) = self.drains.entry(backend.id).or_insert_with(begin);
-            if let Some(news) = drain.look(self.pool.has_other(backend.id)) {
+            let room = self.pool.room_beside(backend.id);
+            if let Some(news) = drain.look(room > 0) {
                 log(&self.pool, backend, news);
             }
+            // Those under way may have their places already: better one too few than one that dials in vain.
+            let most = most.min(orders.len() + room.saturating_sub(self.under_way + orders.len()));
             let list = || registry.on(|id| id == backend.id).into_iter().map(|(_, session)| session).collect();
             while orders.len() < most
                 && let Some(session) = drain.next(now, list)
@@ -92,7 +95,7 @@ impl Site {
     fn end_drains(&mut self) {
         let pool = &*self.pool.name;
         self.drains.retain(|_, (backend, drain)| {
-            let (sessions, took) = (drain.moved(), drain.since().elapsed());
+            let (sessions, took) = (drain.moved_in_all(), drain.since().elapsed());
             let goes_on = drain.is_under_way() || backend.is_draining() && backend.live() > 0;
             match (goes_on, backend.is_draining()) {
                 (true, _) => {}

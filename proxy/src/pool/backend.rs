@@ -310,7 +310,7 @@ impl Backend {
     }
 
     /// How many legs it may have: the operator's bound, or its agent's if that is less.
-    fn most(&self, agent: &Agent) -> usize {
+    pub(super) fn most(&self, agent: &Agent) -> usize {
         self.max_sessions.load(Ordering::Relaxed).min(agent.maxconn.unwrap_or(usize::MAX))
     }
 

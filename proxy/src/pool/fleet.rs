@@ -17,6 +17,9 @@ pub struct Fleet {
     changing: Mutex<()>,
 }
 
+/// A backend, and its pool.
+type InPool = (Arc<Pool>, Arc<Backend>);
+
 /// What belongs together at one moment.
 #[derive(Debug)]
 struct Plan {
@@ -126,7 +129,7 @@ impl Fleet {
     }
 
     /// Adds a backend to a pool of the configuration (see [`Pool::add`]). `None`: there is no such pool.
-    pub fn add(&self, pool: &str, backend: BackendConfig) -> Option<Result<(Arc<Pool>, Arc<Backend>), OrderError>> {
+    pub fn add(&self, pool: &str, backend: BackendConfig) -> Option<Result<InPool, OrderError>> {
         // A pool that is dissolved meanwhile would never be rid of it.
         let _changing = locked(&self.changing);
         let pool = self.pool(pool)?;

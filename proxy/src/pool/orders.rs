@@ -1,7 +1,7 @@
 //! What an operator orders of the backends of a pool, beside what its sources say of them.
 //!
-//! An order counts until another one, or the end of the process. It changes which sessions come; the
-//! mover (`pool/mover`) sees to those that a backend has.
+//! An order counts until another one, or the end of the process. It changes which sessions come; [`crate::mover`] sees
+//! to those that a backend has.
 
 use std::fmt;
 use std::sync::Arc;

@@ -55,22 +55,29 @@ impl Pool {
             Share {
                 backend: one.id,
                 live: one.live,
-                room: one.max_sessions.map_or(usize::MAX / 2, |most| most.saturating_sub(one.live)),
+                room: backend.room(),
                 weight: if wanted { one.weight * headroom } else { 0.0 },
             }
         };
         all.iter().map(share).collect()
     }
 
-    /// Whether a backend other than this one is ready for one more session.
+    /// How many sessions the other backends would take that are ready and well.
     #[must_use]
-    pub fn has_other(&self, id: BackendId) -> bool {
+    pub fn room_beside(&self, id: BackendId) -> usize {
         let now = Instant::now();
-        self.backends().iter().any(|other| other.id != id && other.takes_sessions() && other.eligible(now))
+        let backends = self.backends();
+        let others = backends.iter().filter(|other| other.id != id && other.takes_sessions() && other.eligible(now));
+        others.map(|other| other.room()).fold(0, usize::saturating_add)
     }
 }
 
 impl Backend {
+    /// How many more sessions it may have.
+    fn room(&self) -> usize {
+        self.most(&self.agent()).saturating_sub(self.live())
+    }
+
     fn takes_part(&self, now: Instant) -> bool {
         let open = self.admin_state() == AdminState::Ready && self.agent().lets_in();
         open && self.eligible(now)
@@ -108,12 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_backend_has_another_to_go_to_or_not() {
-        let pool = pool(Balancing::default(), vec![backend(1), backend(2)]);
-        let [one, other] = [0, 1].map(|at: usize| pool.backends()[at].id);
-        assert!(pool.has_other(one));
-        pool.disable(other).unwrap();
-        assert!(!pool.has_other(one));
+    fn the_room_beside_a_backend_is_that_of_the_others_that_are_ready() {
+        let bounded = BackendConfig { max_sessions: Some(3), ..backend(2) };
+        let pool = pool(Balancing::default(), vec![backend(1), bounded, backend(3)]);
+        let ids: Vec<_> = pool.backends().iter().map(|backend| backend.id).collect();
+        assert!(pool.room_beside(ids[0]) > 1000);
+        pool.disable(ids[2]).unwrap();
+        let _lease = Lease::new(pool.backends()[1].clone());
+        assert_eq!(pool.room_beside(ids[0]), 2);
+        pool.drain(ids[1]).unwrap();
+        assert_eq!(pool.room_beside(ids[0]), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{backends, serve, text};
 const SESSIONS: u32 = 300;
 const RATE: u32 = 20;
 /// How long they last, in seconds.
-const LENGTH: u32 = 30;
+const LENGTH: u32 = 45;
 const SOON: Duration = Duration::from_secs(30);
 /// What the client may wait beyond the handler's time, as it is to be shown on a machine of its own.
 const ALLOWANCE: Duration = Duration::from_millis(100);
