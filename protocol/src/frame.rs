@@ -78,8 +78,10 @@ pub enum FrameError {
     UnfinishedMessage,
     /// An invalid Close.
     Close(crate::close::InvalidClose),
-    /// A message over the bound; the only one that is not 1002 but 1009.
+    /// A message of more payload than allowed; answered with 1009.
     TooBig,
+    /// A message of more frames than allowed; answered with 1008.
+    TooManyFrames,
 }
 
 impl FrameError {
@@ -88,6 +90,7 @@ impl FrameError {
     pub fn close_code(self) -> crate::close::CloseCode {
         match self {
             Self::TooBig => crate::close::CloseCode::TOO_BIG,
+            Self::TooManyFrames => crate::close::CloseCode::POLICY,
             Self::ReservedBits
             | Self::Opcode(_)
             | Self::Unmasked
@@ -118,6 +121,7 @@ impl std::fmt::Display for FrameError {
             Self::UnfinishedMessage => f.write_str("new message inside a fragmented one (RFC 6455 5.4)"),
             Self::Close(invalid) => write!(f, "{invalid} (RFC 6455 7.4)"),
             Self::TooBig => f.write_str("message over max-message-bytes"),
+            Self::TooManyFrames => f.write_str("message over max-message-frames"),
         }
     }
 }

@@ -15,6 +15,15 @@ pub enum Sender {
     Server,
 }
 
+/// What one message may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageLimits {
+    /// Bytes of payload.
+    pub bytes: usize,
+    /// Frames. Their headers are kept and relayed like payload, and an empty fragment has nothing else.
+    pub frames: u32,
+}
+
 /// A data frame's header as it came, for relaying.
 #[derive(Clone, Copy, Debug)]
 pub struct DataHeader {
@@ -81,25 +90,43 @@ enum State {
 #[derive(Debug)]
 pub struct Scanner {
     sender: Sender,
-    max_message: u64,
+    max_bytes: u64,
+    max_frames: u32,
+    /// Frames admitted of the message whose fragments are coming; 0 between messages.
+    frames: u32,
+    /// Their payload.
+    payload: u64,
     state: State,
-    /// Payload bytes of the message whose fragments are coming; `None` between messages.
-    message: Option<u64>,
     /// The beginning of a header or of a control frame. Empty most of the time; never longer than a control frame.
     partial: Vec<u8>,
 }
 
 impl Scanner {
-    /// A scanner at the start of the stream. A message may have `max_message` bytes of payload.
+    /// A scanner at the start of the stream.
     #[must_use]
-    pub fn new(sender: Sender, max_message: usize) -> Self {
-        Self { sender, max_message: max_message as u64, state: State::Header, message: None, partial: Vec::new() }
+    pub fn new(sender: Sender, limits: MessageLimits) -> Self {
+        let MessageLimits { bytes, frames } = limits;
+        Self {
+            sender,
+            max_bytes: bytes as u64,
+            max_frames: frames,
+            frames: 0,
+            payload: 0,
+            state: State::Header,
+            partial: Vec::new(),
+        }
+    }
+
+    /// A scanner at the start of another stream of the same sender.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self::new(self.sender, MessageLimits { bytes: self.max_bytes as usize, frames: self.max_frames })
     }
 
     /// Whether the last byte scanned ended a frame and no message is unfinished.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
-        self.message.is_none() && self.is_between_frames()
+        !self.is_in_message() && self.is_between_frames()
     }
 
     /// Whether the last byte scanned ended a frame.
@@ -117,7 +144,7 @@ impl Scanner {
     /// Whether a message has begun and is not at its end.
     #[must_use]
     pub fn is_in_message(&self) -> bool {
-        self.message.is_some()
+        self.frames > 0
     }
 
     /// The data frame that is announced and not yet admitted.
@@ -137,7 +164,8 @@ impl Scanner {
     }
 
     fn begin_payload(&mut self, payload: u64, ends: bool) {
-        self.message = Some(self.message.unwrap_or(0) + payload);
+        self.payload += payload;
+        self.frames += 1;
         self.state = State::Payload { left: payload, ends };
     }
 
@@ -166,7 +194,7 @@ impl Scanner {
         }
         let header = FrameHeader::parse(input).ok()??;
         let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        let fits = header.payload <= self.max_message && header.frame_len() <= input.len() as u64;
+        let fits = header.payload <= self.max_bytes && header.frame_len() <= input.len() as u64;
         (whole && fits && self.check_mask(&header).is_ok()).then_some(header)
     }
 
@@ -193,7 +221,7 @@ impl Scanner {
         let ends_message = to_come == 0 && ends;
         self.state = if to_come == 0 { State::Header } else { State::Payload { left: to_come, ends } };
         if ends_message {
-            self.message = None;
+            (self.frames, self.payload) = (0, 0);
         }
         Step::Payload { len, ends_message, to_come }
     }
@@ -272,23 +300,21 @@ impl Scanner {
 
     fn data(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<Step, FrameError> {
         let continues = header.opcode == Opcode::Continuation;
-        match self.message {
-            None if continues => return Err(FrameError::UnexpectedContinuation),
-            Some(_) if !continues => return Err(FrameError::UnfinishedMessage),
-            None | Some(_) => {}
+        match self.is_in_message() {
+            false if continues => return Err(FrameError::UnexpectedContinuation),
+            true if !continues => return Err(FrameError::UnfinishedMessage),
+            false | true => {}
         }
-        if self.message.unwrap_or(0).saturating_add(header.payload) > self.max_message {
+        if self.payload.saturating_add(header.payload) > self.max_bytes {
             return Err(FrameError::TooBig);
+        }
+        if self.frames >= self.max_frames {
+            return Err(FrameError::TooManyFrames);
         }
         let mut raw = [0; MAX_HEADER];
         raw[..header.len].copy_from_slice(&frame[..header.len]);
-        let announced = DataHeader {
-            raw,
-            len: header.len as u8,
-            payload: header.payload,
-            begins: self.message.is_none(),
-            ends: header.fin,
-        };
+        let announced =
+            DataHeader { raw, len: header.len as u8, payload: header.payload, begins: !continues, ends: header.fin };
         self.state = State::Announced(announced);
         Ok(Step::Announced(announced))
     }

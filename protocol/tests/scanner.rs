@@ -6,11 +6,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tideover_protocol::close::CloseCode;
 use tideover_protocol::frame::{FrameError, FrameHeader, Opcode};
-use tideover_protocol::scan::{Scanner, Sender, Step};
+use tideover_protocol::scan::{MessageLimits, Scanner, Sender, Step};
 use tungstenite::protocol::frame::FrameHeader as Theirs;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-const MAX_MESSAGE: usize = 100_000;
+const LIMITS: MessageLimits = MessageLimits { bytes: 100_000, frames: 1_000 };
 
 fn their_opcode(opcode: Opcode) -> OpCode {
     match opcode {
@@ -171,8 +171,8 @@ proptest! {
     fn input_cut_anywhere_is_scanned_the_same(frames in frames(), cuts in vec(1..40_usize, 1..20)) {
         let input = frames.concat();
         let mut whole = Log::default();
-        whole.scan(&mut Scanner::new(Sender::Client, MAX_MESSAGE), &input);
-        let (mut pieces, mut scanner) = (Log::default(), Scanner::new(Sender::Client, MAX_MESSAGE));
+        whole.scan(&mut Scanner::new(Sender::Client, LIMITS), &input);
+        let (mut pieces, mut scanner) = (Log::default(), Scanner::new(Sender::Client, LIMITS));
         let (mut rest, mut cuts) = (&input[..], cuts.iter().cycle());
         while !rest.is_empty() {
             let (now, later) = rest.split_at((*cuts.next().expect("a cycle")).min(rest.len()));
@@ -189,9 +189,9 @@ proptest! {
     fn a_run_of_whole_messages_is_what_the_steps_say(frames in frames(), cut in 0..1000_usize) {
         let input = frames.concat();
         let input = &input[..input.len() - cut.min(input.len())];
-        let (len, count) = Scanner::new(Sender::Client, MAX_MESSAGE).whole_messages(input, usize::MAX);
+        let (len, count) = Scanner::new(Sender::Client, LIMITS).whole_messages(input, usize::MAX);
         let mut log = Log::default();
-        let mut scanner = Scanner::new(Sender::Client, MAX_MESSAGE);
+        let mut scanner = Scanner::new(Sender::Client, LIMITS);
         prop_assert!(log.scan(&mut scanner, &input[..len]));
         prop_assert!(scanner.is_between_messages());
         let whole = |pair: &[Seen]| {

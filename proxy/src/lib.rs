@@ -7,6 +7,7 @@ pub mod demo;
 pub mod edge;
 mod fields;
 pub mod logging;
+pub mod mover;
 pub mod net;
 pub mod pool;
 pub mod reload;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Operator};
 use crate::config::{Config, Listen, Sources};
 use crate::edge::{EdgeContext, serve_connection};
+use crate::mover::Mover;
 use crate::pool::{Fleet, survey};
 use crate::reload::Reloader;
 use crate::schemes::{Dns, Schemes};
@@ -103,6 +104,7 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
         }
         tokio::spawn(survey(shared.fleet.clone()));
         tokio::spawn(shared.fleet.clone().watch_health());
+        tokio::spawn(Mover::new(shared.fleet.clone(), shared.sessions.clone()).run());
         let reloader = shared.reloader.clone();
         tokio::spawn(async move { reloader.run(hangup).await });
         supervise(&shared, &stage).await

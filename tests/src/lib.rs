@@ -20,11 +20,13 @@ pub mod proxy;
 pub mod questions;
 pub mod random;
 pub mod raw;
+pub mod replaced;
 pub mod scratch;
 pub mod target;
 pub mod tls;
 
 pub use backend::{Backend, Kind};
 pub use proxy::Proxy;
+pub use replaced::Replaced;
 pub use scratch::Scratch;
 pub use target::Target;

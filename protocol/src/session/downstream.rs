@@ -72,7 +72,6 @@ enum Fate {
 
 #[derive(Debug)]
 pub(super) struct Downstream {
-    max_message: usize,
     scanner: Scanner,
     /// What waits for the client, what is held back, and behind it the message that is not whole yet.
     log: ByteLog,
@@ -101,8 +100,7 @@ pub(super) struct Downstream {
 impl Downstream {
     pub(super) fn new(config: &Config, budget: Arc<Budget>, seed: u64, explicit: bool) -> Self {
         Self {
-            max_message: config.max_message_bytes,
-            scanner: Scanner::new(Sender::Server, config.max_message_bytes),
+            scanner: Scanner::new(Sender::Server, config.max_message),
             log: ByteLog::default(),
             cursor: 0,
             border: 0,
@@ -391,7 +389,7 @@ impl Downstream {
     /// The leg ended: the message that was not whole will never be, what is held will be said again, and the next leg
     /// starts between two messages.
     pub(super) fn end_leg(&mut self) {
-        self.scanner = Scanner::new(Sender::Server, self.max_message);
+        self.scanner = self.scanner.afresh();
         if sabotage::is(Sabotage::HeldNotDropped) {
             self.ready = self.whole;
         }

@@ -143,7 +143,7 @@ impl Session {
                 false
             }
             Stage::Preparing => {
-                let scanner = Box::new(Scanner::new(Sender::Server, self.config.max_message_bytes));
+                let scanner = Box::new(Scanner::new(Sender::Server, self.config.max_message));
                 let stage = self.settling(now, Some(scanner));
                 self.set_stage(stage);
                 true

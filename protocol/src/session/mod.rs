@@ -371,7 +371,9 @@ impl Session {
                 self.handle_leg_end(now, LegEnd::Close(Box::new(payload)));
             }
             downstream::Incoming::Ack(payload) => self.handle_explicit_ack(now, payload.as_bytes()),
-            downstream::Incoming::Error(FrameError::TooBig) => self.end_for_large_message(now),
+            downstream::Incoming::Error(error @ (FrameError::TooBig | FrameError::TooManyFrames)) => {
+                self.end_over_limit(now, error);
+            }
             downstream::Incoming::Error(error) => self.lose_leg(now, Loss::Protocol(error)),
         }
     }

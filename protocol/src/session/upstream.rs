@@ -80,7 +80,7 @@ impl Upstream {
     pub(super) fn new(config: &Config, budget: Arc<Budget>) -> Self {
         let limits = Limits { messages: config.buffer_messages as usize, bytes: config.buffer_bytes };
         Self {
-            scanner: Scanner::new(Sender::Client, config.max_message_bytes),
+            scanner: Scanner::new(Sender::Client, config.max_message),
             ring: Ring::new(limits),
             memory: Reservation::new(budget),
             lingering: VecDeque::new(),

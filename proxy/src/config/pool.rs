@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::{
-    BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, PathPrefix, Public,
-    ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
+    BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, Moving, PathPrefix,
+    Public, ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -45,6 +45,8 @@ pub struct PoolSettings {
     pub balancing: Balancing,
     /// How it watches their health.
     pub health: HealthConfig,
+    /// How it moves sessions among them.
+    pub moving: Moving,
     /// `--mode`.
     pub mode: Mode,
     /// When it is too small or too large. `None`: nobody is told.

@@ -219,6 +219,20 @@ impl Registry {
         all
     }
 
+    /// The sessions that are on these backends, in the order in which they began.
+    pub(crate) fn on(&self, is_wanted: impl Fn(BackendId) -> bool) -> Vec<(BackendId, Arc<Handle>)> {
+        let mut found: Vec<_> = self
+            .sessions
+            .iter()
+            .filter_map(|session| {
+                let backend = session.leg().backend.filter(|backend| is_wanted(*backend))?;
+                Some((backend, session.clone()))
+            })
+            .collect();
+        found.sort_unstable_by_key(|(_, session)| session.id);
+        found
+    }
+
     /// How many sessions are live.
     #[must_use]
     pub fn len(&self) -> usize {

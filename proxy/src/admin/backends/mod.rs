@@ -101,7 +101,7 @@ pub(crate) struct Backend {
 pub(crate) enum Agent {
     /// Sessions, or it said nothing.
     Ready,
-    /// Only sessions that stick to it.
+    /// No sessions, and those that it has are moved away.
     Drain,
     /// No sessions.
     Maint,

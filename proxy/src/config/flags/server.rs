@@ -113,6 +113,15 @@ pub(super) const LIMITS: Theme = Theme {
             worst_case: "Worst case: this much memory a session for a message to the client that is not complete yet.",
         },
         Flag {
+            name: "max-message-frames",
+            scope: Scope::Route,
+            kind: Kind::Count { min: 1, max: 10_000_000 },
+            default: Fallback::Value("131072"),
+            summary: "The most frames of one message, in either direction; more end the session with Close 1008",
+            details: "Fragments may be empty (RFC 6455 5.4), so max-message-bytes alone does not bound a message.",
+            worst_case: "Worst case: 14 bytes a frame of memory, beside the payload.",
+        },
+        Flag {
             name: "max-handshake-bytes",
             scope: Scope::Process,
             kind: Kind::Size { min: 8 << 10, max: 1 << 20 },

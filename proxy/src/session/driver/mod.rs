@@ -51,7 +51,8 @@ impl Turn {
 }
 
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
-type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
+/// A question about the leg of an epoch, which comes with the answer.
+type Question<T> = Pin<Box<dyn Future<Output = (Epoch, T)> + Send>>;
 
 /// A session and its sockets.
 pub(super) struct Driver {
@@ -62,8 +63,10 @@ pub(super) struct Driver {
     dial: Option<Dial>,
     /// The way to another backend, while the session is to be moved.
     moving: Option<Box<Moving>>,
-    /// The question about the leg of an epoch.
-    probe: Option<(Epoch, Probe)>,
+    /// Whether a leg's backend is dying.
+    probe: Option<Question<pool::Verdict>>,
+    /// Whether a leg's backend answers pings.
+    pinging: Option<Question<bool>>,
     /// The backend of the latest leg.
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
@@ -108,6 +111,7 @@ impl Driver {
             moving: None,
             denials: Denials::default(),
             probe: None,
+            pinging: None,
             route,
             handshake: Arc::new(handshake),
             kept_memory,
@@ -207,7 +211,8 @@ impl Driver {
     }
 
     fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> Turn {
-        let mut changed = self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_moving(cx, now);
+        let mut changed =
+            self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_pinging(cx) | self.poll_moving(cx, now);
         if changed {
             self.deadline = self.engine.poll_timeout();
         }
