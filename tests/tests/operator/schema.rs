@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use tideover_tests::{environment, lock::machine_alone, operator::TOKEN};
+use tideover_tests::{environment, lock::machine_shared, operator::TOKEN};
 
 use super::*;
 
@@ -14,7 +14,7 @@ const SEED: &str = "4";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schemathesis_finds_no_server_error_and_no_undocumented_answer() {
     let program = environment::schemathesis();
-    let _machine = machine_alone();
+    let _machine = machine_shared();
     let all = backends::<3>();
     let (scratch, operator) = (Scratch::new("schema"), Operator::on_tcp());
     let path = scratch.path("tideover.toml");
