@@ -46,10 +46,7 @@ pub(super) async fn admit(State(access): State<Arc<Access>>, request: Request, n
 
 /// Admits to health and metrics.
 pub(super) async fn admit_to_open(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    match &*access {
-        access_to_all if access_to_all.guards_all() => admit(State(access), request, next).await,
-        Access::Tcp { .. } | Access::Unix => next.run(request).await,
-    }
+    if access.guards_all() { admit(State(access), request, next).await } else { next.run(request).await }
 }
 
 /// Refuses what comes from a web page of another origin, or by a name that is not ours.

@@ -26,7 +26,7 @@ impl Screen {
     /// Takes the terminal that standard output is. `None`: it is none, or cannot be drawn on.
     pub(super) fn take() -> Option<Self> {
         let is_drawable = io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        (is_drawable && write(ENTER).is_ok()).then_some(Self(()))
+        (is_drawable && write(ENTER).is_ok()).then(|| Self(()))
     }
 
     /// Shows these lines in place of what was shown, as far as they fit.
