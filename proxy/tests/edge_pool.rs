@@ -169,7 +169,7 @@ async fn a_reattach_agrees_to_the_sessions_subprotocol() {
     .await;
     let route = over(&[v1.addr]);
     let mut handshake = kept();
-    handshake.agree_on(Some("v1".into()));
+    handshake.agree_on(Some("v1".into()), None);
     let again = soon(route.reattach(&handshake, &first(), Reattach::default())).await.unwrap();
     assert_eq!(again.subprotocol.as_deref(), Some("v1"));
     match reattach(&route, 0).await {
