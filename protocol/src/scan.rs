@@ -86,23 +86,19 @@ enum State {
     },
 }
 
-/// How much of a message has been admitted.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    payload: u64,
-    frames: u32,
-}
-
 /// Reads one direction of a connection. Holds no data but the beginning of a header or of a control frame.
 #[derive(Debug)]
 pub struct Scanner {
     sender: Sender,
-    limits: MessageLimits,
     /// Whether messages may be compressed.
     deflate: bool,
+    max_bytes: u64,
+    max_frames: u32,
+    /// Frames admitted of the message whose fragments are coming; 0 between messages.
+    frames: u32,
+    /// Their payload.
+    payload: u64,
     state: State,
-    /// What has come of the message whose fragments are coming; `None` between messages.
-    message: Option<Progress>,
     /// The beginning of a header or of a control frame. Empty most of the time; never longer than a control frame.
     partial: Vec<u8>,
 }
@@ -111,7 +107,17 @@ impl Scanner {
     /// A scanner at the start of the stream. No message may be compressed.
     #[must_use]
     pub fn new(sender: Sender, limits: MessageLimits) -> Self {
-        Self { sender, limits, deflate: false, state: State::Header, message: None, partial: Vec::new() }
+        let MessageLimits { bytes, frames } = limits;
+        Self {
+            sender,
+            deflate: false,
+            max_bytes: bytes as u64,
+            max_frames: frames,
+            frames: 0,
+            payload: 0,
+            state: State::Header,
+            partial: Vec::new(),
+        }
     }
 
     /// The same, for a connection whose ends agreed on permessage-deflate if `deflate`: then RSV1 says on the first
@@ -124,13 +130,14 @@ impl Scanner {
     /// A scanner at the start of another stream of the same sender.
     #[must_use]
     pub fn afresh(&self) -> Self {
-        Self::new(self.sender, self.limits).with_deflate(self.deflate)
+        let limits = MessageLimits { bytes: self.max_bytes as usize, frames: self.max_frames };
+        Self::new(self.sender, limits).with_deflate(self.deflate)
     }
 
     /// Whether the last byte scanned ended a frame and no message is unfinished.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
-        self.message.is_none() && self.is_between_frames()
+        !self.is_in_message() && self.is_between_frames()
     }
 
     /// Whether the last byte scanned ended a frame.
@@ -148,7 +155,7 @@ impl Scanner {
     /// Whether a message has begun and is not at its end.
     #[must_use]
     pub fn is_in_message(&self) -> bool {
-        self.message.is_some()
+        self.frames > 0
     }
 
     /// The data frame that is announced and not yet admitted.
@@ -168,9 +175,8 @@ impl Scanner {
     }
 
     fn begin_payload(&mut self, payload: u64, ends: bool) {
-        let message = self.message.get_or_insert_default();
-        message.payload += payload;
-        message.frames += 1;
+        self.payload += payload;
+        self.frames += 1;
         self.state = State::Payload { left: payload, ends };
     }
 
@@ -199,7 +205,7 @@ impl Scanner {
         }
         let header = FrameHeader::parse(input).ok()??;
         let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        let fits = header.payload <= self.limits.bytes as u64 && header.frame_len() <= input.len() as u64;
+        let fits = header.payload <= self.max_bytes && header.frame_len() <= input.len() as u64;
         (whole && fits && self.check(&header).is_ok()).then_some(header)
     }
 
@@ -226,7 +232,7 @@ impl Scanner {
         let ends_message = to_come == 0 && ends;
         self.state = if to_come == 0 { State::Header } else { State::Payload { left: to_come, ends } };
         if ends_message {
-            self.message = None;
+            (self.frames, self.payload) = (0, 0);
         }
         Step::Payload { len, ends_message, to_come }
     }
@@ -311,27 +317,21 @@ impl Scanner {
 
     fn data(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<Step, FrameError> {
         let continues = header.opcode == Opcode::Continuation;
-        match self.message {
-            None if continues => return Err(FrameError::UnexpectedContinuation),
-            Some(_) if !continues => return Err(FrameError::UnfinishedMessage),
-            None | Some(_) => {}
+        match self.is_in_message() {
+            false if continues => return Err(FrameError::UnexpectedContinuation),
+            true if !continues => return Err(FrameError::UnfinishedMessage),
+            false | true => {}
         }
-        let before = self.message.unwrap_or_default();
-        if before.payload.saturating_add(header.payload) > self.limits.bytes as u64 {
+        if self.payload.saturating_add(header.payload) > self.max_bytes {
             return Err(FrameError::TooBig);
         }
-        if before.frames >= self.limits.frames {
+        if self.frames >= self.max_frames {
             return Err(FrameError::TooManyFrames);
         }
         let mut raw = [0; MAX_HEADER];
         raw[..header.len].copy_from_slice(&frame[..header.len]);
-        let announced = DataHeader {
-            raw,
-            len: header.len as u8,
-            payload: header.payload,
-            begins: self.message.is_none(),
-            ends: header.fin,
-        };
+        let announced =
+            DataHeader { raw, len: header.len as u8, payload: header.payload, begins: !continues, ends: header.fin };
         self.state = State::Announced(announced);
         Ok(Step::Announced(announced))
     }

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod edge;
 mod fields;
 pub mod logging;
+pub mod mover;
 pub mod net;
 pub mod pool;
 pub mod reload;

@@ -34,6 +34,7 @@ mod liveness;
 mod migration;
 mod outlet;
 mod poison;
+mod survey;
 mod timeout;
 mod transmit;
 mod upstream;
@@ -64,6 +65,7 @@ pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
 use migration::Migration;
 pub use outlet::Gather;
+pub use survey::RingSurvey;
 use upstream::{Taking, Upstream};
 
 /// How soon to look again whether the process has memory for more messages.

@@ -52,6 +52,7 @@ impl Collector for Source {
         page.info("build", "The program", &[("version", env!("CARGO_PKG_VERSION"))])?;
         page.gauge("start_time", "When the process began, in Unix time", Some(&Unit::Seconds), &self.started)?;
         page.gauge("draining", "Whether no new session is taken any more", None, &i64::from(self.edge.is_draining()))?;
+        page.gauge("paused", "Whether an operator lets no session in", None, &i64::from(self.edge.is_paused()))?;
         let sums = self.sessions.totals().get();
         self.sessions(&mut page, &sums)?;
         messages(&mut page, &sums)?;

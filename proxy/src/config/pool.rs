@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::{
-    BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode,
-    PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport,
+    BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, Moving,
+    PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -45,6 +45,8 @@ pub struct PoolSettings {
     pub balancing: Balancing,
     /// How it watches their health.
     pub health: HealthConfig,
+    /// How it moves sessions among them.
+    pub moving: Moving,
     /// `--mode`.
     pub mode: Mode,
     /// When it is too small or too large. `None`: nobody is told.
@@ -106,6 +108,14 @@ impl BackendConfig {
             priority: 0,
             reporting: Reporting::default(),
         }
+    }
+
+    /// The backend that these keys of `[[backend]]` describe, with values as the file has them; `pool` is none of them.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its key before it.
+    pub fn from_settings(settings: &[(&str, &str)]) -> Result<Self, Vec<String>> {
+        fleet::backend(settings)
     }
 }
 

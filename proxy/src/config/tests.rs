@@ -72,6 +72,7 @@ fn the_defaults_are_those_of_the_session_engine() {
     assert!(config.routes[0].reattach_header.is_none() && config.routes[0].session_key.is_none());
     assert_eq!(config.poison_entries, 100);
     assert_eq!(config.pools[0].settings.balancing, Balancing::default());
+    assert_eq!(config.pools[0].settings.moving, Moving::default());
 }
 
 #[test]

@@ -12,8 +12,8 @@ use super::reader::Reader;
 use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{
-    Balancing, Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet,
-    tls,
+    Balancing, Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings, Rebalance, RouteConfig,
+    Statuses, fleet, tls,
 };
 
 /// The valid configuration, or all that is wrong.
@@ -69,6 +69,7 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
         transport: tls::transport(reader),
         balancing: balancing(reader),
         health: health(reader),
+        moving: moving(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
         mode: reader.choice("mode"),
         scale: schemes::scale(reader),
@@ -90,6 +91,16 @@ fn balancing(reader: &mut Reader<'_>) -> Balancing {
         load_half_life: reader.duration("load-half-life"),
         load_max_age: reader.duration("load-max-age"),
         full_rps: Some(reader.number("full-rps")).filter(|rps| *rps > 0),
+    }
+}
+
+fn moving(reader: &mut Reader<'_>) -> Moving {
+    let rebalance =
+        Rebalance { rate: reader.number("rebalance-rate"), threshold: reader.number("rebalance-threshold") };
+    Moving {
+        at_once: reader.number("migrate-at-once"),
+        drain_rate: reader.number("drain-rate"),
+        rebalance: reader.choice::<bool>("rebalance").then_some(rebalance),
     }
 }
 

@@ -56,6 +56,7 @@ pub struct EdgeContext {
     start: StartSession,
     slots: Arc<Semaphore>,
     draining: AtomicBool,
+    paused: AtomicBool,
     refused: Refused,
 }
 
@@ -64,6 +65,7 @@ impl fmt::Debug for EdgeContext {
         f.debug_struct("EdgeContext")
             .field("slots", &self.slots)
             .field("draining", &self.draining)
+            .field("paused", &self.paused)
             .finish_non_exhaustive()
     }
 }
@@ -80,7 +82,8 @@ impl EdgeContext {
     #[must_use]
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, schemes: Arc<Schemes>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, fleet, schemes, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
+        let (draining, paused) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { config, fleet, schemes, start, slots, draining, paused, refused: Refused::default() }
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
@@ -92,6 +95,27 @@ impl EdgeContext {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether handshakes get 503 from now on, until this is called again. Those under way are finished, and sessions
+    /// go on.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether an operator lets no new session in for now.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Why no new client is taken, if none is.
+    fn closed(&self) -> Option<Refusal> {
+        match (self.is_draining(), self.is_paused()) {
+            (true, _) => Some(Refusal::Draining),
+            (false, true) => Some(Refusal::Paused),
+            (false, false) => None,
+        }
     }
 
     /// How many handshakes led to no session.
@@ -106,6 +130,12 @@ impl EdgeContext {
         &self.schemes
     }
 
+    /// How many sessions there may be (`--max-sessions`).
+    #[must_use]
+    pub fn max_sessions(&self) -> usize {
+        self.config.max_sessions
+    }
+
     /// Whether there is no session, from its handshake on until its client leg is closed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -113,8 +143,8 @@ impl EdgeContext {
     }
 
     fn take_slot(&self) -> Result<SessionSlot, Refusal> {
-        if self.is_draining() {
-            return Err(Refusal::Draining);
+        if let Some(refusal) = self.closed() {
+            return Err(refusal);
         }
         let permit = self.slots.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
         Ok(SessionSlot { _permit: permit })

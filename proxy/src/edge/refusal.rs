@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     Full,
     /// The proxy is about to end.
     Draining,
+    /// An operator has paused the proxy.
+    Paused,
     /// No route takes it.
     NoRoute,
     /// No backend took it; the text is for the log.
@@ -42,7 +44,7 @@ impl Refusal {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Full | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Draining | Self::Paused | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -55,6 +57,7 @@ impl Refusal {
             Self::TooLarge => Reason::TooLarge,
             Self::Full => Reason::Full,
             Self::Draining => Reason::Draining,
+            Self::Paused => Reason::Paused,
             Self::NoRoute => Reason::NoRoute,
             Self::NoBackend(_) => Reason::NoBackend,
         }
@@ -69,6 +72,7 @@ impl Refusal {
             Self::TooLarge => "the handshake is too large",
             Self::Full => "too many sessions",
             Self::Draining => "shutting down",
+            Self::Paused => "no new sessions for now",
             Self::NoRoute => "no route leads there",
             Self::NoBackend(_) => "no backend is available",
         }
@@ -84,7 +88,7 @@ impl Refusal {
             Self::Version => {
                 headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::Full | Self::NoBackend(_) => {
+            Self::Full | Self::Paused | Self::NoBackend(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}

@@ -23,6 +23,8 @@ pub enum Reason {
     Full,
     /// The proxy is about to end.
     Draining,
+    /// An operator has paused the proxy.
+    Paused,
     /// No route takes it.
     NoRoute,
     /// No backend took it.
@@ -33,7 +35,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -43,6 +45,7 @@ impl Reason {
         Self::Proxy,
         Self::Full,
         Self::Draining,
+        Self::Paused,
         Self::NoRoute,
         Self::NoBackend,
         Self::Backend,
@@ -61,6 +64,7 @@ impl Reason {
             Self::Proxy => "proxy",
             Self::Full => "full",
             Self::Draining => "draining",
+            Self::Paused => "paused",
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::Backend => "backend",

@@ -147,7 +147,7 @@ impl Backend {
 }
 
 /// Does not queue among the backend's handshakes: it is one, and there may be a queue because the backend is dying.
-async fn handshake(
+pub(super) async fn handshake(
     backend: &Backend,
     transport: &Transport,
     upstream: Upstream,

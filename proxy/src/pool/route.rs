@@ -12,6 +12,8 @@ use crate::config::{Compression, HeaderPattern, HostPattern, PathPrefix, Reattac
 /// What a session keeps for life: its pool, and its configuration.
 #[derive(Debug)]
 pub struct Route {
+    /// What it takes, as people read it: hosts, paths and header fields as the configuration has them, `*` for all.
+    pub title: Box<str>,
     hosts: Vec<HostPattern>,
     paths: Vec<PathPrefix>,
     headers: Vec<HeaderPattern>,
@@ -35,11 +37,22 @@ fn without_port(authority: &str) -> &str {
     authority[end..].find(':').map_or(authority, |colon| &authority[..end + colon])
 }
 
+fn title(config: &RouteConfig) -> String {
+    fn joined(patterns: &[impl ToString]) -> Option<String> {
+        let texts: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| texts.join(","))
+    }
+    let parts = [joined(&config.hosts), joined(&config.paths), joined(&config.headers)];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "*".to_owned() } else { parts.join(" ") }
+}
+
 impl Route {
     /// The route that `config` describes, to `pool`.
     #[must_use]
     pub fn new(config: &RouteConfig, pool: Arc<Pool>) -> Self {
         Self {
+            title: title(config).into(),
             hosts: config.hosts.clone(),
             paths: config.paths.clone(),
             headers: config.headers.clone(),

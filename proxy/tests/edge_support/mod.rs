@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tideover::config::{
-    BackendConfig, BackendUrl, Balancing, Compression, Config, HealthConfig, LogFormat, Mode, PoolConfig, PoolSettings,
-    ReattachOrder, RouteConfig, SchemesConfig, Transport,
+    BackendConfig, BackendUrl, Balancing, Compression, Config, HealthConfig, LogFormat, Mode, Moving, PoolConfig,
+    PoolSettings, ReattachOrder, RouteConfig, SchemesConfig, Transport,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -43,6 +43,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 handshakes_per_backend: 64,
                 transport: Transport::default(),
                 balancing: Balancing::default(),
+                moving: Moving::default(),
                 health: HealthConfig::default(),
                 dns_server: None,
                 mode: Mode::Proxy,

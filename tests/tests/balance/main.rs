@@ -115,7 +115,7 @@ async fn agents_steer_new_sessions() {
     let mut clients = connect(&proxy, 90, "/").await;
     assert_eq!(sessions(&crowds), [30, 20, 40]);
 
-    agents[2].say("drain").await;
+    agents[2].say("maint").await;
     clients.extend(connect(&proxy, 40, "/").await);
     let expected = by_weight(&[75.0, 50.0, 0.0], vec![30, 20, 40], 40);
     assert_eq!(sessions(&crowds), expected);

@@ -51,7 +51,8 @@ impl Turn {
 }
 
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
-type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
+/// A question about the leg of an epoch, which comes with the answer.
+type Question<T> = Pin<Box<dyn Future<Output = (Epoch, T)> + Send>>;
 
 /// A session and its sockets.
 pub(super) struct Driver {
@@ -62,8 +63,10 @@ pub(super) struct Driver {
     dial: Option<Dial>,
     /// The way to another backend, while the session is to be moved.
     moving: Option<Box<Moving>>,
-    /// The question about the leg of an epoch.
-    probe: Option<(Epoch, Probe)>,
+    /// Whether a leg's backend is dying.
+    probe: Option<Question<pool::Verdict>>,
+    /// Whether a leg's backend answers pings.
+    pinging: Option<Question<bool>>,
     /// The backend of the latest leg.
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
@@ -95,7 +98,7 @@ impl Driver {
         let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
         let now = context.now();
-        let handle = Arc::new(Handle::new(id, peer, lease.backend().id));
+        let handle = Arc::new(Handle::new(id, peer, route.clone(), lease.backend().id));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
         let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
         kept_memory.cover(handshake.memory());
@@ -108,6 +111,7 @@ impl Driver {
             moving: None,
             denials: Denials::default(),
             probe: None,
+            pinging: None,
             route,
             handshake: Arc::new(handshake),
             kept_memory,
@@ -168,10 +172,15 @@ impl Driver {
         match command {
             Command::Shutdown => self.engine.shutdown(now),
             Command::Close(code, reason) => self.engine.close(now, code, &reason),
-            Command::FailOver => self.engine.fail_over(now),
+            Command::FailOver { from } => {
+                let on = self.backend.as_ref().map(|(_, lease)| lease.backend().id);
+                if from.is_none() || from == on {
+                    self.engine.fail_over(now);
+                }
+            }
             Command::Migrate { to, on_timeout, answer } => self.migrate(now, to, on_timeout, answer),
             // Who asked may have left.
-            Command::Inspect(answer) => drop(answer.send(self.snapshot())),
+            Command::Inspect(answer) => drop(answer.send(self.snapshot(now))),
         }
     }
 
@@ -188,19 +197,22 @@ impl Driver {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
             epoch: self.engine.epoch(),
             backend: self.backend.as_ref().map(|(_, lease)| lease.backend().id),
             retained: self.engine.retained(),
             unacknowledged: self.engine.unacknowledged(),
             buffered: self.engine.buffered(),
+            leg_age: self.engine.leg_age(now),
+            ring: self.engine.survey_ring(now),
             counters: *self.engine.counters(),
         }
     }
 
     fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> Turn {
-        let mut changed = self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_moving(cx, now);
+        let mut changed =
+            self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_pinging(cx) | self.poll_moving(cx, now);
         if changed {
             self.deadline = self.engine.poll_timeout();
         }
