@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    backend::node,
+    backend::python,
     client::{Socket, connect},
     deadline::wait_for,
 };
@@ -39,13 +39,14 @@ pub(super) fn run_cases(base: &str, parallel: usize, within: Duration) {
     done.unwrap_or_else(|_| panic!("the cases are not done within {within:?}"));
 }
 
-/// The same by Node `ws`, which compresses.
+/// The same by Python `websockets`, which compresses.
 ///
 /// # Panics
 /// As [`run_cases`].
 pub(super) fn run_compressed_cases(base: &str, parallel: usize, within: Duration) {
-    let mut client = node("clients/cases.mjs", &["--url", base, "--parallel", &parallel.to_string()]);
-    let mut client = client.stdin(Stdio::piped()).spawn().expect("node starts");
+    let mut client = python("clients/cases.py");
+    client.args(["--url", base, "--parallel", &parallel.to_string()]).stdin(Stdio::piped());
+    let mut client = client.spawn().expect("python starts");
     let status = wait_for(within, "the cases are done", || client.try_wait().expect("try_wait"));
     assert!(status.success(), "the client failed: {status}");
 }

@@ -18,8 +18,8 @@ pub use verdict::{Comparison, OnPurpose, Verdict, Verdicts};
 
 use crate::{Backend, Kind, Proxy, deadline::wait_for, environment, ports, scratch::Scratch};
 
-/// Which cases are run. Those of compression (12, 13) are run with a peer that compresses: Node `ws`; the others with
-/// tokio-tungstenite.
+/// Which cases are run. Those of compression (12, 13) are run with a peer that compresses: Python `websockets`; the
+/// others with tokio-tungstenite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cases {
     /// All 517.
@@ -65,7 +65,7 @@ impl Cases {
             Self::All => (&["-x", "12.*", "-x", "13.*"], &["-i", "12.*", "-i", "13.*"]),
             Self::Quick => (&["-x", "9.*", "-x", "12.*", "-x", "13.*"], &QUICK_COMPRESSED),
         };
-        [Peer { kind: Kind::Rust, selection: plain }, Peer { kind: Kind::NodeSync, selection: compressed }]
+        [Peer { kind: Kind::Rust, selection: plain }, Peer { kind: Kind::Websockets, selection: compressed }]
     }
 }
 

@@ -28,7 +28,8 @@ Any ping counts as a deviation with the suite, so the proxy sends none of its ow
 `--ack none` where the suite is the backend; there also `--reattach never`, since another connection would be another run
 of the case). The other flags are at their defaults.
 
-The peer is tokio-tungstenite, and in the cases of 12 and 13, which are about permessage-deflate, Node `ws`.
+The peer is tokio-tungstenite, and in the cases of 12 and 13, which are about permessage-deflate,
+Python `websockets`.
 ";
 
 const CLIENT_LEG: &str = "\
