@@ -4,7 +4,7 @@
 //! decide what an error leads to.
 
 use crate::close::{ClosePayload, InvalidClose};
-use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, RSV1};
 
 /// Whose frames are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,8 @@ enum State {
 #[derive(Debug)]
 pub struct Scanner {
     sender: Sender,
+    /// Whether messages may be compressed.
+    deflate: bool,
     max_bytes: u64,
     max_frames: u32,
     /// Frames admitted of the message whose fragments are coming; 0 between messages.
@@ -102,12 +104,13 @@ pub struct Scanner {
 }
 
 impl Scanner {
-    /// A scanner at the start of the stream.
+    /// A scanner at the start of the stream. No message may be compressed.
     #[must_use]
     pub fn new(sender: Sender, limits: MessageLimits) -> Self {
         let MessageLimits { bytes, frames } = limits;
         Self {
             sender,
+            deflate: false,
             max_bytes: bytes as u64,
             max_frames: frames,
             frames: 0,
@@ -117,10 +120,18 @@ impl Scanner {
         }
     }
 
+    /// The same, for a connection whose ends agreed on permessage-deflate if `deflate`: then RSV1 says on the first
+    /// frame of a message that it is compressed (RFC 7692 6.1).
+    #[must_use]
+    pub fn with_deflate(self, deflate: bool) -> Self {
+        Self { deflate, ..self }
+    }
+
     /// A scanner at the start of another stream of the same sender.
     #[must_use]
     pub fn afresh(&self) -> Self {
-        Self::new(self.sender, MessageLimits { bytes: self.max_bytes as usize, frames: self.max_frames })
+        let limits = MessageLimits { bytes: self.max_bytes as usize, frames: self.max_frames };
+        Self::new(self.sender, limits).with_deflate(self.deflate)
     }
 
     /// Whether the last byte scanned ended a frame and no message is unfinished.
@@ -195,7 +206,7 @@ impl Scanner {
         let header = FrameHeader::parse(input).ok()??;
         let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
         let fits = header.payload <= self.max_bytes && header.frame_len() <= input.len() as u64;
-        (whole && fits && self.check_mask(&header).is_ok()).then_some(header)
+        (whole && fits && self.check(&header).is_ok()).then_some(header)
     }
 
     /// Scans the start of `input`, which is advanced past what was used.
@@ -265,19 +276,25 @@ impl Scanner {
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, FrameError> {
-        // The mask bit can be judged before the key has come.
+        // These bits can be judged before the length and the key have come.
         let Some(header) = FrameHeader::parse(bytes)? else {
+            if matches!(bytes, [first, _, ..] if first & RSV1 != 0) && !self.deflate {
+                return Err(FrameError::ReservedBits);
+            }
             return match (bytes.get(1), self.sender) {
                 (Some(second), Sender::Client) if second & 0x80 == 0 => Err(FrameError::Unmasked),
                 (Some(second), Sender::Server) if second & 0x80 != 0 => Err(FrameError::Masked),
                 _ => Ok(None),
             };
         };
-        self.check_mask(&header)?;
+        self.check(&header)?;
         Ok(Some(header))
     }
 
-    fn check_mask(&self, header: &FrameHeader) -> Result<(), FrameError> {
+    fn check(&self, header: &FrameHeader) -> Result<(), FrameError> {
+        if header.compressed && !self.deflate {
+            return Err(FrameError::ReservedBits);
+        }
         match (self.sender, header.mask) {
             (Sender::Client, None) => Err(FrameError::Unmasked),
             (Sender::Server, Some(_)) => Err(FrameError::Masked),

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod config;
 pub mod ctl;
+pub mod deflate;
 pub mod demo;
 pub mod edge;
 mod fields;

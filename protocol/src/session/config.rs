@@ -141,6 +141,8 @@ pub struct Config {
     pub dedupe_replies: bool,
     /// `--dedupe-entries`: answers remembered for that, 24 bytes each.
     pub dedupe_entries: usize,
+    /// `--dedupe-bytes`: payload of compressed answers kept for that, so that they can be compared by content.
+    pub dedupe_bytes: usize,
     /// `--commit`.
     pub commit: Commit,
     /// `--commit-bytes`: output held back at most; more releases it.
@@ -203,6 +205,7 @@ impl Default for Config {
             greeting: 0,
             dedupe_replies: true,
             dedupe_entries: 4096,
+            dedupe_bytes: 1 << 20,
             commit: Commit::Off,
             commit_bytes: 1 << 20,
             max_replays: 3,

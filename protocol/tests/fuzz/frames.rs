@@ -35,17 +35,20 @@ pub(crate) fn check(data: &[u8]) {
     // Bounds of frames from 1 to 16, as few inputs have more.
     let limits = MessageLimits { bytes: setting.max_message.into(), frames: 1 + u32::from(setting.max_message) % 16 };
 
-    let whole = scan(Scanner::new(sender, limits), [bytes]);
-    let pieces = scan(Scanner::new(sender, limits), cut(bytes, setting.cuts));
+    let deflate = setting.cuts[2] % 2 == 1;
+    let scanner = || Scanner::new(sender, limits).with_deflate(deflate);
+
+    let whole = scan(scanner(), [bytes]);
+    let pieces = scan(scanner(), cut(bytes, setting.cuts));
     assert_eq!(whole, pieces, "input cut anywhere is scanned the same");
 
-    let mut reference = Reference::new(setting.client, limits);
+    let mut reference = Reference::new(setting.client, limits, deflate);
     reference.feed(bytes);
     assert_eq!(whole.broken, reference.broken, "what breaks the protocol, and the code that answers it");
     assert_eq!(whole.messages, reference.messages);
     assert_eq!(whole.controls, reference.controls);
     assert!(whole.broken.is_some() || whole.between_messages == reference.is_between_messages());
-    check_run(&Scanner::new(sender, limits), bytes, &reference);
+    check_run(&scanner(), bytes, &reference);
 }
 
 /// The quick way over whole messages goes just as far as the first frame that is anything else.

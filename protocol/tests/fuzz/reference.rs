@@ -12,6 +12,8 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 pub(crate) struct Reference {
     masked: bool,
     limits: MessageLimits,
+    /// RSV1 on the first frame of a message is legal (RFC 7692 6.1).
+    deflate: bool,
     partial: Vec<u8>,
     /// The data frames so far of a message that is not whole, their payload, and how many they are.
     open: Option<(Vec<u8>, u64, u32)>,
@@ -36,10 +38,11 @@ const TOO_BIG: u16 = 1009;
 
 impl Reference {
     /// `masked` on the way to a backend.
-    pub(crate) fn new(masked: bool, limits: MessageLimits) -> Self {
+    pub(crate) fn new(masked: bool, limits: MessageLimits, deflate: bool) -> Self {
         Self {
             masked,
             limits,
+            deflate,
             partial: Vec::new(),
             open: None,
             messages: Vec::new(),
@@ -134,7 +137,8 @@ impl Reference {
             }),
             _ => None,
         };
-        first & 0x70 != 0
+        let legal = if self.deflate && matches!(opcode, 1 | 2) { 0x40 } else { 0 };
+        first & 0x70 & !legal != 0
             || matches!(opcode, 3..=7 | 11..=15)
             || (control && (first & 0x80 == 0 || short > 125))
             || (second & 0x80 != 0) != self.masked

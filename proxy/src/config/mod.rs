@@ -163,6 +163,15 @@ pub enum ReattachOrder {
     SameOnly,
 }
 
+/// What becomes of a client's offer of permessage-deflate (`--compression`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Backends are offered it too; compressed messages pass as they come.
+    Relay,
+    /// It is declined.
+    Off,
+}
+
 /// How a line of the log is written (`--log-format`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

@@ -225,6 +225,8 @@ fn bounds_hold_at_their_edges() {
         ("ack-linger", ["auto", "0"], ["off", "-1s"]),
         ("replay-max-age", ["off", "1ms"], ["auto", "0"]),
         ("dedupe-entries", ["0", "1000000"], ["-1", "1000001"]),
+        ("dedupe-bytes", ["0", "1GiB"], ["-1", "2GiB"]),
+        ("compression", ["relay", "off"], ["on", "deflate"]),
         ("max-replays", ["1", "100"], ["0", "101"]),
         ("commit-bytes", ["1", "1TiB"], ["0", "2TiB"]),
         ("poison-entries", ["0", "100000"], ["off", "100001"]),

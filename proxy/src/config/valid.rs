@@ -147,6 +147,7 @@ pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
         pool: DEFAULT_POOL.into(),
         session: session_config(reader),
         reattach_order: reader.choice("reattach-order"),
+        compression: reader.choice("compression"),
         reattach_header: reader.one("reattach-header", parse::header),
         session_key: reader.one("session-key-file", parse::key_file),
     }
@@ -161,6 +162,7 @@ fn session_config(reader: &mut Reader<'_>) -> session::Config {
         greeting: reader.number("greeting"),
         dedupe_replies: dedupe(reader, ack, commit),
         dedupe_entries: reader.number("dedupe-entries"),
+        dedupe_bytes: reader.number("dedupe-bytes"),
         commit,
         commit_bytes: reader.number("commit-bytes"),
         max_replays: reader.number("max-replays"),

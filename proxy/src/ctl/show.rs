@@ -196,6 +196,7 @@ fn message(answer: &PoisonedMessage) -> String {
         None => "not kept; see --keep-poison-payload".to_owned(),
         Some(Payload::Text(text)) => format!("text: {text}"),
         Some(Payload::Base64(base64)) => format!("base64: {base64}"),
+        Some(Payload::Deflate(base64)) => format!("deflate, base64: {base64}"),
     };
     pairs([
         ("session", about.session.to_string()),

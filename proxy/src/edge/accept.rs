@@ -16,6 +16,8 @@ use super::headers::{self, Peer};
 use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
 use super::{EdgeContext, Reason, SessionSlot, elsewhere, upgrade};
+use crate::config::Compression;
+use crate::deflate::Offers;
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
@@ -99,7 +101,7 @@ async fn begin(
     if let Some(cookie) = route.pool.sticky_cookie(&handshake, attached.lease.backend()) {
         attached.response.headers.append(header::SET_COOKIE, cookie);
     }
-    handshake.agree_on(attached.subprotocol.clone());
+    handshake.agree_on(attached.subprotocol.clone(), attached.deflate);
     Ok((accept, Accepted { route, attached, handshake, slot, id }))
 }
 
@@ -112,16 +114,24 @@ fn keep(context: &EdgeContext, client: Client, head: &request::Parts, route: &Ro
     let headers = headers::upstream(&head.headers, peer, route.reattach_header.as_ref());
     let kept = KeptHandshake::new(target, &headers, context.config.max_handshake_bytes);
     let address = headers::client_address(&headers, ip, trusts);
-    kept.map(|kept| kept.from_client(client.ends).at_address(address)).map_err(|_| Refusal::TooLarge)
+    let offers = match route.compression {
+        Compression::Relay => Offers::of_client(&head.headers),
+        Compression::Off => Offers::default(),
+    };
+    kept.map(|kept| kept.from_client(client.ends).at_address(address).offering(offers)).map_err(|_| Refusal::TooLarge)
 }
 
-/// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, no extension.
+/// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, and the compression that
+/// was agreed on.
 fn switching(accept: &HeaderValue, attached: &mut Attached) -> Response<ReplyBody> {
     let backend = std::mem::take(&mut attached.response.headers);
     let mut headers = headers::downstream(&backend);
     headers.remove(header::CONTENT_LENGTH);
     upgrade_to_websocket(&mut headers);
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.clone());
+    if let Some(deflate) = attached.deflate {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate.header());
+    }
     let mut response = Response::new(Either::Left(Full::new(Bytes::new())));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;

@@ -7,7 +7,7 @@ use hyper::http::request;
 use tideover_protocol::session::{self, AckMode};
 
 use super::Pool;
-use crate::config::{HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey};
+use crate::config::{Compression, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey};
 
 /// What a session keeps for life: its pool, and its configuration.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Route {
     pub reattach_order: ReattachOrder,
     /// A field that says `1` on re-attaches and is never taken from a client.
     pub reattach_header: Option<HeaderName>,
+    /// Whether compression is relayed.
+    pub compression: Compression,
     /// What the session protocol's headers are signed with.
     pub(super) session_key: Option<SessionKey>,
 }
@@ -58,6 +60,7 @@ impl Route {
             session: Arc::new(config.session.clone()),
             reattach_order: config.reattach_order,
             reattach_header: config.reattach_header.clone(),
+            compression: config.compression,
             session_key: config.session_key.clone(),
         }
     }

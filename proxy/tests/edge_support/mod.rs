@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tideover::config::{
-    BackendConfig, BackendUrl, Balancing, Config, HealthConfig, LogFormat, Mode, Moving, PoolConfig, PoolSettings,
-    ReattachOrder, RouteConfig, SchemesConfig, Transport,
+    BackendConfig, BackendUrl, Balancing, Compression, Config, HealthConfig, LogFormat, Mode, Moving, PoolConfig,
+    PoolSettings, ReattachOrder, RouteConfig, SchemesConfig, Transport,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -58,6 +58,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             session: tideover_protocol::session::Config::default(),
             reattach_order: ReattachOrder::OtherFirst,
             reattach_header: None,
+            compression: Compression::Relay,
             session_key: None,
         }],
         poison_entries: 100,

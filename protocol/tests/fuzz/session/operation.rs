@@ -139,7 +139,7 @@ impl Traits {
         };
         let by_message = self.by_message.or(explicit.then_some(false));
         let carrier = by_message.map(|by| if by { AckCarrier::Message } else { AckCarrier::Pong });
-        BackendTraits { mute: self.mute, order, carrier }
+        BackendTraits { mute: self.mute, order, carrier, deflate: false }
     }
 }
 

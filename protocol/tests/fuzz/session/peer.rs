@@ -48,8 +48,8 @@ impl Peer {
         Self {
             client,
             outbox: VecDeque::new(),
-            said: Reference::new(client, LIMITS),
-            heard: Reference::new(!client, LIMITS),
+            said: Reference::new(client, LIMITS, false),
+            heard: Reference::new(!client, LIMITS, false),
             room: usize::MAX,
             grain: Grain::Any,
             gone: false,

@@ -1,8 +1,8 @@
 //! The flags of the process around the sessions.
 
 use super::{Fallback, Flag, Kind, LARGEST, POSITIVE, Scope, Theme};
-use crate::config::LogFormat;
 use crate::config::choice::names;
+use crate::config::{Compression, LogFormat};
 
 pub(super) const LISTEN: Theme = Theme {
     heading: "Listen and backends",
@@ -96,6 +96,18 @@ pub(super) const LISTEN: Theme = Theme {
                       `head -c 32 /dev/urandom | base64` gives a good one. Never logged.",
             worst_case: "Worst case: without it, a backend that clients can also reach directly cannot tell the \
                          proxy's headers from forged ones.",
+        },
+        Flag {
+            name: "compression",
+            scope: Scope::Route,
+            kind: Kind::Choice(names::<Compression>),
+            default: Fallback::Value("relay"),
+            summary: "Whether clients and backends may agree on compressed messages (permessage-deflate)",
+            details: "relay: a client's offer goes to the backends, both directions without context takeover, so that \
+                      each message can be inflated by itself; compressed messages pass as they come. off: the offer is \
+                      declined.",
+            worst_case: "Worst case: many small messages that resemble each other compress worse than they would with \
+                         context takeover; a backend that answers an offer against RFC 7692 gets no session.",
         },
     ],
 };

@@ -314,7 +314,7 @@ fn traits(attached: &Attached) -> BackendTraits {
         pool::AckCarrier::Pong => AckCarrier::Pong,
         pool::AckCarrier::Message => AckCarrier::Message,
     });
-    BackendTraits { mute: backend.mute(), order: backend.order(), carrier }
+    BackendTraits { mute: backend.mute(), order: backend.order(), carrier, deflate: attached.deflate.is_some() }
 }
 
 /// What the engine's masking keys come from (RFC 6455 5.3: unpredictable).
