@@ -28,8 +28,8 @@ use tideover_tests::{
     program,
 };
 
-/// 17 sessions x 32 messages x 400 ms, one after the other: such a process takes no handshake for minutes.
-const BLOCKED: &str = "a handler that blocks the only thread so long leaves the process deaf for minutes";
+/// Of 5 ms already, 17 sessions x 32 messages are 2.7 s in which the process takes no handshake, time and again.
+const BLOCKED: &str = "not run: a handler that blocks the only thread leaves no time for handshakes at this load";
 
 struct Options {
     cells: Vec<Cell>,
@@ -93,7 +93,7 @@ fn measure(cell: Cell, plan: Plan) -> Row {
     {
         return Row::missing(cell, reason);
     }
-    if cell.kind == Kind::NodeSync && cell.is_slow() {
+    if cell.kind == Kind::NodeSync && cell.handler_ms > 0 {
         return Row::missing(cell, BLOCKED);
     }
     Row::measured(cell, &plan, cell.run(plan))
