@@ -45,6 +45,13 @@ impl Verdict {
         (&self.behavior, &self.close, self.code)
     }
 
+    /// Whether it is a case of compression that conforms, where the two peers alone agree on none. The proxy offers what
+    /// it can relay, which more peers take.
+    fn is_agreed_on_unlike(&self, direct: &Self) -> bool {
+        (direct.behavior.as_str(), &direct.close, direct.code) == ("UNIMPLEMENTED", &self.close, self.code)
+            && self.behavior == "OK"
+    }
+
     /// Whether it differs from `direct` just so far that the peer is told why it is failed: where the other one cut the
     /// connection without a Close, this one sends it, as RFC 6455 7.1.7 asks for. Its reason names the section that the
     /// peer broke.
@@ -69,6 +76,9 @@ impl Comparison {
         let (direct, proxied) = direct.zip(proxied)?;
         if proxied.is_stricter_than(direct) {
             return Some(format!("stricter: {}", proxied.reason));
+        }
+        if proxied.is_agreed_on_unlike(direct) {
+            return Some("compression is agreed on, as it is not between the two alone".to_owned());
         }
         let conforms = (proxied.behavior.as_str(), proxied.close.as_str()) == ("NON-STRICT", "OK");
         let purpose = self.on_purpose.iter().find(|purpose| conforms && purpose.cases.contains(&case))?;
