@@ -7,6 +7,7 @@
 //! and its like for a service of that name.
 
 mod admin;
+mod admission;
 mod args;
 mod backend;
 mod balancing;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admin::{AdminAddress, AdminToken};
+pub use admission::{Admission, EdgeLimits, Http};
 pub use args::Args;
 pub use backend::{BackendUrl, InvalidBackendUrl};
 pub use balancing::{Balance, Balancing, CookieName, HashKey};
@@ -78,6 +80,8 @@ pub struct Config {
     pub buffer_total_bytes: usize,
     /// `--max-sessions`: sessions at a time, at least 1.
     pub max_sessions: usize,
+    /// What else is taken on at most.
+    pub limits: EdgeLimits,
     /// `--drain-timeout`: how long sessions may go on after SIGTERM. May be zero.
     pub drain_timeout: Duration,
     /// `--trust-forwarded`: peers whose forwarding headers are kept. May be empty.
@@ -120,6 +124,7 @@ impl Config {
             ("max-handshake-bytes", self.max_handshake_bytes != new.max_handshake_bytes),
             ("buffer-total-bytes", self.buffer_total_bytes != new.buffer_total_bytes),
             ("max-sessions", self.max_sessions != new.max_sessions),
+            ("max-http-requests", self.limits.max_http_requests != new.limits.max_http_requests),
             ("drain-timeout", self.drain_timeout != new.drain_timeout),
             ("trust-forwarded", self.trust_forwarded != new.trust_forwarded),
             ("admin", self.admin != new.admin),

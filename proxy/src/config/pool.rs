@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::{
-    BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, PathPrefix, Public,
-    ReattachOrder, ScaleConfig, SessionKey, Transport,
+    Admission, BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode,
+    PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -45,6 +45,8 @@ pub struct PoolSettings {
     pub balancing: Balancing,
     /// How it watches their health.
     pub health: HealthConfig,
+    /// `--http-timeout`: how long a plain request may stand still. Not zero.
+    pub http_timeout: Duration,
     /// `--mode`.
     pub mode: Mode,
     /// When it is too small or too large. `None`: nobody is told.
@@ -120,6 +122,8 @@ pub struct RouteConfig {
     pub headers: Vec<HeaderPattern>,
     /// The name of the pool.
     pub pool: String,
+    /// Which of its requests it takes.
+    pub admission: Admission,
     /// What the sessions are configured with.
     pub session: tideover_protocol::session::Config,
     /// `--reattach-order`.

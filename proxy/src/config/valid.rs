@@ -11,8 +11,8 @@ use super::reader::Reader;
 use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{
-    Balancing, Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, PoolSettings, RouteConfig, Statuses, fleet,
-    tls,
+    Admission, Balancing, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, PoolSettings,
+    RouteConfig, Statuses, fleet, tls,
 };
 
 /// The valid configuration, or all that is wrong.
@@ -32,6 +32,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         max_handshake_bytes: reader.number("max-handshake-bytes"),
         buffer_total_bytes,
         max_sessions: reader.number("max-sessions"),
+        limits: edge_limits(&mut reader),
         drain_timeout: reader.duration("drain-timeout"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
         schemes: schemes::process(&mut reader),
@@ -48,6 +49,10 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         none if none.is_empty() => Ok(config),
         problems => Err(Problems(problems)),
     }
+}
+
+fn edge_limits(reader: &mut Reader<'_>) -> EdgeLimits {
+    EdgeLimits { max_http_requests: reader.number("max-http-requests") }
 }
 
 /// What is wrong with a flag given for all routes is found once for each of them.
@@ -69,6 +74,7 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
         balancing: balancing(reader),
         health: health(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
+        http_timeout: reader.duration("http-timeout"),
         mode: reader.choice("mode"),
         scale: schemes::scale(reader),
     }
@@ -133,6 +139,7 @@ pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
         paths: Vec::new(),
         headers: Vec::new(),
         pool: DEFAULT_POOL.into(),
+        admission: Admission { http: reader.choice("http") },
         session: session_config(reader),
         reattach_order: reader.choice("reattach-order"),
         reattach_header: reader.one("reattach-header", parse::header),

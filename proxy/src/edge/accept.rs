@@ -1,6 +1,6 @@
 //! From a client's request to its answer: a 101 with a backend leg behind it, or a refusal.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,10 +12,12 @@ use hyper::{Request, Response, StatusCode};
 use tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
 
-use super::headers::{self, Peer};
+use super::guard::Patience;
+use super::headers;
 use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
-use super::{EdgeContext, Reason, SessionSlot, elsewhere, upgrade};
+use super::told::Told;
+use super::{EdgeContext, Reason, SessionSlot, elsewhere, plain, upgrade};
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
@@ -31,16 +33,20 @@ pub(super) struct Accepted {
 pub(super) async fn answer(
     context: &EdgeContext,
     client: Client,
+    patience: &Patience,
     request: Request<Incoming>,
 ) -> (Response<ReplyBody>, Option<Accepted>) {
     let peer = client.peer();
     if let Some(response) = elsewhere::assignment(context, client, &request) {
         return (response, None);
     }
+    if !upgrade::is_wanted(request.headers()) {
+        return (plain::answer(context, client, patience, request).await, None);
+    }
     let accepted = match begin(context, client, request).await {
         Ok(accepted) => accepted,
         Err(Refused::ByUs(refusal)) => {
-            refusal.log(peer);
+            refusal.log("handshake refused", peer);
             context.refused.count(refusal.reason());
             return (refusal.response(), None);
         }
@@ -104,14 +110,9 @@ async fn begin(
 }
 
 fn keep(context: &EdgeContext, client: Client, head: &request::Parts, route: &Route) -> Result<KeptHandshake, Refusal> {
-    let ip = client.peer().ip().to_canonical();
-    let trusts = |ip: IpAddr| context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
-    let trusted = trusts(ip);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let peer = Peer { ip, trusted, tls: client.tls };
-    let headers = headers::upstream(&head.headers, peer, route.reattach_header.as_ref());
+    let Told { target, headers, address } = Told::of(context, client, head, route)?;
+    let target = target.path_and_query().map_or("/", |target| target.as_str());
     let kept = KeptHandshake::new(target, &headers, context.config.max_handshake_bytes);
-    let address = headers::client_address(&headers, ip, trusts);
     kept.map(|kept| kept.from_client(client.ends).at_address(address)).map_err(|_| Refusal::TooLarge)
 }
 
@@ -140,5 +141,5 @@ fn pass_on((mut response, backend): (Response<Incoming>, String), peer: SocketAd
     }
     *response.headers_mut() = headers;
     close_after_handshake(&mut response);
-    response.map(Either::Right)
+    response.map(|body| Either::Right(body.into()))
 }

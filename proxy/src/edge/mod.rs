@@ -3,11 +3,16 @@
 //! HTTP ends here. What lies behind the handshake, on either side, goes to the session untouched.
 
 mod accept;
+mod body;
 mod elsewhere;
+mod guard;
 mod headers;
 mod opening;
+mod plain;
 mod refusal;
 mod refused;
+mod requests;
+mod told;
 mod upgrade;
 
 use std::convert::Infallible;
@@ -33,13 +38,17 @@ use crate::schemes::Schemes;
 use crate::session::Start;
 use crate::tls::Server;
 use accept::Accepted;
+use guard::{Guard, Patience};
 use refusal::Refusal;
 pub use refused::{Reason, Refused};
+pub use requests::Requests;
 
 /// How long a client may take for a request head, and may keep an idle connection open.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take, from being accepted, for what comes before HTTP: a PROXY header and a TLS handshake.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of the answer to its handshake.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a refused client may take to read its answer and close.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 /// How much a refused client may still send meanwhile.
@@ -57,6 +66,9 @@ pub struct EdgeContext {
     slots: Arc<Semaphore>,
     draining: AtomicBool,
     refused: Refused,
+    /// Places of plain requests.
+    places: Arc<Semaphore>,
+    requests: Requests,
 }
 
 impl fmt::Debug for EdgeContext {
@@ -80,7 +92,18 @@ impl EdgeContext {
     #[must_use]
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, schemes: Arc<Schemes>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        Self { config, fleet, schemes, start, slots, draining: AtomicBool::new(false), refused: Refused::default() }
+        let places = Arc::new(Semaphore::new(config.limits.max_http_requests));
+        Self {
+            config,
+            fleet,
+            schemes,
+            start,
+            slots,
+            draining: AtomicBool::new(false),
+            refused: Refused::default(),
+            places,
+            requests: Requests::default(),
+        }
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
@@ -106,10 +129,29 @@ impl EdgeContext {
         &self.schemes
     }
 
-    /// Whether there is no session, from its handshake on until its client leg is closed.
+    /// What came of plain HTTP requests.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// Plain HTTP requests under way, until the bodies of their answers are over.
+    #[must_use]
+    pub fn requests_live(&self) -> usize {
+        self.config.limits.max_http_requests - self.places.available_permits()
+    }
+
+    /// Whether there is no session, from its handshake on until its client leg is closed, and no plain request.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.slots.available_permits() == self.config.max_sessions
+        self.slots.available_permits() == self.config.max_sessions && self.requests_live() == 0
+    }
+
+    fn take_request(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        self.places.clone().try_acquire_owned().map_err(|_| Refusal::Busy)
     }
 
     fn take_slot(&self) -> Result<SessionSlot, Refusal> {
@@ -137,18 +179,20 @@ pub async fn serve_connection(
     drop(tls);
     let peer = client.peer();
     let accepted: Arc<Mutex<Option<Accepted>>> = Arc::default();
+    let patience = Patience::new(WRITE_TIMEOUT);
     let service = service_fn(|request| {
-        let (context, accepted) = (context.clone(), accepted.clone());
+        let (context, accepted, patience) = (context.clone(), accepted.clone(), patience.clone());
         async move {
-            let (response, session) = accept::answer(&context, client, request).await;
+            let (response, session) = accept::answer(&context, client, &patience, request).await;
             *accepted.lock().unwrap_or_else(PoisonError::into_inner) = session;
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection = http(&context.config).serve_connection(TokioIo::new(stream), service);
+    let mut connection =
+        http(&context.config).serve_connection(TokioIo::new(Guard::new(stream, patience.clone())), service);
     let served = (&mut connection).await;
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner();
+    let stream = parts.io.into_inner().into_inner();
     let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (served, accepted) {
         (Ok(()), Some(Accepted { route, attached, handshake, slot, id })) => {

@@ -1,18 +1,18 @@
-//! What the proxy itself says to a handshake that leads to no session.
+//! What the proxy itself says to a handshake that leads to no session, and to a request that gets no answer.
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::Reason;
+use super::body::Download;
 
 /// Body of an answer to a client: our own text, or a backend's body as it comes.
-pub(super) type ReplyBody = Either<Full<Bytes>, Incoming>;
+pub(super) type ReplyBody = Either<Full<Bytes>, Download>;
 
 /// Why the proxy refuses a request. What a backend refuses is not among these.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +33,14 @@ pub(super) enum Refusal {
     NoRoute,
     /// No backend took it; the text is for the log.
     NoBackend(String),
+    /// A method that no backend is asked to serve.
+    Method,
+    /// `--max-http-requests` are under way.
+    Busy,
+    /// A backend took a plain request and gave no good answer; the text is for the log.
+    Broken(String),
+    /// A plain request stood still for `--http-timeout`; the text is for the log.
+    Late(String),
 }
 
 impl Refusal {
@@ -42,7 +50,10 @@ impl Refusal {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Full | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Busy | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Method => StatusCode::NOT_IMPLEMENTED,
+            Self::Broken(_) => StatusCode::BAD_GATEWAY,
+            Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -50,13 +61,15 @@ impl Refusal {
     pub(super) fn reason(&self) -> Reason {
         match self {
             Self::NotWebSocket => Reason::NotWebSocket,
-            Self::Bad(_) => Reason::Bad,
+            Self::Bad(_) | Self::Method => Reason::Bad,
             Self::Version => Reason::Version,
             Self::TooLarge => Reason::TooLarge,
-            Self::Full => Reason::Full,
+            Self::Full | Self::Busy => Reason::Full,
             Self::Draining => Reason::Draining,
             Self::NoRoute => Reason::NoRoute,
             Self::NoBackend(_) => Reason::NoBackend,
+            Self::Broken(_) => Reason::Broken,
+            Self::Late(_) => Reason::Late,
         }
     }
 
@@ -71,6 +84,10 @@ impl Refusal {
             Self::Draining => "shutting down",
             Self::NoRoute => "no route leads there",
             Self::NoBackend(_) => "no backend is available",
+            Self::Method => "this method is not served here",
+            Self::Busy => "too many requests are under way",
+            Self::Broken(_) => "the backend gave no good answer",
+            Self::Late(_) => "the backend gave no answer in time",
         }
     }
 
@@ -84,10 +101,11 @@ impl Refusal {
             Self::Version => {
                 headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::Full | Self::NoBackend(_) => {
+            Self::Full | Self::Busy | Self::NoBackend(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}
+            Self::Method | Self::Broken(_) | Self::Late(_) => {}
         }
         if *self != Self::NotWebSocket {
             close_after_handshake(&mut response);
@@ -95,13 +113,13 @@ impl Refusal {
         response
     }
 
-    /// One line a refused handshake. What is our side's fault is a warning.
-    pub(super) fn log(&self, peer: SocketAddr) {
+    /// One line for what was refused. What is our side's fault is a warning.
+    pub(super) fn log(&self, what: &str, peer: SocketAddr) {
         let status = self.status().as_u16();
         if self.status().is_server_error() {
-            tracing::warn!(%peer, status, reason = %self, "handshake refused");
+            tracing::warn!(%peer, status, reason = %self, "{what}");
         } else {
-            tracing::info!(%peer, status, reason = %self, "handshake refused");
+            tracing::info!(%peer, status, reason = %self, "{what}");
         }
     }
 }
@@ -110,7 +128,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())?;
         match self {
-            Self::NoBackend(why) => write!(f, ": {why}"),
+            Self::NoBackend(why) | Self::Broken(why) | Self::Late(why) => write!(f, ": {why}"),
             _ => Ok(()),
         }
     }

@@ -29,11 +29,15 @@ pub enum Reason {
     NoBackend,
     /// A backend refused it.
     Backend,
+    /// A backend took a plain request and gave no good answer.
+    Broken,
+    /// A plain request stood still for `--http-timeout`.
+    Late,
 }
 
 impl Reason {
-    /// All reasons.
-    pub const ALL: [Self; 12] = [
+    /// Why handshakes are refused.
+    pub const HANDSHAKES: [Self; 12] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -47,6 +51,11 @@ impl Reason {
         Self::NoBackend,
         Self::Backend,
     ];
+    /// Why the proxy itself refuses plain requests.
+    pub const REQUESTS: [Self; 7] =
+        [Self::Bad, Self::Full, Self::Draining, Self::NoRoute, Self::NoBackend, Self::Broken, Self::Late];
+
+    const COUNT: usize = Self::Late as usize + 1;
 
     /// Its word, as a label of a metric.
     #[must_use]
@@ -64,13 +73,15 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::Backend => "backend",
+            Self::Broken => "broken",
+            Self::Late => "late",
         }
     }
 }
 
 /// Counts by reason.
 #[derive(Debug, Default)]
-pub struct Refused([AtomicU64; Reason::ALL.len()]);
+pub struct Refused([AtomicU64; Reason::COUNT]);
 
 impl Refused {
     pub(super) fn count(&self, reason: Reason) {

@@ -7,7 +7,7 @@ use hyper::http::request;
 use tideover_protocol::session::{self, AckMode};
 
 use super::Pool;
-use crate::config::{HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey};
+use crate::config::{Admission, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey};
 
 /// What a session keeps for life: its pool, and its configuration.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Route {
     headers: Vec<HeaderPattern>,
     /// Where its sessions may be attached.
     pub pool: Arc<Pool>,
+    /// Which requests it takes.
+    pub admission: Admission,
     /// What their engines are configured with.
     pub session: Arc<session::Config>,
     /// Which backends are tried first at a re-attach.
@@ -42,6 +44,7 @@ impl Route {
             paths: config.paths.clone(),
             headers: config.headers.clone(),
             pool,
+            admission: config.admission.clone(),
             session: Arc::new(config.session.clone()),
             reattach_order: config.reattach_order,
             reattach_header: config.reattach_header.clone(),

@@ -3,6 +3,7 @@
 
 mod guarantees;
 mod health;
+mod http;
 mod migration;
 mod pool;
 mod relay;
@@ -178,7 +179,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 19] = [
+pub static THEMES: [Theme; 20] = [
     server::LISTEN,
     pool::BALANCING,
     relay::BUFFERS,
@@ -192,6 +193,7 @@ pub static THEMES: [Theme; 19] = [
     relay::CLOSING,
     tls::CLIENTS,
     tls::BACKENDS,
+    http::HTTP,
     server::LIMITS,
     schemes::REDIRECT,
     schemes::DNS,
