@@ -1,15 +1,17 @@
-//! The client's connection while it speaks HTTP: one that takes nothing of its answers is cut off.
+//! The client's connection while it speaks HTTP: what is not strictly that is not read, and one that takes nothing of its
+//! answers is cut off.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::strict::{Strict, Violation};
 use crate::net::Stream;
 
 /// How long a client may take nothing of what is written to it. What it asked for may change that.
@@ -39,11 +41,20 @@ pub(super) struct Guard {
     patience: Patience,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    strict: Strict,
+    /// What stands behind the last byte that was read.
+    violation: Option<Violation>,
 }
 
 impl Guard {
-    pub(super) fn new(stream: Stream, patience: Patience) -> Self {
-        Self { stream, patience, waiting: None }
+    /// Request heads may have `max_head` bytes.
+    pub(super) fn new(stream: Stream, patience: Patience, max_head: usize) -> Self {
+        Self { stream, patience, waiting: None, strict: Strict::new(max_head), violation: None }
+    }
+
+    /// Whether a request has begun of which not even the head is complete.
+    pub(super) fn is_within_head(&self) -> bool {
+        self.strict.is_within_head()
     }
 
     pub(super) fn into_inner(self) -> Stream {
@@ -67,7 +78,20 @@ impl Guard {
 
 impl AsyncRead for Guard {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let this = self.get_mut();
+        if let Some(violation) = this.violation {
+            return Poll::Ready(Err(violation.into()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        if let Err((good, violation)) = this.strict.accept(&buffer.filled()[before..]) {
+            this.violation = Some(violation);
+            buffer.set_filled(before + good);
+            if good == 0 {
+                return Poll::Ready(Err(violation.into()));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

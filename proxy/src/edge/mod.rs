@@ -5,6 +5,7 @@
 mod accept;
 mod body;
 mod elsewhere;
+mod failure;
 mod guard;
 mod headers;
 mod opening;
@@ -12,6 +13,7 @@ mod plain;
 mod refusal;
 mod refused;
 mod requests;
+mod strict;
 mod told;
 mod upgrade;
 
@@ -22,7 +24,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -38,6 +39,7 @@ use crate::schemes::Schemes;
 use crate::session::Start;
 use crate::tls::Server;
 use accept::Accepted;
+use failure::Failure;
 use guard::{Guard, Patience};
 use refusal::Refusal;
 pub use refused::{Reason, Refused};
@@ -188,21 +190,23 @@ pub async fn serve_connection(
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection =
-        http(&context.config).serve_connection(TokioIo::new(Guard::new(stream, patience.clone())), service);
+    let guard = Guard::new(stream, patience.clone(), context.config.max_handshake_bytes);
+    let mut connection = http(&context.config).serve_connection(TokioIo::new(guard), service);
     let served = (&mut connection).await;
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner().into_inner();
+    let guard = parts.io.into_inner();
+    let (within_head, stream) = (guard.is_within_head(), guard.into_inner());
     let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (served, accepted) {
         (Ok(()), Some(Accepted { route, attached, handshake, slot, id })) => {
             let client_leftover = parts.read_buf;
             (context.start)(Start { client: stream, client_leftover, peer, route, attached, handshake, id, slot });
         }
-        (Ok(()), None) => linger(stream).await,
+        (Ok(()), None) => linger(stream, None).await,
         (Err(error), _) => {
-            log_failure(&context, peer, &error);
-            linger(stream).await;
+            let failure = Failure::of(error, within_head);
+            failure.log(&context, peer);
+            linger(stream, Some(failure)).await;
         }
     }
 }
@@ -216,27 +220,13 @@ fn http(config: &Config) -> http1::Builder {
     http
 }
 
-/// hyper has answered what it could not parse; the log line is ours.
-fn log_failure(context: &EdgeContext, peer: SocketAddr, error: &hyper::Error) {
-    if error.is_parse_too_large() {
-        context.refused.count(Reason::TooLarge);
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16();
-        tracing::info!(%peer, status, reason = %error, "handshake refused");
-    } else if error.is_parse() {
-        context.refused.count(Reason::Bad);
-        tracing::info!(%peer, status = StatusCode::BAD_REQUEST.as_u16(), reason = %error, "handshake refused");
-    } else if error.is_timeout() {
-        context.refused.count(Reason::Timeout);
-        tracing::info!(%peer, reason = "no handshake in time", "connection closed");
-    } else {
-        tracing::debug!(%peer, reason = %error, "the client went away before its session began");
-    }
-}
-
 /// Lets the client read its answer: closing a socket that has unread bytes resets the connection, and a reset takes
 /// the answer with it (RFC 9112 9.6).
-async fn linger(mut stream: Stream) {
+async fn linger(mut stream: Stream, failure: Option<Failure>) {
     let drain = async {
+        if let Some(failure) = failure {
+            failure.answer(&mut stream).await;
+        }
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };

@@ -25,6 +25,8 @@ pub(super) enum Refusal {
     Version,
     /// Larger than `--max-handshake-bytes`.
     TooLarge,
+    /// A request began and was not complete in time.
+    Timeout,
     /// `--max-sessions` are live.
     Full,
     /// The proxy is about to end.
@@ -49,6 +51,7 @@ impl Refusal {
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Full | Self::Busy | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method => StatusCode::NOT_IMPLEMENTED,
@@ -64,6 +67,7 @@ impl Refusal {
             Self::Bad(_) | Self::Method => Reason::Bad,
             Self::Version => Reason::Version,
             Self::TooLarge => Reason::TooLarge,
+            Self::Timeout => Reason::Timeout,
             Self::Full | Self::Busy => Reason::Full,
             Self::Draining => Reason::Draining,
             Self::NoRoute => Reason::NoRoute,
@@ -80,6 +84,7 @@ impl Refusal {
             Self::Bad(what) => what,
             Self::Version => "Sec-WebSocket-Version must be 13 (RFC 6455 section 4.4)",
             Self::TooLarge => "the handshake is too large",
+            Self::Timeout => "the request was not complete in time",
             Self::Full => "too many sessions",
             Self::Draining => "shutting down",
             Self::NoRoute => "no route leads there",
@@ -105,12 +110,22 @@ impl Refusal {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}
-            Self::Method | Self::Broken(_) | Self::Late(_) => {}
+            Self::Timeout | Self::Method | Self::Broken(_) | Self::Late(_) => {}
         }
         if *self != Self::NotWebSocket {
             close_after_handshake(&mut response);
         }
         response
+    }
+
+    /// The whole answer, for a connection that nobody else speaks HTTP on any more.
+    pub(super) fn text_of_response(&self) -> String {
+        let (status, text) = (self.status(), self.text());
+        let length = text.len() + 1;
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{text}\n"
+        )
     }
 
     /// One line for what was refused. What is our side's fault is a warning.
