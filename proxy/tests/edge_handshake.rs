@@ -225,3 +225,69 @@ async fn a_client_that_goes_away_during_the_dial_takes_the_backend_leg_with_it()
     drop(client);
     assert_eq!(soon(ended.recv()).await.as_deref(), Some(""));
 }
+
+#[tokio::test]
+async fn a_handshake_has_its_time_from_accept_however_it_trickles() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.limits.handshake_timeout = Duration::from_millis(300);
+    let edge = Edge::new(config).await;
+    let mut slow = tokio::net::TcpStream::connect(edge.addr).await.unwrap();
+    let begun = Instant::now();
+    let (mut answers, mut requests) = slow.split();
+    let trickle = async {
+        for byte in handshake("/", "").bytes() {
+            if requests.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut answer = String::new();
+    tokio::select! {
+        read = tokio::io::AsyncReadExt::read_to_string(&mut answers, &mut answer) => drop(read),
+        () = trickle => {}
+    }
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!((300..2000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let mut silent = tokio::net::TcpStream::connect(edge.addr).await.unwrap();
+    assert_eq!(read_rest(&mut silent).await, "", "who asks for nothing is told nothing");
+}
+
+#[tokio::test]
+async fn more_fields_than_allowed_are_too_many() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.limits.max_header_fields = 6;
+    let edge = Edge::new(config).await;
+    assert!(edge.ask(&handshake("/", "X: 1\r\n")).await.1.starts_with("HTTP/1.1 101 "));
+    assert!(edge.ask(&handshake("/", "X: 1\r\nY: 1\r\n")).await.1.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_sessions_and_another_one_its_own() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.trust_forwarded = vec!["127.0.0.0/8".parse().unwrap()];
+    config.limits.max_sessions_per_address = 1;
+    let edge = Edge::new(config).await;
+    let of = |client: &str| handshake("/", &format!("X-Forwarded-For: {client}\r\n"));
+    let (first, head) = edge.ask(&of("2001:db8::1")).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let (_, head) = edge.ask(&of("2001:db8::2")).await;
+    assert!(head.starts_with("HTTP/1.1 429 ") && field(&head, "retry-after") == Some("1"), "{head}");
+    assert!(edge.ask(&of("2001:db8:0:1::1")).await.1.starts_with("HTTP/1.1 101 "));
+    drop(first);
+    soon(async { while !edge.ask(&of("2001:db8::2")).await.1.starts_with("HTTP/1.1 101 ") {} }).await;
+}
+
+#[tokio::test]
+async fn an_address_begins_so_many_sessions_a_second() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.limits.session_rate_per_address = 2;
+    let edge = Edge::new(config).await;
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        answers.push(edge.ask(&handshake("/", "")).await.1[9..12].to_owned());
+    }
+    assert!(answers[..2].iter().all(|status| status == "101"), "{answers:?}");
+    assert!(answers.iter().any(|status| status == "429"), "{answers:?}");
+}

@@ -116,6 +116,7 @@ impl Config {
     #[must_use]
     pub fn differs_in(&self, new: &Self) -> Vec<&'static str> {
         let token = |config: &Self| config.admin_token.as_ref().map(|token| token.expose().to_owned());
+        let (limits, others) = (&self.limits, &new.limits);
         let differing = [
             ("listen", self.listen != new.listen),
             ("tls-cert", self.tls.is_some() != new.tls.is_some()),
@@ -124,7 +125,11 @@ impl Config {
             ("max-handshake-bytes", self.max_handshake_bytes != new.max_handshake_bytes),
             ("buffer-total-bytes", self.buffer_total_bytes != new.buffer_total_bytes),
             ("max-sessions", self.max_sessions != new.max_sessions),
-            ("max-http-requests", self.limits.max_http_requests != new.limits.max_http_requests),
+            ("handshake-timeout", limits.handshake_timeout != others.handshake_timeout),
+            ("max-header-fields", limits.max_header_fields != others.max_header_fields),
+            ("max-http-requests", limits.max_http_requests != others.max_http_requests),
+            ("max-sessions-per-address", limits.max_sessions_per_address != others.max_sessions_per_address),
+            ("session-rate-per-address", limits.session_rate_per_address != others.session_rate_per_address),
             ("drain-timeout", self.drain_timeout != new.drain_timeout),
             ("trust-forwarded", self.trust_forwarded != new.trust_forwarded),
             ("admin", self.admin != new.admin),

@@ -52,7 +52,13 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
 }
 
 fn edge_limits(reader: &mut Reader<'_>) -> EdgeLimits {
-    EdgeLimits { max_http_requests: reader.number("max-http-requests") }
+    EdgeLimits {
+        handshake_timeout: reader.duration("handshake-timeout"),
+        max_header_fields: reader.number("max-header-fields"),
+        max_http_requests: reader.number("max-http-requests"),
+        max_sessions_per_address: reader.number("max-sessions-per-address"),
+        session_rate_per_address: reader.number("session-rate-per-address"),
+    }
 }
 
 /// What is wrong with a flag given for all routes is found once for each of them.

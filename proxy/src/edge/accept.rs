@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 use tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
@@ -98,8 +97,9 @@ async fn begin(
     if let Some(location) = elsewhere::redirect(context, client, &head, &route)? {
         return Err(Refused::Elsewhere(location));
     }
-    let slot = context.take_slot()?;
-    let mut handshake = keep(context, client, &head, &route)?;
+    let told = Told::of(context, client, &head, &route)?;
+    let slot = context.take_slot(told.address)?;
+    let mut handshake = keep(context, client, &told)?;
     let id = Uuid::now_v7();
     let mut attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
     if let Some(cookie) = route.pool.sticky_cookie(&handshake, attached.lease.backend()) {
@@ -109,11 +109,10 @@ async fn begin(
     Ok((accept, Accepted { route, attached, handshake, slot, id }))
 }
 
-fn keep(context: &EdgeContext, client: Client, head: &request::Parts, route: &Route) -> Result<KeptHandshake, Refusal> {
-    let Told { target, headers, address } = Told::of(context, client, head, route)?;
-    let target = target.path_and_query().map_or("/", |target| target.as_str());
-    let kept = KeptHandshake::new(target, &headers, context.config.max_handshake_bytes);
-    kept.map(|kept| kept.from_client(client.ends).at_address(address)).map_err(|_| Refusal::TooLarge)
+fn keep(context: &EdgeContext, client: Client, told: &Told) -> Result<KeptHandshake, Refusal> {
+    let target = told.target.path_and_query().map_or("/", |target| target.as_str());
+    let kept = KeptHandshake::new(target, &told.headers, context.config.max_handshake_bytes);
+    kept.map(|kept| kept.from_client(client.ends).at_address(told.address)).map_err(|_| Refusal::TooLarge)
 }
 
 /// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, no extension.

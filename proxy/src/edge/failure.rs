@@ -25,15 +25,16 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// What `error` ended a connection for. `within_head`: a request had begun.
-    pub(super) fn of(error: hyper::Error, within_head: bool) -> Self {
+    /// What `error` ended a connection for; without one, that was the time. `within_head`: a request had begun.
+    pub(super) fn of(error: Option<hyper::Error>, within_head: bool) -> Self {
+        let late = || if within_head { Self::Refused(Refusal::Timeout) } else { Self::Idle };
+        let Some(error) = error else { return late() };
         match Violation::behind(&error) {
             Some(violation) if violation.in_head => Self::Refused(Refusal::Bad(violation.what)),
             Some(_) => Self::Gone(error),
             None if error.is_parse_too_large() => Self::TooLarge(error),
             None if error.is_parse() => Self::Unreadable(error),
-            None if error.is_timeout() && within_head => Self::Refused(Refusal::Timeout),
-            None if error.is_timeout() => Self::Idle,
+            None if error.is_timeout() => late(),
             None => Self::Gone(error),
         }
     }

@@ -3,6 +3,7 @@
 //! HTTP ends here. What lies behind the handshake, on either side, goes to the session untouched.
 
 mod accept;
+mod addresses;
 mod body;
 mod elsewhere;
 mod failure;
@@ -19,7 +20,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,16 +40,13 @@ use crate::schemes::Schemes;
 use crate::session::Start;
 use crate::tls::Server;
 use accept::Accepted;
+use addresses::{AddressPlace, Addresses};
 use failure::Failure;
 use guard::{Guard, Patience};
 use refusal::Refusal;
 pub use refused::{Reason, Refused};
 pub use requests::Requests;
 
-/// How long a client may take for a request head, and may keep an idle connection open.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take, from being accepted, for what comes before HTTP: a PROXY header and a TLS handshake.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of the answer to its handshake.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a refused client may take to read its answer and close.
@@ -66,6 +64,7 @@ pub struct EdgeContext {
     schemes: Arc<Schemes>,
     start: StartSession,
     slots: Arc<Semaphore>,
+    addresses: Addresses,
     draining: AtomicBool,
     refused: Refused,
     /// Places of plain requests.
@@ -86,6 +85,7 @@ impl fmt::Debug for EdgeContext {
 #[derive(Debug)]
 pub struct SessionSlot {
     _permit: OwnedSemaphorePermit,
+    _place: Option<Box<AddressPlace>>,
 }
 
 impl EdgeContext {
@@ -94,6 +94,7 @@ impl EdgeContext {
     #[must_use]
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, schemes: Arc<Schemes>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
+        let addresses = Addresses::new(&config.limits);
         let places = Arc::new(Semaphore::new(config.limits.max_http_requests));
         Self {
             config,
@@ -101,6 +102,7 @@ impl EdgeContext {
             schemes,
             start,
             slots,
+            addresses,
             draining: AtomicBool::new(false),
             refused: Refused::default(),
             places,
@@ -156,12 +158,12 @@ impl EdgeContext {
         self.places.clone().try_acquire_owned().map_err(|_| Refusal::Busy)
     }
 
-    fn take_slot(&self) -> Result<SessionSlot, Refusal> {
+    fn take_slot(&self, client: IpAddr) -> Result<SessionSlot, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
         let permit = self.slots.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
-        Ok(SessionSlot { _permit: permit })
+        Ok(SessionSlot { _permit: permit, _place: self.addresses.take(client)? })
     }
 }
 
@@ -176,13 +178,15 @@ pub async fn serve_connection(
     tls: Option<Arc<Server>>,
     context: Arc<EdgeContext>,
 ) {
-    let by = Instant::now() + OPENING_TIMEOUT;
+    let by = Instant::now() + context.config.limits.handshake_timeout;
     let Some((stream, client)) = opening::open(stream, peer, tls.as_deref(), &context, by).await else { return };
     drop(tls);
     let peer = client.peer();
     let accepted: Arc<Mutex<Option<Accepted>>> = Arc::default();
     let patience = Patience::new(WRITE_TIMEOUT);
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
         let (context, accepted, patience) = (context.clone(), accepted.clone(), patience.clone());
         async move {
             let (response, session) = accept::answer(&context, client, &patience, request).await;
@@ -192,7 +196,10 @@ pub async fn serve_connection(
     });
     let guard = Guard::new(stream, patience.clone(), context.config.max_handshake_bytes);
     let mut connection = http(&context.config).serve_connection(TokioIo::new(guard), service);
-    let served = (&mut connection).await;
+    let served = tokio::select! {
+        served = &mut connection => served.map_err(Some),
+        () = unasked(&asked, by) => Err(None),
+    };
     let parts = connection.into_parts();
     let guard = parts.io.into_inner();
     let (within_head, stream) = (guard.is_within_head(), guard.into_inner());
@@ -214,10 +221,19 @@ pub async fn serve_connection(
 fn http(config: &Config) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(config.limits.handshake_timeout)
+        .max_headers(config.limits.max_header_fields)
         .max_buf_size(config.max_handshake_bytes)
         .preserve_header_case(true);
     http
+}
+
+/// Until it is too late for the first request. Later ones are for hyper to time.
+async fn unasked(asked: &AtomicBool, by: Instant) {
+    tokio::time::sleep_until(by).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Lets the client read its answer: closing a socket that has unread bytes resets the connection, and a reset takes

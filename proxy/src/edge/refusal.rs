@@ -29,6 +29,10 @@ pub(super) enum Refusal {
     Timeout,
     /// `--max-sessions` are live.
     Full,
+    /// `--max-sessions-per-address` are live.
+    Address,
+    /// Too fast for `--session-rate-per-address`.
+    Rate,
     /// The proxy is about to end.
     Draining,
     /// No route takes it.
@@ -51,6 +55,7 @@ impl Refusal {
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Address | Self::Rate => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Full | Self::Busy | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -69,6 +74,8 @@ impl Refusal {
             Self::TooLarge => Reason::TooLarge,
             Self::Timeout => Reason::Timeout,
             Self::Full | Self::Busy => Reason::Full,
+            Self::Address => Reason::Address,
+            Self::Rate => Reason::Rate,
             Self::Draining => Reason::Draining,
             Self::NoRoute => Reason::NoRoute,
             Self::NoBackend(_) => Reason::NoBackend,
@@ -86,6 +93,8 @@ impl Refusal {
             Self::TooLarge => "the handshake is too large",
             Self::Timeout => "the request was not complete in time",
             Self::Full => "too many sessions",
+            Self::Address => "too many sessions of one address",
+            Self::Rate => "too many handshakes of one address",
             Self::Draining => "shutting down",
             Self::NoRoute => "no route leads there",
             Self::NoBackend(_) => "no backend is available",
@@ -106,7 +115,7 @@ impl Refusal {
             Self::Version => {
                 headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::Full | Self::Busy | Self::NoBackend(_) => {
+            Self::Full | Self::Busy | Self::Address | Self::Rate | Self::NoBackend(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}

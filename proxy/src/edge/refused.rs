@@ -21,6 +21,10 @@ pub enum Reason {
     Proxy,
     /// `--max-sessions` are live.
     Full,
+    /// `--max-sessions-per-address` are live.
+    Address,
+    /// Too fast for `--session-rate-per-address`.
+    Rate,
     /// The proxy is about to end.
     Draining,
     /// No route takes it.
@@ -37,7 +41,7 @@ pub enum Reason {
 
 impl Reason {
     /// Why handshakes are refused.
-    pub const HANDSHAKES: [Self; 12] = [
+    pub const HANDSHAKES: [Self; 14] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -46,6 +50,8 @@ impl Reason {
         Self::Tls,
         Self::Proxy,
         Self::Full,
+        Self::Address,
+        Self::Rate,
         Self::Draining,
         Self::NoRoute,
         Self::NoBackend,
@@ -69,6 +75,8 @@ impl Reason {
             Self::Tls => "tls",
             Self::Proxy => "proxy",
             Self::Full => "full",
+            Self::Address => "address",
+            Self::Rate => "rate",
             Self::Draining => "draining",
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
