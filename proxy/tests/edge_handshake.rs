@@ -291,3 +291,48 @@ async fn an_address_begins_so_many_sessions_a_second() {
     assert!(answers[..2].iter().all(|status| status == "101"), "{answers:?}");
     assert!(answers.iter().any(|status| status == "429"), "{answers:?}");
 }
+
+#[tokio::test]
+async fn only_pages_of_allowed_origins_begin_sessions() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    let allowed = ["https://app.example.com", "https://*.example.org"];
+    config.routes[0].admission.origins = allowed.iter().map(|origin| origin.parse().unwrap()).collect();
+    let edge = Edge::new(config).await;
+    for (fields, status) in [
+        ("Origin: https://app.example.com\r\n", "101"),
+        ("Origin: https://a.b.example.org\r\n", "101"),
+        ("", "101"),
+        ("Origin: https://example.org\r\n", "403"),
+        ("Origin: http://app.example.com\r\n", "403"),
+        ("Origin: https://app.example.com.evil.com\r\n", "403"),
+        ("Origin: null\r\n", "403"),
+        ("Origin: \r\n", "403"),
+        ("Origin: https://app.example.com\r\nOrigin: https://evil.com\r\n", "403"),
+    ] {
+        let (_, head) = edge.ask(&handshake("/", fields)).await;
+        assert_eq!(&head[9..12], status, "{fields:?}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn only_requests_for_allowed_hosts_are_served() {
+    let backend = Fake::echo("").await;
+    let mut config = config(&[backend.addr]);
+    config.routes[0].admission.hosts = vec!["chat.example".parse().unwrap(), "*.example.org".parse().unwrap()];
+    let edge = Edge::new(config).await;
+    let of = |host: &str| handshake("/", "").replace("chat.example", host);
+    for (request, status) in [
+        (of("chat.example"), "101"),
+        (of("CHAT.example:8080"), "101"),
+        (of("a.example.org"), "101"),
+        (of("example.org"), "421"),
+        (of("127.0.0.1"), "421"),
+        (of("chat.example.evil.com"), "421"),
+        (of("chat.example").replace("GET /", "GET http://evil.com/"), "421"),
+        ("GET / HTTP/1.1\r\nHost: evil.com\r\n\r\n".into(), "421"),
+    ] {
+        let (_, head) = edge.ask(&request).await;
+        assert_eq!(&head[9..12], status, "{request}: {head}");
+    }
+    assert_eq!(backend.heads().len(), 3);
+}

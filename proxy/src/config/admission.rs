@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{HostPattern, Origin};
+
 /// What becomes of requests that are no WebSocket handshakes (`--http`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Http {
@@ -17,6 +19,10 @@ pub enum Http {
 pub struct Admission {
     /// `--http`.
     pub http: Http,
+    /// `--allow-origin`: the origins of pages that may begin sessions. Empty: all.
+    pub origins: Vec<Origin>,
+    /// `--allow-host`: the hosts that requests may be for. Empty: all.
+    pub hosts: Vec<HostPattern>,
 }
 
 /// What the process takes on at most, before a request is anybody's.

@@ -145,7 +145,11 @@ pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
         paths: Vec::new(),
         headers: Vec::new(),
         pool: DEFAULT_POOL.into(),
-        admission: Admission { http: reader.choice("http") },
+        admission: Admission {
+            http: reader.choice("http"),
+            origins: reader.list("allow-origin", parse::matching),
+            hosts: reader.list("allow-host", parse::matching),
+        },
         session: session_config(reader),
         reattach_order: reader.choice("reattach-order"),
         reattach_header: reader.one("reattach-header", parse::header),

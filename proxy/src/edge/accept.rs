@@ -94,6 +94,12 @@ async fn begin(
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let route = context.fleet.route(&head).ok_or(Refusal::NoRoute)?;
+    if !route.allows_host(&head) {
+        return Err(Refusal::Host.into());
+    }
+    if !route.allows_origin(&head) {
+        return Err(Refusal::Origin.into());
+    }
     if let Some(location) = elsewhere::redirect(context, client, &head, &route)? {
         return Err(Refused::Elsewhere(location));
     }

@@ -65,6 +65,9 @@ async fn exchange(
         return Err(Refusal::Bad("there must be one Host (RFC 9112 section 3.2)"));
     }
     let route = route.ok_or(Refusal::NoRoute)?;
+    if !route.allows_host(&head) {
+        return Err(Refusal::Host);
+    }
     let permit = context.take_request()?;
     let told = Told::of(context, client, &head, &route)?;
     let (sender, request) = (Sender { ends: client.ends, address: told.address }, upstream(head, body, told));

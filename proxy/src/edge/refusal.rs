@@ -35,6 +35,10 @@ pub(super) enum Refusal {
     Rate,
     /// The proxy is about to end.
     Draining,
+    /// Not among `--allow-host`.
+    Host,
+    /// Not among `--allow-origin`.
+    Origin,
     /// No route takes it.
     NoRoute,
     /// No backend took it; the text is for the log.
@@ -57,6 +61,8 @@ impl Refusal {
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Address | Self::Rate => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Full | Self::Busy | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method => StatusCode::NOT_IMPLEMENTED,
@@ -77,6 +83,8 @@ impl Refusal {
             Self::Address => Reason::Address,
             Self::Rate => Reason::Rate,
             Self::Draining => Reason::Draining,
+            Self::Host => Reason::Host,
+            Self::Origin => Reason::Origin,
             Self::NoRoute => Reason::NoRoute,
             Self::NoBackend(_) => Reason::NoBackend,
             Self::Broken(_) => Reason::Broken,
@@ -96,6 +104,8 @@ impl Refusal {
             Self::Address => "too many sessions of one address",
             Self::Rate => "too many handshakes of one address",
             Self::Draining => "shutting down",
+            Self::Host => "this host is not served here",
+            Self::Origin => "pages of this origin may not connect",
             Self::NoRoute => "no route leads there",
             Self::NoBackend(_) => "no backend is available",
             Self::Method => "this method is not served here",
@@ -119,6 +129,7 @@ impl Refusal {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}
+            Self::Host | Self::Origin => {}
             Self::Timeout | Self::Method | Self::Broken(_) | Self::Late(_) => {}
         }
         if *self != Self::NotWebSocket {

@@ -27,6 +27,10 @@ pub enum Reason {
     Rate,
     /// The proxy is about to end.
     Draining,
+    /// Not among `--allow-host`.
+    Host,
+    /// Not among `--allow-origin`.
+    Origin,
     /// No route takes it.
     NoRoute,
     /// No backend took it.
@@ -41,7 +45,7 @@ pub enum Reason {
 
 impl Reason {
     /// Why handshakes are refused.
-    pub const HANDSHAKES: [Self; 14] = [
+    pub const HANDSHAKES: [Self; 16] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -53,13 +57,15 @@ impl Reason {
         Self::Address,
         Self::Rate,
         Self::Draining,
+        Self::Host,
+        Self::Origin,
         Self::NoRoute,
         Self::NoBackend,
         Self::Backend,
     ];
     /// Why the proxy itself refuses plain requests.
-    pub const REQUESTS: [Self; 7] =
-        [Self::Bad, Self::Full, Self::Draining, Self::NoRoute, Self::NoBackend, Self::Broken, Self::Late];
+    pub const REQUESTS: [Self; 8] =
+        [Self::Bad, Self::Full, Self::Draining, Self::Host, Self::NoRoute, Self::NoBackend, Self::Broken, Self::Late];
 
     const COUNT: usize = Self::Late as usize + 1;
 
@@ -78,6 +84,8 @@ impl Reason {
             Self::Address => "address",
             Self::Rate => "rate",
             Self::Draining => "draining",
+            Self::Host => "host",
+            Self::Origin => "origin",
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::Backend => "backend",

@@ -4,6 +4,32 @@ use super::{Fallback, Flag, Kind, LARGEST_COUNT, POSITIVE, Scope, Theme};
 use crate::config::Http;
 use crate::config::choice::names;
 
+pub(super) const ADMISSION: Theme = Theme {
+    heading: "Admission",
+    flags: &[
+        Flag {
+            name: "allow-origin",
+            scope: Scope::Route,
+            kind: Kind::Origins,
+            default: Fallback::Value(""),
+            summary: "Origins of web pages that may begin sessions; a handshake of another page is answered 403",
+            details: "https://*.example.com is for all hosts below. A handshake without Origin comes from no page of a \
+                      browser, and is let in. Plain requests are not judged: for those browsers ask the backend (CORS).",
+            worst_case: "Worst case: with none, any page of the web can use the sessions of who looks at it, with their \
+                         cookies, unless the backends check the origin.",
+        },
+        Flag {
+            name: "allow-host",
+            scope: Scope::Route,
+            kind: Kind::Hosts,
+            default: Fallback::Value(""),
+            summary: "Hosts that requests may be for; one for another is answered 421",
+            details: "Names, *.example.com for all below one, or addresses; without a port.",
+            worst_case: "",
+        },
+    ],
+};
+
 pub(super) const HTTP: Theme = Theme {
     heading: "Plain HTTP",
     flags: &[
