@@ -70,7 +70,7 @@ impl FromStr for Origin {
         };
         let written = format!("{scheme}://{authority}").to_ascii_lowercase();
         // A path, even a slash, is not part of an origin; a port that is none does not match anything.
-        if text.to_ascii_lowercase() != written || authority.as_str().contains('@') || text.ends_with(':') {
+        if text.to_ascii_lowercase() != written || authority.as_str().contains(['@', '*']) || text.ends_with(':') {
             return Err(());
         }
         Ok(Self::One(written.strip_suffix(own).unwrap_or(&written).to_owned()))

@@ -38,7 +38,7 @@ impl Addresses {
     }
 
     /// A place for one more session of this client. `None`: they are not counted.
-    pub(super) fn take(&self, client: IpAddr) -> Result<Option<Box<AddressPlace>>, Refusal> {
+    pub(super) fn take(&self, client: IpAddr) -> Result<Option<AddressPlace>, Refusal> {
         if self.rate.as_ref().is_some_and(|rate| rate.check(client).is_err()) {
             return Err(Refusal::Rate);
         }
@@ -49,7 +49,7 @@ impl Addresses {
             return Err(Refusal::Address);
         }
         *live += 1;
-        Ok(Some(Box::new(AddressPlace { live: self.live.clone(), network })))
+        Ok(Some(AddressPlace { live: self.live.clone(), network }))
     }
 }
 

@@ -81,12 +81,21 @@ impl fmt::Debug for EdgeContext {
     }
 }
 
-/// A session's place among `--max-sessions`, from its handshake on; given back when dropped.
+/// A session's place among `--max-sessions`, from its handshake on, and maybe among those of its client's network; given
+/// back when dropped.
 #[derive(Debug)]
 pub struct SessionSlot {
-    _permit: OwnedSemaphorePermit,
-    _place: Option<Box<AddressPlace>>,
+    _places: Places,
 }
+
+/// Every session has it: what only some need is on the heap.
+#[derive(Debug)]
+enum Places {
+    All { _permit: OwnedSemaphorePermit },
+    AndOfAddress { _both: Box<(OwnedSemaphorePermit, AddressPlace)> },
+}
+
+const _: () = assert!(size_of::<SessionSlot>() == size_of::<OwnedSemaphorePermit>());
 
 impl EdgeContext {
     /// An edge that attaches sessions as `fleet` says and begins them with `start`, or sends clients elsewhere as
@@ -163,7 +172,11 @@ impl EdgeContext {
             return Err(Refusal::Draining);
         }
         let permit = self.slots.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
-        Ok(SessionSlot { _permit: permit, _place: self.addresses.take(client)? })
+        let places = match self.addresses.take(client)? {
+            None => Places::All { _permit: permit },
+            Some(place) => Places::AndOfAddress { _both: Box::new((permit, place)) },
+        };
+        Ok(SessionSlot { _places: places })
     }
 }
 
