@@ -71,6 +71,7 @@ impl Source {
     fn sessions(&self, page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
         page.counter("sessions_opened", "Sessions that began", sums.opened)?;
         page.counter("sessions_ended", "Sessions that ended", sums.ended)?;
+        page.counter("sessions_panicked", "Sessions that a panic ended", self.sessions.panicked())?;
         let live = self.sessions.registry().len();
         page.gauge("sessions_live", "Live sessions", None, &(live as i64))?;
         let help = "Live sessions without a backend leg";

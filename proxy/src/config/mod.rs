@@ -96,6 +96,8 @@ pub struct Config {
     pub workers: usize,
     /// `--log`: directives that `tracing_subscriber::EnvFilter` takes.
     pub log: String,
+    /// `--log-query`: whether lines of the log show queries.
+    pub log_query: bool,
     /// `--log-format`.
     pub log_format: LogFormat,
 }
@@ -139,6 +141,7 @@ impl Config {
             ("dns-listen", self.schemes.dns != new.schemes.dns),
             ("on-scale", self.schemes.on_scale != new.schemes.on_scale),
             ("workers", self.workers != new.workers),
+            ("log-query", self.log_query != new.log_query),
             ("log", self.log != new.log),
             ("log-format", self.log_format != new.log_format),
         ];

@@ -40,6 +40,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         admin_token: reader.one("admin-token-file", parse::token_file),
         workers: reader.number("workers"),
         log: reader.one("log", parse::filter),
+        log_query: reader.choice("log-query"),
         log_format: reader.choice("log-format"),
     };
     check_listen(&mut reader, &config, lacks_file);

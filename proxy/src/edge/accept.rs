@@ -53,7 +53,7 @@ pub(super) async fn answer(
             context.refused.count(Reason::Backend);
             return (pass_on(*response, peer), None);
         }
-        Err(Refused::Elsewhere(location)) => return (elsewhere::redirected(location, peer), None),
+        Err(Refused::Elsewhere(location)) => return (elsewhere::redirected(context, location, peer), None),
     };
     let (accept, mut accepted) = accepted;
     (switching(&accept, &mut accepted.attached), Some(accepted))

@@ -73,6 +73,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         admin_token: None,
         workers: 1,
         log: "info".into(),
+        log_query: false,
         log_format: LogFormat::Text,
     }
 }

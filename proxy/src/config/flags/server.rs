@@ -231,6 +231,16 @@ pub(super) const PROCESS: Theme = Theme {
             worst_case: "",
         },
         Flag {
+            name: "log-query",
+            scope: Scope::Process,
+            kind: Kind::Choice(names::<bool>),
+            default: Fallback::Value("off"),
+            summary: "Whether lines of the log show the query of a request's target",
+            details: "Queries often carry tokens. Only where clients are sent elsewhere (mode redirect, assign) does a line \
+                      show a target at all.",
+            worst_case: "",
+        },
+        Flag {
             name: "config",
             scope: Scope::Process,
             kind: Kind::File,

@@ -12,6 +12,7 @@ mod migration;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as Cx, Poll};
 
 use tideover_protocol::session::{AckCarrier, BackendTraits, Epoch, Session, Side};
@@ -290,6 +291,10 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.context.panicked.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(session = %self.handle.id, "a panic ended the session");
+        }
         self.context.registry.remove(&self.handle.id);
         self.context.totals.end();
     }
@@ -315,10 +320,32 @@ fn seed() -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn an_idle_sessions_task_stays_small() {
-        let bytes = size_of::<super::Driver>();
-        println!("Driver: {bytes} bytes, of which the engine {}", size_of::<super::Session>());
+        let bytes = size_of::<Driver>();
+        println!("Driver: {bytes} bytes, of which the engine {}", size_of::<Session>());
         assert!(bytes <= 2048, "{bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_session_and_is_counted() {
+        let config = crate::config::Config::with_backends(&["ws://a".parse().unwrap()]).unwrap();
+        let context = Arc::new(Context::new(&config));
+        let registered = || {
+            let peer = "192.0.2.1:1".parse().unwrap();
+            let handle = Handle::new(uuid::Uuid::now_v7(), peer, crate::pool::BackendId::new(0));
+            Registered::new(context.clone(), Arc::new(handle))
+        };
+        let (other, unlucky) = (registered(), registered());
+        let task = tokio::spawn(async move {
+            let _ended_with_the_task = unlucky;
+            panic!("a mistake in a session");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert_eq!((context.panicked(), context.registry().len(), context.totals().get().ended), (1, 1, 1));
+        drop(other);
+        assert_eq!(context.panicked(), 1);
     }
 }
