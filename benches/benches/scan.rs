@@ -6,13 +6,14 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tideover_benches::{KEY, message};
-use tideover_protocol::scan::{Scanner, Sender, Step};
+use tideover_protocol::scan::{MessageLimits, Scanner, Sender, Step};
 
 /// Bytes of frames scanned per iteration.
 const STREAM: usize = 1 << 20;
+const LIMITS: MessageLimits = MessageLimits { bytes: 1 << 20, frames: 1 << 10 };
 
 fn steps(mut input: &[u8]) -> usize {
-    let mut scanner = Scanner::new(Sender::Client, 1 << 20);
+    let mut scanner = Scanner::new(Sender::Client, LIMITS);
     let mut messages = 0;
     while let Ok(step) = scanner.step(&mut input) {
         match step {
@@ -26,7 +27,7 @@ fn steps(mut input: &[u8]) -> usize {
 }
 
 fn run(input: &[u8]) -> usize {
-    Scanner::new(Sender::Client, 1 << 20).whole_messages(input, usize::MAX).1
+    Scanner::new(Sender::Client, LIMITS).whole_messages(input, usize::MAX).1
 }
 
 /// Streams of messages of these payloads in turn, and what they are called.

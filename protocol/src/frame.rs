@@ -4,6 +4,8 @@
 pub const MAX_HEADER: usize = 14;
 /// Longest payload of a control frame (RFC 6455 5.5).
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
+/// The reserved bit of a frame's first byte that permessage-deflate uses (RFC 7692 6).
+pub(crate) const RSV1: u8 = 0x40;
 
 /// What a frame is (RFC 6455 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl Opcode {
 /// How a peer broke RFC 6455 with a frame. The text names the section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
-    /// A reserved bit without an extension that gives it a meaning.
+    /// A reserved bit without an extension that gives it a meaning there.
     ReservedBits,
     /// An opcode without a meaning.
     Opcode(u8),
@@ -78,8 +80,10 @@ pub enum FrameError {
     UnfinishedMessage,
     /// An invalid Close.
     Close(crate::close::InvalidClose),
-    /// A message over the bound; the only one that is not 1002 but 1009.
+    /// A message of more payload than allowed; answered with 1009.
     TooBig,
+    /// A message of more frames than allowed; answered with 1008.
+    TooManyFrames,
 }
 
 impl FrameError {
@@ -88,6 +92,7 @@ impl FrameError {
     pub fn close_code(self) -> crate::close::CloseCode {
         match self {
             Self::TooBig => crate::close::CloseCode::TOO_BIG,
+            Self::TooManyFrames => crate::close::CloseCode::POLICY,
             Self::ReservedBits
             | Self::Opcode(_)
             | Self::Unmasked
@@ -118,6 +123,7 @@ impl std::fmt::Display for FrameError {
             Self::UnfinishedMessage => f.write_str("new message inside a fragmented one (RFC 6455 5.4)"),
             Self::Close(invalid) => write!(f, "{invalid} (RFC 6455 7.4)"),
             Self::TooBig => f.write_str("message over max-message-bytes"),
+            Self::TooManyFrames => f.write_str("message over max-message-frames"),
         }
     }
 }
@@ -127,6 +133,9 @@ impl std::fmt::Display for FrameError {
 pub struct FrameHeader {
     /// Whether this is the message's last frame.
     pub fin: bool,
+    /// Whether RSV1 says that the message is compressed (RFC 7692 6). Only the first frame of a message says so, and
+    /// only where that was agreed on: [`Scanner`](crate::scan::Scanner) knows.
+    pub compressed: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// The masking key, if the frame is masked.
@@ -141,16 +150,17 @@ impl FrameHeader {
     /// Reads the header at the start of `bytes`: `None` if it is not all there yet.
     ///
     /// # Errors
-    /// What a single header can break: reserved bits (no extension is negotiated) and opcodes, lengths that are not
-    /// minimal or reach 2^63, control frames that are long or fragmented.
+    /// What a single header can break: reserved bits that no extension of ours gives a meaning there (RSV1 has one on
+    /// the first frame of a message) and opcodes, lengths that are not minimal or reach 2^63, control frames that are
+    /// long or fragmented.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
         let &[first, second, ref rest @ ..] = bytes else { return Ok(None) };
-        if first & 0x70 != 0 {
+        if first & 0x70 != 0 && !is_compressed_first(first) {
             return Err(FrameError::ReservedBits);
         }
         let opcode = Opcode::from_bits(first & 0x0F).ok_or(FrameError::Opcode(first & 0x0F))?;
-        let fin = first & 0x80 != 0;
+        let (fin, compressed) = (first & 0x80 != 0, first & RSV1 != 0);
         let short = second & 0x7F;
         if opcode.is_control() {
             if !fin {
@@ -168,7 +178,7 @@ impl FrameHeader {
             _ => None,
         };
         let len = bytes.len() - rest.len() + if masked { 4 } else { 0 };
-        Ok(Some(Self { fin, opcode, mask, payload, len }))
+        Ok(Some(Self { fin, compressed, opcode, mask, payload, len }))
     }
 
     /// Bytes of the whole frame.
@@ -176,6 +186,11 @@ impl FrameHeader {
     pub fn frame_len(&self) -> u64 {
         self.payload + self.len as u64
     }
+}
+
+/// Whether a frame's first byte is that of a compressed message: RSV1 alone, on a text or binary frame (RFC 7692 6.1).
+fn is_compressed_first(first: u8) -> bool {
+    matches!(first & 0x7F, 0x41 | 0x42)
 }
 
 #[inline]

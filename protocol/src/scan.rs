@@ -4,7 +4,7 @@
 //! decide what an error leads to.
 
 use crate::close::{ClosePayload, InvalidClose};
-use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, RSV1};
 
 /// Whose frames are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,15 @@ pub enum Sender {
     Client,
     /// Its frames must not be.
     Server,
+}
+
+/// What one message may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageLimits {
+    /// Bytes of payload.
+    pub bytes: usize,
+    /// Frames. Their headers are kept and relayed like payload, and an empty fragment has nothing else.
+    pub frames: u32,
 }
 
 /// A data frame's header as it came, for relaying.
@@ -81,25 +90,54 @@ enum State {
 #[derive(Debug)]
 pub struct Scanner {
     sender: Sender,
-    max_message: u64,
+    /// Whether messages may be compressed.
+    deflate: bool,
+    max_bytes: u64,
+    max_frames: u32,
+    /// Frames admitted of the message whose fragments are coming; 0 between messages.
+    frames: u32,
+    /// Their payload.
+    payload: u64,
     state: State,
-    /// Payload bytes of the message whose fragments are coming; `None` between messages.
-    message: Option<u64>,
     /// The beginning of a header or of a control frame. Empty most of the time; never longer than a control frame.
     partial: Vec<u8>,
 }
 
 impl Scanner {
-    /// A scanner at the start of the stream. A message may have `max_message` bytes of payload.
+    /// A scanner at the start of the stream. No message may be compressed.
     #[must_use]
-    pub fn new(sender: Sender, max_message: usize) -> Self {
-        Self { sender, max_message: max_message as u64, state: State::Header, message: None, partial: Vec::new() }
+    pub fn new(sender: Sender, limits: MessageLimits) -> Self {
+        let MessageLimits { bytes, frames } = limits;
+        Self {
+            sender,
+            deflate: false,
+            max_bytes: bytes as u64,
+            max_frames: frames,
+            frames: 0,
+            payload: 0,
+            state: State::Header,
+            partial: Vec::new(),
+        }
+    }
+
+    /// The same, for a connection whose ends agreed on permessage-deflate if `deflate`: then RSV1 says on the first
+    /// frame of a message that it is compressed (RFC 7692 6.1).
+    #[must_use]
+    pub fn with_deflate(self, deflate: bool) -> Self {
+        Self { deflate, ..self }
+    }
+
+    /// A scanner at the start of another stream of the same sender.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        let limits = MessageLimits { bytes: self.max_bytes as usize, frames: self.max_frames };
+        Self::new(self.sender, limits).with_deflate(self.deflate)
     }
 
     /// Whether the last byte scanned ended a frame and no message is unfinished.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
-        self.message.is_none() && self.is_between_frames()
+        !self.is_in_message() && self.is_between_frames()
     }
 
     /// Whether the last byte scanned ended a frame.
@@ -117,7 +155,7 @@ impl Scanner {
     /// Whether a message has begun and is not at its end.
     #[must_use]
     pub fn is_in_message(&self) -> bool {
-        self.message.is_some()
+        self.frames > 0
     }
 
     /// The data frame that is announced and not yet admitted.
@@ -137,7 +175,8 @@ impl Scanner {
     }
 
     fn begin_payload(&mut self, payload: u64, ends: bool) {
-        self.message = Some(self.message.unwrap_or(0) + payload);
+        self.payload += payload;
+        self.frames += 1;
         self.state = State::Payload { left: payload, ends };
     }
 
@@ -166,8 +205,8 @@ impl Scanner {
         }
         let header = FrameHeader::parse(input).ok()??;
         let whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
-        let fits = header.payload <= self.max_message && header.frame_len() <= input.len() as u64;
-        (whole && fits && self.check_mask(&header).is_ok()).then_some(header)
+        let fits = header.payload <= self.max_bytes && header.frame_len() <= input.len() as u64;
+        (whole && fits && self.check(&header).is_ok()).then_some(header)
     }
 
     /// Scans the start of `input`, which is advanced past what was used.
@@ -193,7 +232,7 @@ impl Scanner {
         let ends_message = to_come == 0 && ends;
         self.state = if to_come == 0 { State::Header } else { State::Payload { left: to_come, ends } };
         if ends_message {
-            self.message = None;
+            (self.frames, self.payload) = (0, 0);
         }
         Step::Payload { len, ends_message, to_come }
     }
@@ -237,19 +276,25 @@ impl Scanner {
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, FrameError> {
-        // The mask bit can be judged before the key has come.
+        // These bits can be judged before the length and the key have come.
         let Some(header) = FrameHeader::parse(bytes)? else {
+            if matches!(bytes, [first, _, ..] if first & RSV1 != 0) && !self.deflate {
+                return Err(FrameError::ReservedBits);
+            }
             return match (bytes.get(1), self.sender) {
                 (Some(second), Sender::Client) if second & 0x80 == 0 => Err(FrameError::Unmasked),
                 (Some(second), Sender::Server) if second & 0x80 != 0 => Err(FrameError::Masked),
                 _ => Ok(None),
             };
         };
-        self.check_mask(&header)?;
+        self.check(&header)?;
         Ok(Some(header))
     }
 
-    fn check_mask(&self, header: &FrameHeader) -> Result<(), FrameError> {
+    fn check(&self, header: &FrameHeader) -> Result<(), FrameError> {
+        if header.compressed && !self.deflate {
+            return Err(FrameError::ReservedBits);
+        }
         match (self.sender, header.mask) {
             (Sender::Client, None) => Err(FrameError::Unmasked),
             (Sender::Server, Some(_)) => Err(FrameError::Masked),
@@ -272,23 +317,21 @@ impl Scanner {
 
     fn data(&mut self, header: &FrameHeader, frame: &[u8]) -> Result<Step, FrameError> {
         let continues = header.opcode == Opcode::Continuation;
-        match self.message {
-            None if continues => return Err(FrameError::UnexpectedContinuation),
-            Some(_) if !continues => return Err(FrameError::UnfinishedMessage),
-            None | Some(_) => {}
+        match self.is_in_message() {
+            false if continues => return Err(FrameError::UnexpectedContinuation),
+            true if !continues => return Err(FrameError::UnfinishedMessage),
+            false | true => {}
         }
-        if self.message.unwrap_or(0).saturating_add(header.payload) > self.max_message {
+        if self.payload.saturating_add(header.payload) > self.max_bytes {
             return Err(FrameError::TooBig);
+        }
+        if self.frames >= self.max_frames {
+            return Err(FrameError::TooManyFrames);
         }
         let mut raw = [0; MAX_HEADER];
         raw[..header.len].copy_from_slice(&frame[..header.len]);
-        let announced = DataHeader {
-            raw,
-            len: header.len as u8,
-            payload: header.payload,
-            begins: self.message.is_none(),
-            ends: header.fin,
-        };
+        let announced =
+            DataHeader { raw, len: header.len as u8, payload: header.payload, begins: !continues, ends: header.fin };
         self.state = State::Announced(announced);
         Ok(Step::Announced(announced))
     }

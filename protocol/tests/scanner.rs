@@ -6,11 +6,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tideover_protocol::close::CloseCode;
 use tideover_protocol::frame::{FrameError, FrameHeader, Opcode};
-use tideover_protocol::scan::{Scanner, Sender, Step};
+use tideover_protocol::scan::{MessageLimits, Scanner, Sender, Step};
 use tungstenite::protocol::frame::FrameHeader as Theirs;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-const MAX_MESSAGE: usize = 100_000;
+const LIMITS: MessageLimits = MessageLimits { bytes: 100_000, frames: 1_000 };
 
 fn their_opcode(opcode: Opcode) -> OpCode {
     match opcode {
@@ -25,8 +25,7 @@ fn their_opcode(opcode: Opcode) -> OpCode {
 
 /// Bytes that begin like a frame: mostly legal first bytes, every form of length, and what may follow.
 fn header_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let first =
-        prop_oneof![3 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x80, 0x88, 0x89, 0x8A]), 1 => any::<u8>()];
+    let first = prop_oneof![3 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0x42, 0xC0, 0xC9]), 1 => any::<u8>()];
     let length = prop_oneof![any::<u8>(), prop::sample::select(vec![125, 126, 127, 0xFE, 0xFF])];
     let zeros = prop_oneof![Just(0_usize), 1..8_usize];
     (first, length, zeros, vec(any::<u8>(), 0..13)).prop_map(|(first, second, zeros, mut rest)| {
@@ -92,8 +91,8 @@ impl Log {
 /// A frame of a client, nearly always a legal one.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
-        4 => prop::sample::select(vec![0x81_u8, 0x82]),
-        4 => prop::sample::select(vec![0x01_u8, 0x80, 0x00]),
+        4 => prop::sample::select(vec![0x81_u8, 0x82, 0xC1, 0xC2]),
+        4 => prop::sample::select(vec![0x01_u8, 0x80, 0x00, 0x41]),
         4 => prop::sample::select(vec![0x89_u8, 0x8A]),
         1 => Just(0x88),
     ];
@@ -121,7 +120,7 @@ fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
         let mut open = false;
         let legal = frames.into_iter().map(|(mut frame, legal)| {
             if frame[0] & 8 == 0 {
-                let opcode = if open { 0 } else { (frame[0] & 0xF).max(1) };
+                let opcode = if open { 0 } else { (frame[0] & 0x4F).max(1) };
                 frame[0] = if legal { frame[0] & 0x80 | opcode } else { frame[0] };
                 open = frame[0] & 0x80 == 0;
             }
@@ -144,7 +143,8 @@ proptest! {
                 prop_assert_eq!((ours.fin, ours.mask, ours.payload), (header.is_final, header.mask, payload));
                 prop_assert_eq!(their_opcode(ours.opcode), header.opcode);
                 prop_assert_eq!(ours.len as u64, cursor.position());
-                prop_assert!(!(header.rsv1 || header.rsv2 || header.rsv3));
+                prop_assert!(header.rsv1 == ours.compressed && !(header.rsv2 || header.rsv3));
+                prop_assert!(!ours.compressed || matches!(ours.opcode, Opcode::Text | Opcode::Binary));
             }
             Ok(None) => prop_assert!(matches!(theirs, Ok(None))),
             Err(FrameError::Opcode(bits)) => {
@@ -168,11 +168,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn input_cut_anywhere_is_scanned_the_same(frames in frames(), cuts in vec(1..40_usize, 1..20)) {
+    fn input_cut_anywhere_is_scanned_the_same(
+        frames in frames(),
+        cuts in vec(1..40_usize, 1..20),
+        deflate in prop::bool::weighted(0.8),
+    ) {
         let input = frames.concat();
         let mut whole = Log::default();
-        whole.scan(&mut Scanner::new(Sender::Client, MAX_MESSAGE), &input);
-        let (mut pieces, mut scanner) = (Log::default(), Scanner::new(Sender::Client, MAX_MESSAGE));
+        let mut scanner = Scanner::new(Sender::Client, LIMITS).with_deflate(deflate);
+        let mut pieces = Log::default();
+        whole.scan(&mut scanner.afresh(), &input);
         let (mut rest, mut cuts) = (&input[..], cuts.iter().cycle());
         while !rest.is_empty() {
             let (now, later) = rest.split_at((*cuts.next().expect("a cycle")).min(rest.len()));
@@ -189,9 +194,9 @@ proptest! {
     fn a_run_of_whole_messages_is_what_the_steps_say(frames in frames(), cut in 0..1000_usize) {
         let input = frames.concat();
         let input = &input[..input.len() - cut.min(input.len())];
-        let (len, count) = Scanner::new(Sender::Client, MAX_MESSAGE).whole_messages(input, usize::MAX);
+        let mut scanner = Scanner::new(Sender::Client, LIMITS).with_deflate(true);
+        let (len, count) = scanner.whole_messages(input, usize::MAX);
         let mut log = Log::default();
-        let mut scanner = Scanner::new(Sender::Client, MAX_MESSAGE);
         prop_assert!(log.scan(&mut scanner, &input[..len]));
         prop_assert!(scanner.is_between_messages());
         let whole = |pair: &[Seen]| {

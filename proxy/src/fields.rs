@@ -7,7 +7,7 @@ const ONE_HOP: [HeaderName; 5] =
     [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
 
 /// The proxy's own part of a WebSocket handshake, made anew on each leg (RFC 6455 4.1, 4.2.2). Extensions are a
-/// matter between neighbours too (RFC 6455 9.1), and none is offered to backends.
+/// matter between neighbours too (RFC 6455 9.1): `deflate` makes of a client's offer what backends are offered.
 const HANDSHAKE: [HeaderName; 4] = [
     header::SEC_WEBSOCKET_KEY,
     header::SEC_WEBSOCKET_VERSION,

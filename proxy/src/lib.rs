@@ -3,10 +3,12 @@
 pub mod admin;
 pub mod config;
 pub mod ctl;
+pub mod deflate;
 pub mod demo;
 pub mod edge;
 mod fields;
 pub mod logging;
+pub mod mover;
 pub mod net;
 pub mod pool;
 pub mod reload;

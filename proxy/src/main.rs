@@ -23,9 +23,10 @@ enum Command {
     /// SIGTERM or SIGINT drains and ends with exit code 0; a bad configuration ends with exit code 2. SIGHUP, or a
     /// change of the file, takes a new configuration: backends, pools, routes and their settings.
     Serve(config::Args),
-    /// Look at a running proxy and its sessions, by its operator's API.
+    /// Look at a running proxy, its backends and sessions, and give orders, by its operator's API.
     ///
-    /// Exit codes: 0 done, 1 refused or failed, 2 called wrongly, 3 the API cannot be reached.
+    /// Exit codes: 0 done, 1 refused or failed, 2 called wrongly, 3 the API cannot be reached. docs/operator.md has all
+    /// about it.
     Ctl(ctl::Options),
     /// Show it: a proxy, echo backends that are killed, and clients that do not notice.
     Demo(demo::Options),

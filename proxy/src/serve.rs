@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Operator};
 use crate::config::{Config, Listen, Sources};
 use crate::edge::{EdgeContext, serve_connection};
+use crate::mover::Mover;
 use crate::pool::{Fleet, survey};
 use crate::reload::Reloader;
 use crate::schemes::{Dns, Schemes};
@@ -53,7 +54,7 @@ struct Shared {
     fleet: Arc<Fleet>,
     schemes: Arc<Schemes>,
     sessions: Arc<Context>,
-    reloader: Reloader,
+    reloader: Arc<Reloader>,
 }
 
 /// Serves until a signal ends it. SIGTERM and SIGINT drain: no new sessions, Close 1001 for who is left after
@@ -103,8 +104,9 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
         }
         tokio::spawn(survey(shared.fleet.clone()));
         tokio::spawn(shared.fleet.clone().watch_health());
-        let reloading = shared.clone();
-        tokio::spawn(async move { reloading.reloader.run(hangup).await });
+        tokio::spawn(Mover::new(shared.fleet.clone(), shared.sessions.clone()).run());
+        let reloader = shared.reloader.clone();
+        tokio::spawn(async move { reloader.run(hangup).await });
         supervise(&shared, &stage).await
     })?;
     // Workers end with their runtimes; a thread that is stuck must not keep the process.
@@ -119,7 +121,7 @@ impl Shared {
         let fleet = Arc::new(Fleet::new(&config));
         let schemes = Arc::new(Schemes::new(&config.schemes, fleet.clone()));
         let sessions = Arc::new(Context::new(&config));
-        let reloader = Reloader::new(sources, config.clone(), fleet.clone());
+        let reloader = Arc::new(Reloader::new(sources, config.clone(), fleet.clone()));
         let config = Arc::new(config);
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
@@ -251,7 +253,8 @@ async fn supervise(shared: &Shared, stage: &watch::Sender<Stage>) -> io::Result<
 }
 
 async fn serve_admin(listener: admin::Listener, shared: Arc<Shared>) {
-    let operator = Operator::new(shared.sessions.clone(), shared.edge.clone(), shared.fleet.clone());
+    let Shared { sessions, edge, fleet, reloader, .. } = &*shared;
+    let operator = Operator::new(sessions.clone(), edge.clone(), fleet.clone(), reloader.clone());
     if let Err(error) = listener.serve(operator, shared.config.admin_token.clone()).await {
         tracing::error!(%error, "the operator's API cannot be served");
     }

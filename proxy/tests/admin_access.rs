@@ -6,11 +6,26 @@ use std::process::Stdio;
 
 use admin_support::{Program, Scratch, TOKEN, mode, nobody_listens, tideover, wait_for};
 
-const GUARDED: [(&str, &str); 8] = [
+/// Nothing that ends a test's own sessions or backends: there are no such ones.
+const GUARDED: [(&str, &str); 22] = [
+    ("GET", "/v1/proxy"),
+    ("POST", "/v1/proxy/pause"),
+    ("POST", "/v1/proxy/resume"),
+    ("POST", "/v1/proxy/reload"),
     ("GET", "/v1/backends"),
+    ("POST", "/v1/backends"),
+    ("GET", "/v1/backends/9999"),
+    ("PATCH", "/v1/backends/9999"),
+    ("DELETE", "/v1/backends/9999"),
+    ("POST", "/v1/backends/9999/enable"),
+    ("POST", "/v1/backends/9999/disable"),
+    ("POST", "/v1/backends/9999/drain"),
+    ("POST", "/v1/backends/9999/reset"),
+    ("POST", "/v1/backends/9999/failover"),
     ("GET", "/v1/sessions"),
     ("GET", "/v1/sessions/0190b2c4-0000-7000-8000-000000000000"),
     ("POST", "/v1/sessions/0190b2c4-0000-7000-8000-000000000000/failover"),
+    ("POST", "/v1/sessions/0190b2c4-0000-7000-8000-000000000000/migrate"),
     ("POST", "/v1/sessions/0190b2c4-0000-7000-8000-000000000000/close"),
     ("GET", "/v1/poisoned"),
     ("GET", "/v1/poisoned/0190b2c4-0000-7000-8000-000000000000/1"),
@@ -113,11 +128,71 @@ async fn a_page_of_another_origin_cannot_do_anything() {
     assert_eq!(program.say("GET", "/v1/sessions", &program.admin, &own, "").await.status, 200);
 }
 
+/// What a browser sends for a page that wants to add a backend: (Host, fields, body). The token is added where a test
+/// wants to know that even that does not help.
+fn attempts(admin: &str) -> Vec<(String, String, &'static str)> {
+    let port = admin.rsplit_once(':').map_or("8081", |(_, port)| port);
+    let own = if admin.starts_with("unix:") { format!("localhost:{port}") } else { admin.to_owned() };
+    let rebound = format!("evil.example:{port}");
+    let simple = |kind: &str| format!("Origin: http://evil.example\r\nContent-Type: {kind}\r\n");
+    vec![
+        // Without a preflight a page may send these types only (Fetch, CORS-safelisted request-header).
+        (own.clone(), simple("text/plain"), BACKEND),
+        (own.clone(), simple("application/x-www-form-urlencoded"), "url=ws%3A%2F%2Fevil.example"),
+        (own.clone(), simple("multipart/form-data; boundary=x"), "--x\r\n\r\n--x--"),
+        // What it would send if a preflight had let it.
+        (own.clone(), "Origin: http://evil.example\r\nContent-Type: application/json\r\n".into(), BACKEND),
+        (own.clone(), "Origin: null\r\nContent-Type: application/json\r\n".into(), BACKEND),
+        (own, "Sec-Fetch-Site: cross-site\r\nContent-Type: application/json\r\n".into(), BACKEND),
+        // To its own name, which leads to loopback by now: for the browser that is one origin.
+        (rebound.clone(), format!("Origin: http://{rebound}\r\nContent-Type: application/json\r\n"), BACKEND),
+        (
+            rebound.clone(),
+            format!("Origin: http://{rebound}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\n"),
+            BACKEND,
+        ),
+    ]
+}
+
+const BACKEND: &str = "{\"url\":\"ws://evil.example\"}";
+
+async fn try_all(program: &Program, token: &str) {
+    for (host, fields, body) in attempts(&program.admin) {
+        let fields = format!("{fields}Content-Length: {}\r\n{token}", body.len());
+        let answer = program.say("POST", "/v1/backends", &host, &fields, body).await;
+        assert!([403, 415, 421].contains(&answer.status), "{host} {fields}: {answer:?}");
+        assert!(!answer.head.contains("access-control"), "{answer:?}");
+    }
+    let backends = program.get("/v1/backends").await;
+    assert!(!backends.body.contains("evil"), "{backends:?}");
+}
+
+#[tokio::test]
+async fn a_page_cannot_add_a_backend_by_tcp_not_even_with_the_token() {
+    let scratch = Scratch::new("pages");
+    let program = Program::with_token(&scratch, &[nobody_listens().await], &[]);
+    try_all(&program, "").await;
+    try_all(&program, &format!("Authorization: Bearer {TOKEN}\r\n")).await;
+    // The same from one who is no page.
+    let answer = program.call("POST", "/v1/backends", Some(BACKEND)).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_page_cannot_add_a_backend_through_a_port_that_is_forwarded_to_the_socket() {
+    let scratch = Scratch::new("forwarded");
+    let address = format!("unix:{}", scratch.path("admin.sock").display());
+    let program = Program::start(&[nobody_listens().await], &["--admin", &address]);
+    try_all(&program, "").await;
+    let answer = program.call("POST", "/v1/backends", Some(BACKEND)).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_body_must_be_json() {
     let scratch = Scratch::new("body");
     let program = Program::with_token(&scratch, &[nobody_listens().await], &[]);
-    let (_, path) = GUARDED[4];
+    let path = "/v1/sessions/0190b2c4-0000-7000-8000-000000000000/close";
     let token = format!("Authorization: Bearer {TOKEN}\r\n");
     for kind in ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"] {
         let fields = format!("{kind}Content-Length: 13\r\n{token}");

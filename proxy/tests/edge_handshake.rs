@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use edge_support::*;
 use futures_util::{SinkExt, StreamExt};
+use tideover::config::Compression;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -41,8 +42,55 @@ async fn the_backend_sees_the_clients_handshake_with_our_own_key() {
     assert_eq!(field(head, "x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(field(head, "forwarded"), Some("for=127.0.0.1;proto=http;host=chat.example"));
     assert_ne!(field(head, "sec-websocket-key"), Some(KEY));
-    assert_eq!(field(head, "sec-websocket-extensions"), None);
+    assert_eq!(field(head, "sec-websocket-extensions"), Some(DEFLATE));
     assert_eq!(field(head, "tideover_session"), None);
+}
+
+/// How permessage-deflate is offered to backends and answered to clients, whatever either side said of context takeover.
+const DEFLATE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+
+/// What the client's 101 says of extensions when it offers permessage-deflate and a backend answers with `more`.
+async fn answered(more: &'static str, compression: Compression) -> (String, Option<String>) {
+    let backend = Fake::new(move |mut stream, head| async move {
+        stream.write_all(switching(&head, more).as_bytes()).await.unwrap();
+    })
+    .await;
+    let mut config = config(&[backend.addr]);
+    config.routes[0].compression = compression;
+    let edge = Edge::new(config).await;
+    let offer = "Sec-WebSocket-Extensions: other, permessage-deflate; client_max_window_bits\r\n";
+    let (_, head) = edge.ask(&handshake("/", offer)).await;
+    let status = head.split(' ').nth(1).unwrap().to_owned();
+    (status, field(&head, "sec-websocket-extensions").map(str::to_owned))
+}
+
+#[tokio::test]
+async fn compression_is_agreed_on_end_to_end_without_context_takeover() {
+    for (more, agreed) in [
+        ("", None),
+        ("Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n", Some("")),
+        (
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=10; server_no_context_takeover\r\n",
+            Some("; client_max_window_bits=10"),
+        ),
+    ] {
+        let agreed = agreed.map(|windows| format!("{DEFLATE}{windows}"));
+        assert_eq!(answered(more, Compression::Relay).await, ("101".into(), agreed));
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_answers_what_was_not_offered_gets_no_session() {
+    for more in [
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        "Sec-WebSocket-Extensions: other\r\n",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; server_max_window_bits=7\r\n",
+    ] {
+        assert_eq!(answered(more, Compression::Relay).await, ("503".into(), None), "{more}");
+    }
+    let good = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+    assert_eq!(answered(good, Compression::Off).await, ("503".into(), None), "nothing was offered");
+    assert_eq!(answered("", Compression::Off).await, ("101".into(), None));
 }
 
 #[tokio::test]

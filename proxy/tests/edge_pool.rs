@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use edge_support::*;
 use hyper::StatusCode;
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::Extensions;
 use tideover::config::ReattachOrder;
+use tideover::deflate::Offers;
 use tideover::pool::{Attached, FirstAttachError, Reattach, ReattachError, Route, Verdict};
 use tokio::io::AsyncWriteExt;
 
@@ -169,13 +171,59 @@ async fn a_reattach_agrees_to_the_sessions_subprotocol() {
     .await;
     let route = over(&[v1.addr]);
     let mut handshake = kept();
-    handshake.agree_on(Some("v1".into()));
+    handshake.agree_on(Some("v1".into()), None);
     let again = soon(route.reattach(&handshake, &first(), Reattach::default())).await.unwrap();
     assert_eq!(again.subprotocol.as_deref(), Some("v1"));
     match reattach(&route, 0).await {
         Err(ReattachError::Failed { why, .. }) => assert!(why.contains("subprotocol"), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// A backend that answers any offer of compression so.
+async fn deflating(answer: &'static str) -> Fake {
+    Fake::new(move |mut stream, head| async move {
+        let offered = field(&head, "sec-websocket-extensions").is_some();
+        let more = if offered { format!("Sec-WebSocket-Extensions: {answer}\r\n") } else { String::new() };
+        stream.write_all(switching(&head, &more).as_bytes()).await.unwrap();
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_reattach_agrees_to_the_sessions_compression() {
+    let offer = HeaderMap::from_iter([(
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        HeaderValue::from_static("permessage-deflate; client_max_window_bits"),
+    )]);
+    let good = deflating("permessage-deflate; server_no_context_takeover; client_max_window_bits=12").await;
+    let mut handshake = kept().offering(Offers::of_client(&offer));
+    let leg = soon(over(&[good.addr]).first_attach(&handshake, &first(), &Extensions::new())).await.unwrap();
+    handshake.agree_on(leg.subprotocol.clone(), leg.deflate);
+    assert!(leg.deflate.is_some());
+    assert!(soon(over(&[good.addr]).reattach(&handshake, &first(), Reattach::default())).await.is_ok());
+    for (answer, reason) in [
+        ("permessage-deflate; server_no_context_takeover; client_max_window_bits=11", "client_max_window_bits"),
+        ("permessage-deflate; client_max_window_bits=12", "server_no_context_takeover"),
+        ("other", "not offered"),
+    ] {
+        let backend = deflating(answer).await;
+        match soon(over(&[backend.addr]).reattach(&handshake, &first(), Reattach::default())).await {
+            Err(ReattachError::Failed { why, .. }) => assert!(why.contains(reason), "{answer}: {why}"),
+            other => panic!("{answer}: {other:?}"),
+        }
+        let both = over(&[backend.addr, good.addr]);
+        let leg = soon(both.reattach(&handshake, &first(), Reattach::default())).await.unwrap();
+        assert_eq!(leg.deflate, handshake.deflate(), "the other one is a candidate");
+    }
+    let plain = Fake::echo("").await;
+    match soon(over(&[plain.addr]).reattach(&handshake, &first(), Reattach::default())).await {
+        Err(ReattachError::Failed { why, .. }) => assert!(why.contains("no permessage-deflate"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    handshake.agree_on(None, None);
+    let plain = soon(over(&[good.addr]).reattach(&handshake, &first(), Reattach::default())).await.unwrap();
+    assert_eq!(plain.deflate, None, "a session without compression stays without");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ SOCKETS = weakref.WeakSet()
 
 
 async def handle(request):
-    ws = web.WebSocketResponse(max_msg_size=0, compress=False)
+    ws = web.WebSocketResponse(max_msg_size=0)  # it compresses for clients that offer it
     await ws.prepare(request)
     SOCKETS.add(ws)
     log = LOG.open(request.path_qs)

@@ -1,9 +1,11 @@
-// Test backend on Node `ws`. `--handler sync`: a message is handled before the next frame, pings too, is looked at.
+// Test backend on Node `ws`. `--handler sync`: a message is handled before the next frame, pings too, is looked at. At
+// `/answer` it is: the handler blocks the thread. At `/slow` it only stops reading, so frames that have been read go on.
 // `--handler async`: the handler only begins then, and pings are answered before it has finished.
 
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
+import zlib from "node:zlib";
 
 // NODE_PATH counts for require() only.
 const { WebSocketServer } = createRequire(import.meta.url)("ws");
@@ -34,6 +36,7 @@ function behaviourOf(target) {
   return {
     name,
     pause: name === "slow" ? Number(query("ms", 1000)) : name === "answer" ? Number(query("ms", 0)) : 0,
+    blocks: name === "answer",
     answer: (data) => (name === "answer" ? Buffer.concat([Buffer.from("re:"), data]) : data),
     every: Number(query("every_ms", 100)),
     bytes: Number(query("bytes", 0)),
@@ -58,6 +61,8 @@ function end(ws, behaviour) {
   }
 }
 
+const nothing = new Int32Array(new SharedArrayBuffer(4));
+const block = (milliseconds) => milliseconds && Atomics.wait(nothing, 0, 0, milliseconds);
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function handle(ws, request) {
@@ -74,7 +79,8 @@ function handle(ws, request) {
   const handlers = {
     sync(data, binary) {
       logMessage("read", name, data);
-      if (!behaviour.pause) return finish(data, binary);
+      if (behaviour.blocks) block(behaviour.pause);
+      if (!behaviour.pause || behaviour.blocks) return finish(data, binary);
       ws.pause();
       setTimeout(() => {
         finish(data, binary);
@@ -101,8 +107,10 @@ function handle(ws, request) {
   }
 }
 
+// For clients that offer it. Without matches, so that hardly anything becomes the bytes that other backends make of it.
+const perMessageDeflate = { threshold: 0, zlibDeflateOptions: { strategy: zlib.constants.Z_HUFFMAN_ONLY } };
 const server = new WebSocketServer(
-  { host: "127.0.0.1", port: Number(options.port), maxPayload: 0, perMessageDeflate: false },
+  { host: "127.0.0.1", port: Number(options.port), maxPayload: 0, perMessageDeflate },
   () => logLine("ready", process.pid, options.port),
 );
 server.on("connection", handle);

@@ -70,7 +70,8 @@ async def log_end(connection, log):
 
 
 async def main():
-    options = {"max_size": None, "compression": None, "ping_interval": None}
+    # It compresses for clients that offer it.
+    options = {"max_size": None, "ping_interval": None}
     async with serve(handle, "127.0.0.1", OPTIONS.port, **options) as server:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.close)
         LOG.ready(OPTIONS.port)

@@ -10,8 +10,9 @@ const { WebSocket } = createRequire(import.meta.url)("ws");
 
 const text = { type: "string" };
 const { values: options } = parseArgs({
-  options: { url: text, "first-client": text, clients: text, rate: text, messages: text, "settle-ms": text },
+  options: { url: text, "first-client": text, clients: text, rate: text, messages: text, "settle-ms": text, compressed: { type: "boolean" } },
 });
+const padding = options.compressed ? `:${" and so on".repeat(20)}` : "";
 const first = Number(options["first-client"]);
 const messages = Number(options.messages);
 const every = 1000 / Number(options.rate);
@@ -25,7 +26,7 @@ function record(client, event, more) {
 
 function run(client) {
   return new Promise((resolve) => {
-    const ws = new WebSocket(options.url, { perMessageDeflate: false });
+    const ws = new WebSocket(options.url, { perMessageDeflate: options.compressed ? { threshold: 0 } : false });
     const echoed = new Set();
     let sent = 0;
     let closed = false;
@@ -40,7 +41,7 @@ function run(client) {
     const sendDue = (start) => {
       const due = Math.min(messages, Math.floor((performance.now() - start) / every) + 1);
       while (sent < due) {
-        const message = `c${client}-${++sent}`;
+        const message = `c${client}-${++sent}${padding}`;
         record(client, "sent", { text: message });
         ws.send(message);
       }
@@ -50,6 +51,10 @@ function run(client) {
       }
     };
     ws.on("open", () => {
+      if (options.compressed && !ws.extensions.includes("permessage-deflate")) {
+        error = "no compression was agreed on";
+        return ws.terminate();
+      }
       // Clients are spread over the time between two messages, so that a fault meets each at another moment of its work.
       const start = performance.now() + (((client * 37) % 100) / 100) * every;
       timer = setInterval(() => sendDue(start), every);

@@ -20,10 +20,12 @@ def arguments():
     parser.add_argument("--url", required=True)
     for name in ("--first-client", "--clients", "--rate", "--messages", "--settle-ms"):
         parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--compressed", action="store_true")
     return parser.parse_args()
 
 
 OPTIONS = arguments()
+PADDING = ":" + " and so on" * 20 if OPTIONS.compressed else ""
 
 
 def record(client, event, **more):
@@ -32,9 +34,13 @@ def record(client, event, **more):
 
 async def run(client):
     try:
-        connection = await connect(OPTIONS.url, max_size=None, compression=None, ping_interval=None)
+        compression = "deflate" if OPTIONS.compressed else None
+        connection = await connect(OPTIONS.url, max_size=None, compression=compression, ping_interval=None)
     except (OSError, InvalidHandshake) as error:
         record(client, "end", by="lost", error=f"not connected: {error}")
+        return
+    if OPTIONS.compressed and not connection.protocol.extensions:
+        record(client, "end", by="lost", error="no compression was agreed on")
         return
     all_echoed = asyncio.Event()
     reading = asyncio.create_task(read(connection, client, all_echoed))
@@ -57,7 +63,7 @@ async def write(connection, client, all_echoed, reading):
     try:
         for number in range(1, OPTIONS.messages + 1):
             await asyncio.sleep(start + (number - 1) / OPTIONS.rate - time.monotonic())
-            message = f"c{client}-{number}"
+            message = f"c{client}-{number}{PADDING}"
             record(client, "sent", text=message)
             await connection.send(message)
     except ConnectionClosed:

@@ -14,6 +14,7 @@ use crate::{lock, program};
 
 const REQUIREMENTS: &str = include_str!("../backends/requirements.txt");
 const KOSOKU: &str = include_str!("../backends/kosoku.txt");
+const SCHEMATHESIS: &str = include_str!("../backends/schemathesis.txt");
 const PACKAGE: &str = include_str!("../backends/package.json");
 const PACKAGE_LOCK: &str = include_str!("../backends/package-lock.json");
 const GORILLA_BACKEND: &str = include_str!("../backends/gorilla/main.go");
@@ -43,6 +44,17 @@ pub fn python() -> &'static Path {
 pub fn kosoku() -> &'static Path {
     static KOSOKU_PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     KOSOKU_PROGRAM.get_or_init(|| installed("kosoku", KOSOKU, install_kosoku).join("bin/kosoku"))
+}
+
+/// The program `schemathesis`, which calls an HTTP API in all ways that its OpenAPI text allows and forbids, of
+/// `tests/backends/schemathesis.txt`.
+///
+/// # Panics
+/// When it cannot be installed, with what is missing.
+pub fn schemathesis() -> &'static Path {
+    static SCHEMATHESIS_PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let install = || installed("schemathesis", SCHEMATHESIS, install_schemathesis).join("bin/schemathesis");
+    SCHEMATHESIS_PROGRAM.get_or_init(install)
 }
 
 /// The `node_modules` directory with `tests/backends/package-lock.json` installed, for NODE_PATH.
@@ -121,6 +133,11 @@ fn install_python(directory: &Path) {
 
 fn install_kosoku(directory: &Path) {
     install_packages(directory, "tests/backends/kosoku.txt", KOSOKU, &["--require-hashes", "--only-binary=:all:"]);
+}
+
+fn install_schemathesis(directory: &Path) {
+    let flags = ["--require-hashes", "--only-binary=:all:"];
+    install_packages(directory, "tests/backends/schemathesis.txt", SCHEMATHESIS, &flags);
 }
 
 fn install_packages(directory: &Path, name: &str, pins: &str, flags: &[&str]) {

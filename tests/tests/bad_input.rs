@@ -191,6 +191,9 @@ async fn a_clients_lengths_and_closes_are_checked() {
     let first = Frame::new(opcode::BINARY, vec![0; 64 << 10]).unfinished().encode(KEY);
     let over = [first, Frame::new(opcode::CONTINUATION, "x").encode(KEY)].concat();
     closed(&stage, over, 1009, "max-message-bytes").await;
+    let begun = Frame::new(opcode::TEXT, "").unfinished().encode(KEY);
+    let flood = Frame::new(opcode::CONTINUATION, "").unfinished().encode(KEY).repeat(128 << 10);
+    closed(&stage, [begun, flood].concat(), 1008, "max-message-frames").await;
 
     let close = |payload: &[u8]| Frame::new(opcode::CLOSE, payload).encode(KEY);
     closed(&stage, close(b"\x03"), 1002, "one byte").await;

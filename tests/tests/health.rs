@@ -146,7 +146,7 @@ async fn an_ambiguous_end_on_a_backend_that_is_down_is_a_failover() {
         let legs =
             |backend: &Backend| backend.events().iter().filter(|event| event.what == What::Open(path.into())).count();
         let mut client = Client::connect(0, proxy.url(path)).await.expect("a session");
-        assert_eq!(legs(&backends[0]), 1);
+        eventually(SOON, "the first backend has the session", || legs(&backends[0]) == 1).await;
         backends[0].set_health(health);
         until_said(&proxy, DOWN, usize::from(gets_another_leg)).await;
         client.send_numbered().await;

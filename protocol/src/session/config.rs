@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::close::CloseCode;
+use crate::scan::MessageLimits;
 
 /// When a client message counts as acknowledged (`--ack`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,8 @@ pub struct Config {
     pub dedupe_replies: bool,
     /// `--dedupe-entries`: answers remembered for that, 24 bytes each.
     pub dedupe_entries: usize,
+    /// `--dedupe-bytes`: payload of compressed answers kept for that, so that they can be compared by content.
+    pub dedupe_bytes: usize,
     /// `--commit`.
     pub commit: Commit,
     /// `--commit-bytes`: output held back at most; more releases it.
@@ -189,8 +192,8 @@ pub struct Config {
     pub buffer_messages: u32,
     /// `--buffer-bytes`: retained bytes of a session above which no message begins.
     pub buffer_bytes: usize,
-    /// `--max-message-bytes`: payload of a message, both ways.
-    pub max_message_bytes: usize,
+    /// `--max-message-bytes`, `--max-message-frames`: what a message may be, both ways.
+    pub max_message: MessageLimits,
 }
 
 impl Default for Config {
@@ -202,6 +205,7 @@ impl Default for Config {
             greeting: 0,
             dedupe_replies: true,
             dedupe_entries: 4096,
+            dedupe_bytes: 1 << 20,
             commit: Commit::Off,
             commit_bytes: 1 << 20,
             max_replays: 3,
@@ -226,7 +230,7 @@ impl Default for Config {
             orphan_timeout: Duration::from_secs(30),
             buffer_messages: 1024,
             buffer_bytes: 1 << 20,
-            max_message_bytes: 16 << 20,
+            max_message: MessageLimits { bytes: 16 << 20, frames: 128 << 10 },
         }
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tideover_replay_store::{Budget, ByteLog, Reservation};
 
-use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode};
+use crate::frame::{ControlPayload, FrameError, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER};
 use crate::sabotage::{self, Sabotage};
 use crate::scan::{Scanner, Sender, Step};
 
 use super::ack::parse_ack;
 use super::config::Config;
-use super::echoes::{Digest, Digester, Echoes};
+use super::echoes::{Bounds, Digest, Digester, Echoes, Kind, Said};
+use super::inflate::inflate;
 use super::outlet::{Gather, Outlet, frame_border};
 
 /// The backend is not read while so many bytes of whole messages wait for the client.
@@ -72,7 +73,6 @@ enum Fate {
 
 #[derive(Debug)]
 pub(super) struct Downstream {
-    max_message: usize,
     scanner: Scanner,
     /// What waits for the client, what is held back, and behind it the message that is not whole yet.
     log: ByteLog,
@@ -99,17 +99,17 @@ pub(super) struct Downstream {
 }
 
 impl Downstream {
-    pub(super) fn new(config: &Config, budget: Arc<Budget>, seed: u64, explicit: bool) -> Self {
+    /// `deflate`: messages may be compressed. `explicit`: the backend speaks the session protocol.
+    pub(super) fn new(config: &Config, budget: Arc<Budget>, seed: u64, deflate: bool, explicit: bool) -> Self {
         Self {
-            max_message: config.max_message_bytes,
-            scanner: Scanner::new(Sender::Server, config.max_message_bytes),
+            scanner: Scanner::new(Sender::Server, config.max_message).with_deflate(deflate),
             log: ByteLog::default(),
             cursor: 0,
             border: 0,
             ready: 0,
             whole: 0,
             held: 0,
-            echoes: Echoes::new(config.dedupe_entries),
+            echoes: Echoes::new(Bounds { entries: config.dedupe_entries, bytes: config.dedupe_bytes }),
             // A backend that speaks the session protocol says again just what is missing.
             seed: (config.dedupe_replies && !explicit).then_some(seed),
             greetings: config.greeting,
@@ -150,9 +150,13 @@ impl Downstream {
         let (mut end, mut count) = (0, 0);
         while let Some(header) = self.scanner.whole_message(&data[end..]) {
             let next = end + header.frame_len() as usize;
-            self.echoes.record(Digest::of(seed, header.opcode, &data[end + header.len..next]));
+            let payload = &data[end + header.len..next];
+            let digest = Digest::of(seed, Kind::of(&header), payload);
+            let said = Said { digest, seed, payload: &|take| take(payload) };
+            self.echoes.record(&said, self.memory.is_ample());
             (end, count) = (next, count + 1);
         }
+        self.cover_kept();
         (end, count)
     }
 
@@ -161,7 +165,7 @@ impl Downstream {
         let Some(header) = self.scanner.whole_message(data) else { return self.collect(data, treatment, tally) };
         let len = header.frame_len() as usize;
         let message = &data[..len];
-        let fate = self.decide(header.opcode, &message[header.len..], treatment, tally);
+        let fate = self.decide(Kind::of(&header), &message[header.len..], treatment, tally);
         let consumed = Passed { consumed: len, direct: 0..0 };
         match fate {
             Fate::Pass if treatment.hold => {
@@ -175,27 +179,45 @@ impl Downstream {
         }
     }
 
-    fn decide(&mut self, opcode: Opcode, payload: &[u8], treatment: Treatment, tally: &mut Tally) -> Fate {
-        let ack = treatment.acks && opcode == Opcode::Text && parse_ack(payload).is_some();
-        if ack && payload.len() <= MAX_CONTROL_PAYLOAD {
-            return Fate::Ack(ControlPayload::new(payload, None));
+    fn decide(&mut self, kind: Kind, payload: &[u8], treatment: Treatment, tally: &mut Tally) -> Fate {
+        if treatment.acks
+            && let Some(ack) = read_ack(kind, payload)
+        {
+            return Fate::Ack(ack);
         }
-        self.decide_digest(self.seed.map(|seed| Digest::of(seed, opcode, payload)), treatment, tally)
+        let digest = self.seed.map(|seed| (seed, Digest::of(seed, kind, payload)));
+        self.decide_digest(digest, Some(payload), treatment, tally)
     }
 
-    fn decide_digest(&mut self, digest: Option<Digest>, treatment: Treatment, tally: &mut Tally) -> Fate {
+    /// `payload` is `None` for the message behind `whole`.
+    fn decide_digest(
+        &mut self,
+        digest: Option<(u64, Digest)>,
+        payload: Option<&[u8]>,
+        treatment: Treatment,
+        tally: &mut Tally,
+    ) -> Fate {
         if self.greetings > 0 {
             self.greetings -= 1;
             return self.decide_greeting(tally);
         }
         tally.replies += 1;
-        if let Some(digest) = digest {
-            if self.echoes.swallows(digest) {
+        if let Some((seed, digest)) = digest {
+            let (log, from) = (&self.log, self.whole);
+            let walk = |take: &mut dyn FnMut(&[u8])| match payload {
+                Some(payload) => take(payload),
+                None => {
+                    for_payload(log, from, take);
+                }
+            };
+            let said = Said { digest, seed, payload: &walk };
+            if self.echoes.swallows(&said) {
                 tally.swallowed += 1;
                 return Fate::Swallow;
             }
             if treatment.record {
-                self.echoes.record(digest);
+                self.echoes.record(&said, self.memory.is_ample());
+                self.cover_kept();
             }
         }
         tally.passed += u64::from(!treatment.hold);
@@ -251,11 +273,11 @@ impl Downstream {
     fn finish_collected(&mut self, treatment: Treatment, tally: &mut Tally) -> Option<Incoming> {
         self.memory.cover(self.allocated());
         let fate = if treatment.acks && self.log.end() - self.whole <= MAX_COLLECTED_ACK {
-            let (opcode, payload) = self.collected_payload();
-            self.decide(opcode, &payload, treatment, tally)
+            let (kind, payload) = self.collected_payload();
+            self.decide(kind, &payload, treatment, tally)
         } else {
-            let digest = self.seed.map(|seed| self.collected_digest(seed));
-            self.decide_digest(digest, treatment, tally)
+            let digest = self.seed.map(|seed| (seed, self.collected_digest(seed)));
+            self.decide_digest(digest, None, treatment, tally)
         };
         match fate {
             Fate::Pass | Fate::Greet => {
@@ -275,31 +297,14 @@ impl Downstream {
 
     fn collected_digest(&self, seed: u64) -> Digest {
         let mut digester = Digester::new(seed);
-        let opcode = self.for_payload(|piece| digester.write(piece));
-        digester.finish(opcode)
+        let kind = for_payload(&self.log, self.whole, &mut |piece| digester.write(piece));
+        digester.finish(kind)
     }
 
-    fn collected_payload(&self) -> (Opcode, Vec<u8>) {
+    fn collected_payload(&self) -> (Kind, Vec<u8>) {
         let mut payload = Vec::new();
-        let opcode = self.for_payload(|piece| payload.extend_from_slice(piece));
-        (opcode, payload)
-    }
-
-    /// Walks the payload of the message behind `whole`; returns what kind of message it is.
-    fn for_payload(&self, mut take: impl FnMut(&[u8])) -> Opcode {
-        let (mut at, mut kind) = (self.whole, Opcode::Binary);
-        while at < self.log.end() {
-            let mut head = [0; MAX_HEADER];
-            let have = self.log.peek(at, &mut head);
-            let Ok(Some(header)) = FrameHeader::parse(&head[..have]) else { break };
-            if header.opcode != Opcode::Continuation {
-                kind = header.opcode;
-            }
-            let end = at + header.frame_len();
-            self.log.slices(at + header.len as u64, end).for_each(&mut take);
-            at = end;
-        }
-        kind
+        let kind = for_payload(&self.log, self.whole, &mut |piece| payload.extend_from_slice(piece));
+        (kind, payload)
     }
 
     fn keep_whole(&mut self, hold: bool) {
@@ -345,12 +350,28 @@ impl Downstream {
 
     /// The client's messages up to `seq` are forgotten; `all` says that no other is retained.
     pub(super) fn forget(&mut self, seq: u64, all: bool) {
+        let kept = self.echoes.keeps();
         self.echoes.forget(seq, all);
+        if kept {
+            self.memory.shrink(self.allocated());
+        }
+    }
+
+    /// What is kept for comparison counts, as what waits for the client does.
+    fn cover_kept(&mut self) {
+        if self.echoes.keeps() {
+            self.memory.cover(self.allocated());
+        }
     }
 
     /// Nothing that the client was told can be said again.
     pub(super) fn forget_all(&mut self) {
-        self.echoes.forget(0, true);
+        self.forget(0, true);
+    }
+
+    /// A scanner for another leg of this session.
+    pub(super) fn fresh_scanner(&self) -> Scanner {
+        self.scanner.afresh()
     }
 
     /// Whether all that came of the leg is whole.
@@ -391,7 +412,7 @@ impl Downstream {
     /// The leg ended: the message that was not whole will never be, what is held will be said again, and the next leg
     /// starts between two messages.
     pub(super) fn end_leg(&mut self) {
-        self.scanner = Scanner::new(Sender::Server, self.max_message);
+        self.scanner = self.scanner.afresh();
         if sabotage::is(Sabotage::HeldNotDropped) {
             self.ready = self.whole;
         }
@@ -500,6 +521,36 @@ impl Downstream {
         self.log.release_before(self.cursor);
         self.memory.shrink(self.allocated());
     }
+}
+
+/// Gives the payload of the message that begins at `from` to `take`, in pieces; returns what kind of message it is.
+fn for_payload(log: &ByteLog, from: u64, take: &mut dyn FnMut(&[u8])) -> Kind {
+    let (mut at, mut kind) = (from, None);
+    while at < log.end() {
+        let mut head = [0; MAX_HEADER];
+        let have = log.peek(at, &mut head);
+        let Ok(Some(header)) = FrameHeader::parse(&head[..have]) else { break };
+        kind.get_or_insert(Kind::of(&header));
+        let end = at + header.frame_len();
+        log.slices(at + header.len as u64, end).for_each(&mut *take);
+        at = end;
+    }
+    kind.unwrap_or(Kind { text: false, compressed: false })
+}
+
+/// The acknowledgement of the session protocol that a message is, if it is one. A framework that compresses compresses
+/// these too, so what is short enough to be one is inflated.
+fn read_ack(kind: Kind, payload: &[u8]) -> Option<ControlPayload> {
+    if !kind.text || payload.len() > MAX_CONTROL_PAYLOAD {
+        return None;
+    }
+    let ack = |content: &[u8]| parse_ack(content).map(|_| ControlPayload::new(content, None));
+    if !kind.compressed {
+        return ack(payload);
+    }
+    let mut content = Vec::new();
+    let whole = inflate(MAX_CONTROL_PAYLOAD, |take| take(payload), |piece| content.extend_from_slice(piece));
+    ack(&content).filter(|_| whole)
 }
 
 /// How many bytes behind `written` the next frame of `frames` starts.

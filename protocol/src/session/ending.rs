@@ -381,14 +381,15 @@ impl Session {
         }
     }
 
-    pub(super) fn end_for_large_message(&mut self, now: Instant) {
+    pub(super) fn end_over_limit(&mut self, now: Instant, error: FrameError) {
         if let Some(leg) = self.leg_mut() {
             leg.closed = true;
         }
-        let close = close_payload(CloseCode::TOO_BIG, "backend message over max-message-bytes");
+        let reason = EndReason::BackendOverLimit(error);
+        let close = close_payload(error.close_code(), &reason.to_string());
         match self.phase {
-            Phase::Orphaned { .. } => self.finish(EndReason::BackendTooBig),
-            _ => self.begin_ending(now, Some(close), Some(close), EndReason::BackendTooBig),
+            Phase::Orphaned { .. } => self.finish(reason),
+            _ => self.begin_ending(now, Some(close), Some(close), reason),
         }
     }
 

@@ -134,8 +134,8 @@ pub enum EndReason {
     BackendClosed(Option<CloseCode>),
     /// The backend ended the stream without Close and is healthy.
     BackendEndedStream,
-    /// The backend's message is over `max-message-bytes`.
-    BackendTooBig,
+    /// The backend's message is over `max-message-bytes` or `max-message-frames`.
+    BackendOverLimit(FrameError),
     /// No backend within `--failover-timeout`.
     NoBackend,
     /// Backends denied the session (401 or 403).
@@ -161,7 +161,7 @@ impl std::fmt::Display for EndReason {
             Self::BackendClosed(Some(code)) => write!(f, "backend closed with {code}"),
             Self::BackendClosed(None) => f.write_str("backend closed without a code"),
             Self::BackendEndedStream => f.write_str("backend ended the stream"),
-            Self::BackendTooBig => f.write_str("backend message over max-message-bytes"),
+            Self::BackendOverLimit(error) => write!(f, "backend {error}"),
             Self::NoBackend => f.write_str("no backend within failover-timeout"),
             Self::Denied => f.write_str("denied by the backends"),
             Self::NotWhole => f.write_str("not whole, so not attached again"),

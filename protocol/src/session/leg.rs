@@ -19,6 +19,9 @@ pub struct BackendTraits {
     pub order: PongOrder,
     /// It speaks the session protocol, and how it acknowledges.
     pub carrier: Option<AckCarrier>,
+    /// It agreed to permessage-deflate, without context from message to message (RFC 7692 7.1.1). What the first
+    /// backend of a session agreed to, a later one must too; what is said of later ones is not looked at.
+    pub deflate: bool,
 }
 
 /// A backend leg.

@@ -21,7 +21,7 @@
 use std::time::Duration;
 
 use crate::sabotage::{self, Sabotage};
-use crate::scan::{Scanner, Sender, Step};
+use crate::scan::{Scanner, Step};
 use crate::time::Instant;
 
 use super::config::{AckMode, OnFull, OnMigrateTimeout, Reattach};
@@ -143,7 +143,7 @@ impl Session {
                 false
             }
             Stage::Preparing => {
-                let scanner = Box::new(Scanner::new(Sender::Server, self.config.max_message_bytes));
+                let scanner = Box::new(self.downstream.fresh_scanner());
                 let stage = self.settling(now, Some(scanner));
                 self.set_stage(stage);
                 true

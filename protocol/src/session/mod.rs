@@ -6,7 +6,8 @@
 //! - `upstream`: the client's frames into the replay ring, and the ring onto the backend leg
 //! - `downstream`: the backend's whole messages to the client
 //! - `outlet`: control frames at frame borders of a leg
-//! - `echoes`: what clients were told, so that a new leg's repetition can be swallowed
+//! - `echoes`: what clients were told, so that a new leg's repetition can be swallowed; `inflate`: what compressed
+//!   messages say, where that decides
 //! - `ack`: barriers; `liveness`: what is overdue; `leg`: legs, back-off and what is between two of them
 //! - `migration`: how a session leaves a leg that is well; `answers`: when all that was written counts as answered
 //! - `ending`: what the end of a leg means, and how a session ends; `timeout`: all deadlines in one table
@@ -26,12 +27,14 @@ mod downstream;
 mod echoes;
 mod ending;
 mod event;
+mod inflate;
 mod keys;
 mod leg;
 mod liveness;
 mod migration;
 mod outlet;
 mod poison;
+mod survey;
 mod timeout;
 mod transmit;
 mod upstream;
@@ -62,6 +65,7 @@ pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
 use migration::Migration;
 pub use outlet::Gather;
+pub use survey::RingSurvey;
 use upstream::{Taking, Upstream};
 
 /// How soon to look again whether the process has memory for more messages.
@@ -149,12 +153,18 @@ impl Session {
             (AckMode::Explicit, None) => AckMode::Pong,
             (ack, None) => ack,
         };
-        let mut upstream = Upstream::new(&config, budgets.upstream.clone());
+        let mut upstream = Upstream::new(&config, budgets.upstream.clone(), traits.deflate);
         upstream.gapless = ack == AckMode::Explicit;
         upstream.frozen = upstream.gapless;
         Self {
             upstream,
-            downstream: Downstream::new(&config, budgets.downstream.clone(), keys.next(), ack == AckMode::Explicit),
+            downstream: Downstream::new(
+                &config,
+                budgets.downstream.clone(),
+                keys.next(),
+                traits.deflate,
+                ack == AckMode::Explicit,
+            ),
             config,
             keys,
             began: now,
@@ -369,7 +379,9 @@ impl Session {
                 self.handle_leg_end(now, LegEnd::Close(Box::new(payload)));
             }
             downstream::Incoming::Ack(payload) => self.handle_explicit_ack(now, payload.as_bytes()),
-            downstream::Incoming::Error(FrameError::TooBig) => self.end_for_large_message(now),
+            downstream::Incoming::Error(error @ (FrameError::TooBig | FrameError::TooManyFrames)) => {
+                self.end_over_limit(now, error);
+            }
             downstream::Incoming::Error(error) => self.lose_leg(now, Loss::Protocol(error)),
         }
     }

@@ -77,10 +77,11 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(config: &Config, budget: Arc<Budget>) -> Self {
+    /// `deflate`: messages may be compressed.
+    pub(super) fn new(config: &Config, budget: Arc<Budget>, deflate: bool) -> Self {
         let limits = Limits { messages: config.buffer_messages as usize, bytes: config.buffer_bytes };
         Self {
-            scanner: Scanner::new(Sender::Client, config.max_message_bytes),
+            scanner: Scanner::new(Sender::Client, config.max_message).with_deflate(deflate),
             ring: Ring::new(limits),
             memory: Reservation::new(budget),
             lingering: VecDeque::new(),

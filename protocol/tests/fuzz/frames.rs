@@ -1,7 +1,7 @@
 //! Target `frames`: any bytes, cut anywhere, through the scanner, against the reference.
 
 use arbitrary::{Arbitrary, Unstructured};
-use tideover_protocol::scan::{Scanner, Sender, Step};
+use tideover_protocol::scan::{MessageLimits, Scanner, Sender, Step};
 use tungstenite::protocol::frame::coding::Control;
 
 use crate::reference::Reference;
@@ -32,19 +32,23 @@ pub(crate) fn check(data: &[u8]) {
     let Ok(setting) = Setting::arbitrary(&mut unstructured) else { return };
     let bytes = unstructured.take_rest();
     let sender = if setting.client { Sender::Client } else { Sender::Server };
-    let max_message = usize::from(setting.max_message);
+    // Bounds of frames from 1 to 16, as few inputs have more.
+    let limits = MessageLimits { bytes: setting.max_message.into(), frames: 1 + u32::from(setting.max_message) % 16 };
 
-    let whole = scan(Scanner::new(sender, max_message), [bytes]);
-    let pieces = scan(Scanner::new(sender, max_message), cut(bytes, setting.cuts));
+    let deflate = setting.cuts[2] % 2 == 1;
+    let scanner = || Scanner::new(sender, limits).with_deflate(deflate);
+
+    let whole = scan(scanner(), [bytes]);
+    let pieces = scan(scanner(), cut(bytes, setting.cuts));
     assert_eq!(whole, pieces, "input cut anywhere is scanned the same");
 
-    let mut reference = Reference::new(setting.client, max_message);
+    let mut reference = Reference::new(setting.client, limits, deflate);
     reference.feed(bytes);
     assert_eq!(whole.broken, reference.broken, "what breaks the protocol, and the code that answers it");
     assert_eq!(whole.messages, reference.messages);
     assert_eq!(whole.controls, reference.controls);
     assert!(whole.broken.is_some() || whole.between_messages == reference.is_between_messages());
-    check_run(&Scanner::new(sender, max_message), bytes, &reference);
+    check_run(&scanner(), bytes, &reference);
 }
 
 /// The quick way over whole messages goes just as far as the first frame that is anything else.

@@ -3,6 +3,7 @@
 
 use std::io::Cursor;
 
+use tideover_protocol::scan::MessageLimits;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -10,10 +11,12 @@ use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 #[derive(Debug)]
 pub(crate) struct Reference {
     masked: bool,
-    max_message: u64,
+    limits: MessageLimits,
+    /// RSV1 on the first frame of a message is legal (RFC 7692 6.1).
+    deflate: bool,
     partial: Vec<u8>,
-    /// The data frames so far of a message that is not whole, and their payload.
-    open: Option<(Vec<u8>, u64)>,
+    /// The data frames so far of a message that is not whole, their payload, and how many they are.
+    open: Option<(Vec<u8>, u64, u32)>,
     /// Whole messages, each with all its frames as they came.
     pub(crate) messages: Vec<Vec<u8>>,
     /// Pings, Pongs and Close with their payloads unmasked.
@@ -30,14 +33,16 @@ enum Frame {
 }
 
 const PROTOCOL_ERROR: u16 = 1002;
+const POLICY: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 
 impl Reference {
-    /// `masked` on the way to a backend. A message may have `max_message` bytes of payload.
-    pub(crate) fn new(masked: bool, max_message: usize) -> Self {
+    /// `masked` on the way to a backend.
+    pub(crate) fn new(masked: bool, limits: MessageLimits, deflate: bool) -> Self {
         Self {
             masked,
-            max_message: max_message as u64,
+            limits,
+            deflate,
             partial: Vec::new(),
             open: None,
             messages: Vec::new(),
@@ -71,22 +76,24 @@ impl Reference {
                     at += len;
                 }
                 Frame::Data { begins, ends, payload, head } => {
-                    let known = self.open.as_ref().map_or(0, |(_, payload)| *payload);
+                    let (known, frames) = self.open.as_ref().map_or((0, 0), |(_, payload, frames)| (*payload, *frames));
                     match self.open {
                         None if !begins => self.broken = Some(PROTOCOL_ERROR),
                         Some(_) if begins => self.broken = Some(PROTOCOL_ERROR),
-                        _ if known.saturating_add(payload) > self.max_message => self.broken = Some(TOO_BIG),
+                        _ if known.saturating_add(payload) > self.limits.bytes as u64 => self.broken = Some(TOO_BIG),
+                        _ if frames == self.limits.frames => self.broken = Some(POLICY),
                         _ => {}
                     }
                     let Some(frame) = rest.get(..head + payload as usize).filter(|_| self.broken.is_none()) else {
                         break;
                     };
-                    let (frames, total) = self.open.get_or_insert_default();
-                    frames.extend_from_slice(frame);
+                    let (bytes, total, count) = self.open.get_or_insert_default();
+                    bytes.extend_from_slice(frame);
                     *total += payload;
+                    *count += 1;
                     at += frame.len();
-                    if ends && let Some((frames, _)) = self.open.take() {
-                        self.messages.push(frames);
+                    if ends && let Some((bytes, ..)) = self.open.take() {
+                        self.messages.push(bytes);
                     }
                 }
             }
@@ -130,7 +137,8 @@ impl Reference {
             }),
             _ => None,
         };
-        first & 0x70 != 0
+        let legal = if self.deflate && matches!(opcode, 1 | 2) { 0x40 } else { 0 };
+        first & 0x70 & !legal != 0
             || matches!(opcode, 3..=7 | 11..=15)
             || (control && (first & 0x80 == 0 || short > 125))
             || (second & 0x80 != 0) != self.masked

@@ -1,5 +1,6 @@
 //! A backend ends a leg and is healthy: the client sees what it would have seen without a proxy.
 
+use tideover_protocol::frame::FrameError;
 use tideover_protocol::session::{EndReason, Verdict};
 
 use crate::world::{Peer, World, seconds, wire};
@@ -86,12 +87,41 @@ fn a_write_error_does_not_hide_the_close_that_the_backend_sent() {
 
 #[test]
 fn a_backend_message_that_is_too_big_is_answered_with_1009_on_both_sides() {
-    let mut world = World::with(|config| config.max_message_bytes = 100);
+    let mut world = World::with(|config| config.max_message.bytes = 100);
     world.backend().say(&"x".repeat(101));
     world.run();
-    assert_eq!((world.client.close_code(), world.reason()), (Some(1009), Some(EndReason::BackendTooBig)));
+    assert_eq!(
+        (world.client.close_code(), world.reason()),
+        (Some(1009), Some(EndReason::BackendOverLimit(FrameError::TooBig)))
+    );
     assert!(world.over);
     assert_eq!(world.backends[0].close_code(), Some(1009));
+}
+
+#[test]
+fn a_backend_message_of_too_many_frames_is_answered_with_1008_on_both_sides() {
+    let mut world = World::with(|config| config.max_message.frames = 3);
+    world.backend().send(&[0x01, 0, 0, 0, 0x80, 0]);
+    world.backend().send(&[0x01, 0, 0, 0, 0, 0, 0, 0]);
+    world.run();
+    assert_eq!(world.client.messages(), vec![String::new()], "one of as many frames as may be");
+    assert_eq!(world.client.close_code(), Some(1008));
+    assert_eq!(world.reason(), Some(EndReason::BackendOverLimit(FrameError::TooManyFrames)));
+    assert!(world.over);
+    assert_eq!(world.backends[0].close_code(), Some(1008));
+}
+
+#[test]
+fn a_flood_of_empty_fragments_ends_at_the_bound_and_none_of_it_reaches_a_backend_as_a_message() {
+    let mut world = World::with(|config| config.max_message.frames = 1000);
+    world.client.send(&[0x01, 0x80, 0, 0, 0, 0]);
+    for _ in 0..100 {
+        world.client.send(&[0x00, 0x80, 0, 0, 0, 0].repeat(100));
+        world.run();
+    }
+    assert_eq!(world.client.close_code(), Some(1008));
+    assert_eq!(world.reason(), Some(EndReason::ClientError(FrameError::TooManyFrames)));
+    assert!(world.backend().messages().is_empty());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod barriers;
 mod bounds;
 mod closing;
 mod commit;
+mod compressed;
 mod dedupe;
 mod ends;
 mod explicit;

@@ -88,7 +88,7 @@ impl Walk {
         let mut world = World::sharing(&budgets, |config| {
             config.buffer_messages = 1 + dice.below(40) as u32;
             config.buffer_bytes = BUFFER_BYTES;
-            config.max_message_bytes = LONGEST + 20;
+            config.max_message.bytes = LONGEST + 20;
             config.failover_timeout = seconds(20 + dice.below(200) as u64);
             config.hang_timeout = dice.one_in(3).then(|| seconds(15));
             config.on_full = if drops { OnFull::DropOldest } else { OnFull::Block };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tideover_protocol::scan::MessageLimits;
 use tideover_protocol::session::{
     AckCarrier, AckMode, Commit, Config, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach,
 };
@@ -93,7 +94,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
-        let mut config = Config { max_message_bytes: 20_000, ..Config::default() };
+        let mut config = Config { max_message: MessageLimits { bytes: 20_000, frames: 1000 }, ..Config::default() };
         let mut plan = Self {
             answers: dice.of(&[Answers::Echo, Answers::Echo, Answers::Varied, Answers::Counter, Answers::Push]),
             pongs: dice.of(&[Pongs::Late, Pongs::Late, Pongs::Late, Pongs::Early, Pongs::Early, Pongs::Never]),

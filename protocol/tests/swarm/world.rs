@@ -415,7 +415,7 @@ impl World {
 
     fn traits(&mut self) -> BackendTraits {
         let order = if self.dice.one_in(2) { self.order } else { PongOrder::Unknown };
-        BackendTraits { mute: self.known_mute, order, carrier: self.plan.carrier }
+        BackendTraits { mute: self.known_mute, order, carrier: self.plan.carrier, deflate: false }
     }
 
     pub(crate) fn prepare(&mut self) {

@@ -14,11 +14,18 @@ pub(super) struct Failure {
     status: StatusCode,
     /// What is wrong, for people.
     error: String,
+    /// All that is wrong, one by one, if it may be several things.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
 }
 
 impl Failure {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into() }
+        Self { status, error: error.into(), problems: Vec::new() }
+    }
+
+    pub(super) fn with_problems(self, problems: Vec<String>) -> Self {
+        Self { problems, ..self }
     }
 
     pub(super) fn bad(error: impl Into<String>) -> Self {
@@ -31,6 +38,15 @@ impl Failure {
 
     pub(super) fn not_found(error: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, error)
+    }
+
+    pub(super) fn conflict(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, error)
+    }
+
+    /// A body that can be read and is not good; its problems, each with the field's name before it.
+    pub(super) fn unprocessable(problems: Vec<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, problems.join("; ")).with_problems(problems)
     }
 
     pub(super) fn unavailable(error: impl Into<String>) -> Self {

@@ -46,12 +46,7 @@ pub(super) async fn admit(State(access): State<Arc<Access>>, request: Request, n
 
 /// Admits to health and metrics.
 pub(super) async fn admit_to_open(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    match &*access {
-        Access::Tcp { local, .. } if !local.ip().to_canonical().is_loopback() => {
-            admit(State(access), request, next).await
-        }
-        Access::Tcp { .. } | Access::Unix => next.run(request).await,
-    }
+    if access.guards_all() { admit(State(access), request, next).await } else { next.run(request).await }
 }
 
 /// Refuses what comes from a web page of another origin, or by a name that is not ours.
@@ -80,6 +75,16 @@ pub(super) async fn check_content_type(request: Request, next: Next) -> Response
 }
 
 impl Access {
+    /// Whether what shows or changes something takes the token.
+    pub(super) fn guards_some(&self) -> bool {
+        matches!(self, Self::Tcp { .. })
+    }
+
+    /// Whether health and metrics take it too.
+    pub(super) fn guards_all(&self) -> bool {
+        matches!(self, Self::Tcp { local, .. } if !local.ip().to_canonical().is_loopback())
+    }
+
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Failure> {
         let token = match self {
             Self::Unix => return Ok(()),
@@ -97,23 +102,21 @@ impl Access {
     }
 
     fn check_source(&self, request: &Request) -> Result<(), Failure> {
-        let Self::Tcp { local, .. } = self else { return Ok(()) };
         let headers = request.headers();
         let host = only(headers, &header::HOST)?.ok_or_else(|| Failure::bad("there must be a Host"))?;
         let host = host.to_str().map_err(|_| Failure::bad("the Host is not text"))?;
         let target = request.uri().authority().map(Authority::as_str);
-        for name in [Some(host), target].into_iter().flatten() {
-            if !is_ours(name, local.port()) {
-                return Err(Failure::new(
-                    StatusCode::MISDIRECTED_REQUEST,
-                    format!("the Host must be an IP address or localhost, with port {}", local.port()),
-                ));
-            }
+        if let Self::Tcp { local, .. } = self
+            && ![Some(host), target].into_iter().flatten().all(|name| is_ours(name, local.port()))
+        {
+            let error = format!("the Host must be an IP address or localhost, with port {}", local.port());
+            return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, error));
         }
         let origin = only(headers, &header::ORIGIN)?;
         let same_origin = |origin: &HeaderValue| {
             let authority = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-            authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
+            // A page reaches a unix socket only by what forwards a port to it; there its Host was not looked at yet.
+            is_known(host) && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
         };
         let site = headers.get(SEC_FETCH_SITE);
         let same_site = |site: &HeaderValue| site == "same-origin" || site == "none";
@@ -133,30 +136,33 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a Head
     }
 }
 
-/// Whether a Host is an IP address or `localhost` with this port, 80 if it has none.
-fn is_ours(host: &str, port: u16) -> bool {
+/// Whether a Host is an IP address or `localhost`, with any port: no name that somebody else can bind to an address.
+fn is_known(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let name = authority.host();
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-    let is_known = name.eq_ignore_ascii_case("localhost") || bare.unwrap_or(name).parse::<IpAddr>().is_ok();
+    name.eq_ignore_ascii_case("localhost") || bare.unwrap_or(name).parse::<IpAddr>().is_ok()
+}
+
+/// Whether it is that with this port, 80 if it has none.
+fn is_ours(host: &str, port: u16) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
     let named_port = match authority.port() {
         Some(named) => Some(named.as_u16()),
         None if host.ends_with(':') => None,
         None => Some(80),
     };
-    is_known && named_port == Some(port) && !host.contains('@')
+    is_known(host) && named_port == Some(port) && !host.contains('@')
 }
 
-/// Adds to a document what the guards may answer, and the token.
-pub(super) fn document(document: &mut OpenApi, always_token: bool) {
+/// Adds to a document what the guards may answer, and the token if it is asked for.
+pub(super) fn document(document: &mut OpenApi, takes_token: bool) {
     let components = document.components.get_or_insert_with(Components::new);
     components.schemas.insert(Failure::name().into_owned(), Failure::schema());
     components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
     for operation in document.paths.paths.values_mut().flat_map(operations) {
-        let token = SecurityRequirement::new("token", [""; 0]);
-        // Without a token only by a unix socket, or what is open on a loopback address.
-        let none = SecurityRequirement::default();
-        operation.security = Some(if always_token { vec![token, none] } else { vec![none, token] });
+        let token = takes_token.then(|| SecurityRequirement::new("token", [""; 0]));
+        operation.security = Some(token.into_iter().collect());
         for (status, description) in ANSWERS {
             let reference = Ref::from_schema_name(Failure::name());
             let content = Content::new(Some(reference));
@@ -175,7 +181,7 @@ const ANSWERS: [(&str, &str); 5] = [
 ];
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut utoipa::openapi::path::Operation> {
-    [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ const LATELY: Duration = Duration::from_secs(10);
 
 /// The process is up.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Health {
+pub(super) struct Up {
     /// Always `ok`: who is not up does not answer.
     status: &'static str,
     /// The program's version.
@@ -24,20 +24,23 @@ pub(super) struct Health {
 }
 
 /// Is the process up?
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
-pub(super) async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Up)))]
+pub(super) async fn healthz() -> Json<Up> {
+    Json(Up { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Should it get clients?
 ///
-/// No, while it drains, and when every backend that may get sessions is down by its checks, or its latest dial failed
+/// No, while it drains or is paused, and when every backend that may get sessions is down by its checks, or its latest dial failed
 /// and that is less than 10 s ago.
 #[utoipa::path(get, path = "/readyz", tag = "health",
-    responses((status = 200, body = Health), (status = 503, body = Failure, description = "It should get no clients")))]
-pub(super) async fn readyz(site: Site) -> Result<Json<Health>, Failure> {
+    responses((status = 200, body = Up), (status = 503, body = Failure, description = "It should get no clients")))]
+pub(super) async fn readyz(site: Site) -> Result<Json<Up>, Failure> {
     if site.edge.is_draining() {
         return Err(Failure::unavailable("draining"));
+    }
+    if site.edge.is_paused() {
+        return Err(Failure::unavailable("paused"));
     }
     let now = Instant::now();
     let failed = |at: Instant| now.saturating_duration_since(at) < LATELY;

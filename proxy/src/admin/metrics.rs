@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSe
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::schemes;
+use super::{moves, schemes};
 use crate::edge::{EdgeContext, Reason};
 use crate::pool::{Backend, Fleet, HealthState, Load, Pool, Standing};
 use crate::session::{Context, FAILOVER_BUCKETS, Sums};
@@ -35,6 +35,7 @@ pub(super) fn registry(sessions: Arc<Context>, edge: Arc<EdgeContext>, fleet: Ar
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut registry = Registry::with_prefix("tideover");
     registry.register_collector(Box::new(schemes::Source::new(edge.clone(), fleet.clone())));
+    registry.register_collector(Box::new(moves::Source::new(fleet.clone())));
     registry.register_collector(Box::new(Source { sessions, edge, fleet, started }));
     registry
 }
@@ -52,6 +53,7 @@ impl Collector for Source {
         page.info("build", "The program", &[("version", env!("CARGO_PKG_VERSION"))])?;
         page.gauge("start_time", "When the process began, in Unix time", Some(&Unit::Seconds), &self.started)?;
         page.gauge("draining", "Whether no new session is taken any more", None, &i64::from(self.edge.is_draining()))?;
+        page.gauge("paused", "Whether an operator lets no session in", None, &i64::from(self.edge.is_paused()))?;
         let sums = self.sessions.totals().get();
         self.sessions(&mut page, &sums)?;
         messages(&mut page, &sums)?;
@@ -235,7 +237,7 @@ impl Page<'_> {
         self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
     }
 
-    fn gauges<'l, const N: usize>(
+    pub(super) fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,

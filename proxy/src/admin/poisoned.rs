@@ -59,6 +59,8 @@ pub(crate) enum Payload {
     Text(String),
     /// Any other, in base64 (RFC 4648 section 4).
     Base64(String),
+    /// A compressed one, as the client compressed it (RFC 7692), in base64.
+    Deflate(String),
 }
 
 impl From<&Poison> for Poisoned {
@@ -79,7 +81,7 @@ impl From<&Poison> for Poisoned {
 impl Payload {
     /// The payload of a message from its frames as they came (RFC 6455 5.2, 5.3, 5.4).
     fn read(frames: &[u8]) -> Self {
-        let (mut payload, mut is_text) = (Vec::new(), false);
+        let (mut payload, mut is_text, mut is_compressed) = (Vec::new(), false, false);
         let mut rest = frames;
         // What stands in the ring was parsed once before; if it is broken, what was read so far is shown.
         while let Ok(Some(header)) = FrameHeader::parse(rest) {
@@ -91,11 +93,15 @@ impl Payload {
                 continue;
             }
             is_text |= header.opcode == Opcode::Text;
+            is_compressed |= header.compressed;
             let start = payload.len();
             payload.extend_from_slice(masked);
             if let Some(mask) = header.mask {
                 apply_mask(&mut payload[start..], mask, 0);
             }
+        }
+        if is_compressed {
+            return Self::Deflate(BASE64_STANDARD.encode(payload));
         }
         match String::from_utf8(payload) {
             Ok(text) if is_text => Self::Text(text),
@@ -159,5 +165,7 @@ mod tests {
         assert_eq!(Payload::read(&frame(0x82, b"kill")), Payload::Base64("a2lsbA==".into()));
         assert_eq!(Payload::read(&frame(0x81, b"\xff")), Payload::Base64("/w==".into()));
         assert_eq!(Payload::read(&frame(0x81, b"")), Payload::Text(String::new()));
+        let compressed = [frame(0x41, b"ki"), frame(0x80, b"ll")].concat();
+        assert_eq!(Payload::read(&compressed), Payload::Deflate("a2lsbA==".into()));
     }
 }

@@ -53,7 +53,7 @@ fn parse_line<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Option<Bac
         }
         settings.push(setting);
     }
-    fleet::backend(&settings).map(Some)
+    fleet::backend(&settings).map(Some).map_err(|wrong| wrong.join(", "))
 }
 
 /// A DNS name that stands for backends.

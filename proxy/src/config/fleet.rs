@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::flags::tables;
 use super::problem::{Place, Problem};
-use super::raw::{Given, Table, Tables};
+use super::raw::{Given, Table, Tables, split};
 use super::reader::Reader;
 use super::valid::{check_route, pool_settings, route_settings};
 use super::{BackendConfig, DEFAULT_POOL, Flag, PoolConfig, Public, Reporting, RouteConfig, Scope, parse, schemes};
@@ -208,19 +208,19 @@ fn one_backend(reader: &mut Reader<'_>) -> Option<BackendConfig> {
     Some(BackendConfig { id, url, weight, max_sessions, public, priority, reporting })
 }
 
-/// A backend of these keys and their values, as in `[[backend]]`; `pool` is none of them.
-pub(super) fn backend(settings: &[(&str, &str)]) -> Result<BackendConfig, String> {
+/// A backend of these keys and their values, as in `[[backend]]`; `pool` is none of them. Or all that is wrong with it.
+pub(super) fn backend(settings: &[(&str, &str)]) -> Result<BackendConfig, Vec<String>> {
     let mut given = Vec::new();
     for (key, value) in settings {
         let known = tables::BACKEND.keys.iter().filter(|flag| flag.name != "pool").find(|flag| flag.name == *key);
-        let flag = known.ok_or_else(|| format!("{key}: unknown key"))?;
-        given.push(Given { flag, place: Place::Flag(flag.name), texts: vec![(*value).to_owned()] });
+        let flag = known.ok_or_else(|| vec![format!("{key}: unknown key")])?;
+        given.push(Given { flag, place: Place::Flag(flag.name), texts: split(flag, value) });
     }
     let table = Table { place: Place::Flag("backends-file"), given, bad: BTreeSet::new() };
     let mut reader = Reader::top(&[], BTreeSet::new()).table(&table, &tables::BACKEND, |_| false);
     let backend = one_backend(&mut reader);
     let wrong: Vec<_> = reader.problems.iter().map(|problem| problem.to_string().replacen("--", "", 1)).collect();
-    backend.filter(|_| wrong.is_empty()).ok_or_else(|| wrong.join(", "))
+    backend.filter(|_| wrong.is_empty()).ok_or(wrong)
 }
 
 /// What two backends of a pool may not share.

@@ -17,6 +17,7 @@ mod file;
 mod flags;
 mod fleet;
 mod health;
+mod moving;
 mod origin;
 mod parse;
 mod pattern;
@@ -45,6 +46,7 @@ pub use discovery::{BackendsFile, DnsName};
 pub use flags::tables::{TABLES, TableKind};
 pub use flags::{Fallback, Flag, Kind, Scope, THEMES, Theme, flags};
 pub use health::{CheckProbe, Ejection, HealthCheck, HealthConfig, Statuses};
+pub use moving::{Moving, Rebalance};
 pub use origin::Origin;
 pub use pattern::{HeaderPattern, HostPattern, PathPrefix};
 pub use pool::{BackendConfig, DEFAULT_POOL, DEFAULT_WEIGHT, PoolConfig, PoolSettings, Reporting, RouteConfig};
@@ -76,7 +78,7 @@ pub struct Config {
     /// `--max-handshake-bytes`: the head of an HTTP request or response. From 8 KiB to 1 MiB.
     pub max_handshake_bytes: usize,
     /// `--buffer-total-bytes`: what all sessions together may buffer, half of it in each direction. At least twice
-    /// `session.max_message_bytes + session.buffer_bytes` of each route.
+    /// `session.max_message.bytes + session.buffer_bytes` of each route.
     pub buffer_total_bytes: usize,
     /// `--max-sessions`: sessions at a time, at least 1.
     pub max_sessions: usize,
@@ -172,6 +174,15 @@ pub enum ReattachOrder {
     SameFirst,
     /// The one it lost only.
     SameOnly,
+}
+
+/// What becomes of a client's offer of permessage-deflate (`--compression`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Backends are offered it too; compressed messages pass as they come.
+    Relay,
+    /// It is declined.
+    Off,
 }
 
 /// How a line of the log is written (`--log-format`).

@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::{
-    Admission, BackendUrl, BackendsFile, Balancing, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode,
-    PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport,
+    Admission, BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern,
+    Mode, Moving, PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -45,6 +45,8 @@ pub struct PoolSettings {
     pub balancing: Balancing,
     /// How it watches their health.
     pub health: HealthConfig,
+    /// How it moves sessions among them.
+    pub moving: Moving,
     /// `--http-timeout`: how long a plain request may stand still. Not zero.
     pub http_timeout: Duration,
     /// `--mode`.
@@ -109,6 +111,14 @@ impl BackendConfig {
             reporting: Reporting::default(),
         }
     }
+
+    /// The backend that these keys of `[[backend]]` describe, with values as the file has them; `pool` is none of them.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its key before it.
+    pub fn from_settings(settings: &[(&str, &str)]) -> Result<Self, Vec<String>> {
+        fleet::backend(settings)
+    }
 }
 
 /// Which handshakes go to which pool, and what their sessions are configured with.
@@ -130,6 +140,8 @@ pub struct RouteConfig {
     pub reattach_order: ReattachOrder,
     /// `--reattach-header`: a field that says `1` on re-attaches and is never taken from a client. `None`: no such field.
     pub reattach_header: Option<HeaderName>,
+    /// `--compression`.
+    pub compression: Compression,
     /// `--session-key-file`: what the session protocol's headers are signed with. `None`: they are not.
     pub session_key: Option<SessionKey>,
 }

@@ -72,6 +72,7 @@ fn the_defaults_are_those_of_the_session_engine() {
     assert!(config.routes[0].reattach_header.is_none() && config.routes[0].session_key.is_none());
     assert_eq!(config.poison_entries, 100);
     assert_eq!(config.pools[0].settings.balancing, Balancing::default());
+    assert_eq!(config.pools[0].settings.moving, Moving::default());
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_flag_goes_before_the_environment_before_the_file_before_the_default() {
     .unwrap();
     let session = &config.routes[0].session;
     assert_eq!((config.max_sessions, session.buffer_messages, session.buffer_bytes), (3, 2, 1024));
-    assert_eq!(session.max_message_bytes, 16 << 20);
+    assert_eq!(session.max_message.bytes, 16 << 20);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn values_of_every_kind_are_read() {
     let config = config(&[("config", file.path())], &[]).unwrap();
     let session = &config.routes[0].session;
     assert_eq!((config.listen.len(), config.pools[0].backends.len()), (2, 2));
-    assert_eq!((session.buffer_bytes, session.buffer_messages, session.max_message_bytes), (256, 1000, 1_000_000));
+    assert_eq!((session.buffer_bytes, session.buffer_messages, session.max_message.bytes), (256, 1000, 1_000_000));
     assert_eq!((session.ack, session.on_full), (AckMode::None, OnFull::DropOldest));
     assert_eq!((session.ack_interval, config.drain_timeout), (Duration::from_secs(90), Duration::ZERO));
     assert_eq!((session.ping_interval, session.hang_timeout), (None, Some(Duration::from_secs(3600))));
@@ -214,6 +215,7 @@ fn bounds_hold_at_their_edges() {
         ("buffer-messages", ["1", "1000000"], ["0", "1000001"]),
         ("max-handshake-bytes", ["8KiB", "1MiB"], ["8191", "1025KiB"]),
         ("max-message-bytes", ["125", "255MiB"], ["124", "2TiB"]),
+        ("max-message-frames", ["1", "10000000"], ["0", "10000001"]),
         ("ack-interval", ["1ms", "30days"], ["999us", "31days"]),
         ("ack-timeout", ["1ms", "1h"], ["0", "off"]),
         ("hang-timeout", ["1ms", "off"], ["0", "never"]),
@@ -223,6 +225,8 @@ fn bounds_hold_at_their_edges() {
         ("ack-linger", ["auto", "0"], ["off", "-1s"]),
         ("replay-max-age", ["off", "1ms"], ["auto", "0"]),
         ("dedupe-entries", ["0", "1000000"], ["-1", "1000001"]),
+        ("dedupe-bytes", ["0", "1GiB"], ["-1", "2GiB"]),
+        ("compression", ["relay", "off"], ["on", "deflate"]),
         ("max-replays", ["1", "100"], ["0", "101"]),
         ("commit-bytes", ["1", "1TiB"], ["0", "2TiB"]),
         ("poison-entries", ["0", "100000"], ["off", "100001"]),

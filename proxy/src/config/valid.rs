@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tideover_protocol::scan::MessageLimits;
 use tideover_protocol::session::{self, AckMode, Commit, EndCodes, Linger};
 
 use super::parse::{self, End};
@@ -11,8 +12,8 @@ use super::reader::Reader;
 use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{
-    Admission, Balancing, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, PoolSettings,
-    RouteConfig, Statuses, fleet, tls,
+    Admission, Balancing, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings,
+    Rebalance, RouteConfig, Statuses, fleet, tls,
 };
 
 /// The valid configuration, or all that is wrong.
@@ -80,6 +81,7 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
         transport: tls::transport(reader),
         balancing: balancing(reader),
         health: health(reader),
+        moving: moving(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
         http_timeout: reader.duration("http-timeout"),
         mode: reader.choice("mode"),
@@ -102,6 +104,16 @@ fn balancing(reader: &mut Reader<'_>) -> Balancing {
         load_half_life: reader.duration("load-half-life"),
         load_max_age: reader.duration("load-max-age"),
         full_rps: Some(reader.number("full-rps")).filter(|rps| *rps > 0),
+    }
+}
+
+fn moving(reader: &mut Reader<'_>) -> Moving {
+    let rebalance =
+        Rebalance { rate: reader.number("rebalance-rate"), threshold: reader.number("rebalance-threshold") };
+    Moving {
+        at_once: reader.number("migrate-at-once"),
+        drain_rate: reader.number("drain-rate"),
+        rebalance: reader.choice::<bool>("rebalance").then_some(rebalance),
     }
 }
 
@@ -153,6 +165,7 @@ pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
         },
         session: session_config(reader),
         reattach_order: reader.choice("reattach-order"),
+        compression: reader.choice("compression"),
         reattach_header: reader.one("reattach-header", parse::header),
         session_key: reader.one("session-key-file", parse::key_file),
     }
@@ -167,6 +180,7 @@ fn session_config(reader: &mut Reader<'_>) -> session::Config {
         greeting: reader.number("greeting"),
         dedupe_replies: dedupe(reader, ack, commit),
         dedupe_entries: reader.number("dedupe-entries"),
+        dedupe_bytes: reader.number("dedupe-bytes"),
         commit,
         commit_bytes: reader.number("commit-bytes"),
         max_replays: reader.number("max-replays"),
@@ -191,7 +205,10 @@ fn session_config(reader: &mut Reader<'_>) -> session::Config {
         orphan_timeout: reader.duration("orphan-timeout"),
         buffer_messages: reader.number("buffer-messages"),
         buffer_bytes: reader.number("buffer-bytes"),
-        max_message_bytes: reader.number("max-message-bytes"),
+        max_message: MessageLimits {
+            bytes: reader.number("max-message-bytes"),
+            frames: reader.number("max-message-frames"),
+        },
     }
 }
 
@@ -260,7 +277,7 @@ pub(super) fn check_route(reader: &mut Reader<'_>, route: &RouteConfig, total: u
 
 /// The largest message must fit into its direction's half of the total beside a ring, or it would wait for ever.
 fn check_total(reader: &mut Reader<'_>, session: &session::Config, total: usize) {
-    let (message, ring) = (session.max_message_bytes, session.buffer_bytes);
+    let (message, ring) = (session.max_message.bytes, session.buffer_bytes);
     let least = least_total(session);
     if total < least {
         let [total, message, ring, least] = [total, message, ring, least].map(|bytes| format_size(bytes as u64));
@@ -273,7 +290,7 @@ fn check_total(reader: &mut Reader<'_>, session: &session::Config, total: usize)
 
 /// The least total that a session so configured can live with.
 pub(super) fn least_total(session: &session::Config) -> usize {
-    session.max_message_bytes.saturating_add(session.buffer_bytes).saturating_mul(2)
+    session.max_message.bytes.saturating_add(session.buffer_bytes).saturating_mul(2)
 }
 
 pub(super) fn first_twice<T: PartialEq>(items: &[T]) -> Option<&T> {

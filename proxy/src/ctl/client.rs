@@ -15,7 +15,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::Problem;
+use super::problem::Problem;
+use super::table::harmless;
 use crate::config::AdminToken;
 
 /// How long connecting may take.
@@ -88,21 +89,32 @@ impl Client {
         self.call(Method::GET, path, None).await
     }
 
+    pub(super) async fn post(&self, path: &str, body: Option<Value>) -> Result<Answer, Problem> {
+        self.call(Method::POST, path, body).await
+    }
+
+    /// As [`Self::get`], of what may be gone.
+    pub(super) async fn find(&self, path: &str) -> Result<Option<Answer>, Problem> {
+        match self.ask(Method::GET, path, None).await? {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => good(status, body).map(Some),
+        }
+    }
+
     /// A bad status is a problem, with the API's own words.
     pub(super) async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Answer, Problem> {
+        let (status, body) = self.ask(method, path, body).await?;
+        good(status, body)
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<(StatusCode, Bytes), Problem> {
         let stream = self.connect().await?;
         let request = self.request(method, path, body)?;
-        let (status, body) = match tokio::time::timeout(ANSWER, exchange(stream, request)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(Problem::Unreachable(format!("no answer: {error}"))),
-            Err(_) => return Err(Problem::Unreachable("no answer in time".into())),
-        };
-        if status.is_success() {
-            return Ok(Answer { body });
+        match tokio::time::timeout(ANSWER, exchange(stream, request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Problem::Unreachable(format!("no answer: {error}"))),
+            Err(_) => Err(Problem::Unreachable("no answer in time".into())),
         }
-        let error = serde_json::from_slice::<Value>(&body).ok();
-        let error = error.as_ref().and_then(|error| error["error"].as_str());
-        Err(Problem::Refused(format!("{}: {}", status.as_u16(), error.unwrap_or("no reason given"))))
     }
 
     async fn connect(&self) -> Result<Box<dyn Io>, Problem> {
@@ -147,6 +159,20 @@ impl Client {
     }
 }
 
+/// The answer if its status is good; else what the API says is wrong, a problem a line if there are several.
+fn good(status: StatusCode, body: Bytes) -> Result<Answer, Problem> {
+    if status.is_success() {
+        return Ok(Answer { body });
+    }
+    let failure = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    let error = failure["error"].as_str().unwrap_or("no reason given");
+    let problems = failure["problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    // Those of a body stand in the text already.
+    let problems = problems.filter(|problem| !error.contains(problem)).map(|problem| format!("\n  {problem}"));
+    let text = format!("{}: {error}{}", status.as_u16(), problems.collect::<String>());
+    Err(Problem::Refused(text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")))
+}
+
 async fn exchange(stream: Box<dyn Io>, request: Request<Full<Bytes>>) -> hyper::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
@@ -168,6 +194,9 @@ pub(super) fn path(path: &str, query: &[(&str, String)]) -> String {
             })
             .collect()
     };
+    if query.is_empty() {
+        return path.to_owned();
+    }
     let pairs: Vec<_> = query.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
     format!("{path}?{}", pairs.join("&"))
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request;
 use hyper::{Request, Response, StatusCode};
 use tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
@@ -17,6 +18,8 @@ use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
 use super::told::Told;
 use super::{EdgeContext, Reason, SessionSlot, elsewhere, plain, upgrade};
+use crate::config::Compression;
+use crate::deflate::Offers;
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
 
 /// A session whose backend leg is there and whose client is being sent its 101.
@@ -105,29 +108,42 @@ async fn begin(
     }
     let told = Told::of(context, client, &head, &route)?;
     let slot = context.take_slot(told.address)?;
-    let mut handshake = keep(context, client, &told)?;
+    let mut handshake = keep(context, client, &told, offers(&head, &route))?;
     let id = Uuid::now_v7();
     let mut attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
     if let Some(cookie) = route.pool.sticky_cookie(&handshake, attached.lease.backend()) {
         attached.response.headers.append(header::SET_COOKIE, cookie);
     }
-    handshake.agree_on(attached.subprotocol.clone());
+    handshake.agree_on(attached.subprotocol.clone(), attached.deflate);
     Ok((accept, Accepted { route, attached, handshake, slot, id }))
 }
 
-fn keep(context: &EdgeContext, client: Client, told: &Told) -> Result<KeptHandshake, Refusal> {
+/// What re-attaches repeat: what backends are told, and what the client offered to compress with.
+fn keep(context: &EdgeContext, client: Client, told: &Told, offers: Offers) -> Result<KeptHandshake, Refusal> {
     let target = told.target.path_and_query().map_or("/", |target| target.as_str());
     let kept = KeptHandshake::new(target, &told.headers, context.config.max_handshake_bytes);
-    kept.map(|kept| kept.from_client(client.ends).at_address(told.address)).map_err(|_| Refusal::TooLarge)
+    let kept = kept.map_err(|_| Refusal::TooLarge)?;
+    Ok(kept.from_client(client.ends).at_address(told.address).offering(offers))
 }
 
-/// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, no extension.
+fn offers(head: &request::Parts, route: &Route) -> Offers {
+    match route.compression {
+        Compression::Relay => Offers::of_client(&head.headers),
+        Compression::Off => Offers::default(),
+    }
+}
+
+/// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, and the compression that
+/// was agreed on.
 fn switching(accept: &HeaderValue, attached: &mut Attached) -> Response<ReplyBody> {
     let backend = std::mem::take(&mut attached.response.headers);
     let mut headers = headers::downstream(&backend);
     headers.remove(header::CONTENT_LENGTH);
     upgrade_to_websocket(&mut headers);
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.clone());
+    if let Some(deflate) = attached.deflate {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate.header());
+    }
     let mut response = Response::new(Either::Left(Full::new(Bytes::new())));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;

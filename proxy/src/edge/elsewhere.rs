@@ -31,8 +31,8 @@ pub(super) fn assignment(
         trusts(context, ip)
     });
     let head = as_handshake(request, &target);
-    // The proxy is about to end: that is none of the backends' doing, but nobody should rely on it any more.
-    let route = context.fleet.route(&head).filter(|_| !context.is_draining());
+    // It is about to end, or paused: that is none of the backends' doing, but nobody should rely on it now.
+    let route = context.fleet.route(&head).filter(|_| context.closed().is_none());
     let pool = route.as_ref().map(|route| &*route.pool.name);
     let response = context.schemes.answer(&head, address, pool, &target)?;
     let target = without_query(context, &target);
@@ -76,8 +76,8 @@ pub(super) fn redirect(
     if route.pool.settings().mode == Mode::Proxy {
         return Ok(None);
     }
-    if context.is_draining() {
-        return Err(Refusal::Draining);
+    if let Some(refusal) = context.closed() {
+        return Err(refusal);
     }
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     // Ours, or that of the outermost trusted proxy.

@@ -66,6 +66,7 @@ pub struct EdgeContext {
     slots: Arc<Semaphore>,
     addresses: Addresses,
     draining: AtomicBool,
+    paused: AtomicBool,
     refused: Refused,
     /// Places of plain requests.
     places: Arc<Semaphore>,
@@ -77,6 +78,7 @@ impl fmt::Debug for EdgeContext {
         f.debug_struct("EdgeContext")
             .field("slots", &self.slots)
             .field("draining", &self.draining)
+            .field("paused", &self.paused)
             .finish_non_exhaustive()
     }
 }
@@ -113,6 +115,7 @@ impl EdgeContext {
             slots,
             addresses,
             draining: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             refused: Refused::default(),
             places,
             requests: Requests::default(),
@@ -130,6 +133,27 @@ impl EdgeContext {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Whether handshakes get 503 from now on, until this is called again. Those under way are finished, and sessions
+    /// go on.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Whether an operator lets no new session in for now.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Why no new client is taken, if none is.
+    fn closed(&self) -> Option<Refusal> {
+        match (self.is_draining(), self.is_paused()) {
+            (true, _) => Some(Refusal::Draining),
+            (false, true) => Some(Refusal::Paused),
+            (false, false) => None,
+        }
+    }
+
     /// How many handshakes led to no session.
     #[must_use]
     pub fn refused(&self) -> &Refused {
@@ -140,6 +164,12 @@ impl EdgeContext {
     #[must_use]
     pub fn schemes(&self) -> &Schemes {
         &self.schemes
+    }
+
+    /// How many sessions there may be (`--max-sessions`).
+    #[must_use]
+    pub fn max_sessions(&self) -> usize {
+        self.config.max_sessions
     }
 
     /// What came of plain HTTP requests.
@@ -161,15 +191,15 @@ impl EdgeContext {
     }
 
     fn take_request(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        if self.is_draining() {
-            return Err(Refusal::Draining);
+        if let Some(refusal) = self.closed() {
+            return Err(refusal);
         }
         self.places.clone().try_acquire_owned().map_err(|_| Refusal::Busy)
     }
 
     fn take_slot(&self, client: IpAddr) -> Result<SessionSlot, Refusal> {
-        if self.is_draining() {
-            return Err(Refusal::Draining);
+        if let Some(refusal) = self.closed() {
+            return Err(refusal);
         }
         let permit = self.slots.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
         let places = match self.addresses.take(client)? {

@@ -35,6 +35,8 @@ pub(super) enum Refusal {
     Rate,
     /// The proxy is about to end.
     Draining,
+    /// An operator has paused the proxy.
+    Paused,
     /// Not among `--allow-host`.
     Host,
     /// Not among `--allow-origin`.
@@ -64,7 +66,9 @@ impl Refusal {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Full | Self::Busy | Self::Draining | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Busy | Self::Draining | Self::Paused | Self::NoBackend(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Method => StatusCode::NOT_IMPLEMENTED,
             Self::Broken(_) => StatusCode::BAD_GATEWAY,
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -83,6 +87,7 @@ impl Refusal {
             Self::Address => Reason::Address,
             Self::Rate => Reason::Rate,
             Self::Draining => Reason::Draining,
+            Self::Paused => Reason::Paused,
             Self::Host => Reason::Host,
             Self::Origin => Reason::Origin,
             Self::NoRoute => Reason::NoRoute,
@@ -104,6 +109,7 @@ impl Refusal {
             Self::Address => "too many sessions of one address",
             Self::Rate => "too many handshakes of one address",
             Self::Draining => "shutting down",
+            Self::Paused => "no new sessions for now",
             Self::Host => "this host is not served here",
             Self::Origin => "pages of this origin may not connect",
             Self::NoRoute => "no route leads there",
@@ -125,7 +131,7 @@ impl Refusal {
             Self::Version => {
                 headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::Full | Self::Busy | Self::Address | Self::Rate | Self::NoBackend(_) => {
+            Self::Full | Self::Busy | Self::Paused | Self::Address | Self::Rate | Self::NoBackend(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}

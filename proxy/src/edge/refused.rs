@@ -27,6 +27,8 @@ pub enum Reason {
     Rate,
     /// The proxy is about to end.
     Draining,
+    /// An operator has paused the proxy.
+    Paused,
     /// Not among `--allow-host`.
     Host,
     /// Not among `--allow-origin`.
@@ -45,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// Why handshakes are refused.
-    pub const HANDSHAKES: [Self; 16] = [
+    pub const HANDSHAKES: [Self; 17] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -57,6 +59,7 @@ impl Reason {
         Self::Address,
         Self::Rate,
         Self::Draining,
+        Self::Paused,
         Self::Host,
         Self::Origin,
         Self::NoRoute,
@@ -64,8 +67,17 @@ impl Reason {
         Self::Backend,
     ];
     /// Why the proxy itself refuses plain requests.
-    pub const REQUESTS: [Self; 8] =
-        [Self::Bad, Self::Full, Self::Draining, Self::Host, Self::NoRoute, Self::NoBackend, Self::Broken, Self::Late];
+    pub const REQUESTS: [Self; 9] = [
+        Self::Bad,
+        Self::Full,
+        Self::Draining,
+        Self::Paused,
+        Self::Host,
+        Self::NoRoute,
+        Self::NoBackend,
+        Self::Broken,
+        Self::Late,
+    ];
 
     const COUNT: usize = Self::Late as usize + 1;
 
@@ -84,6 +96,7 @@ impl Reason {
             Self::Address => "address",
             Self::Rate => "rate",
             Self::Draining => "draining",
+            Self::Paused => "paused",
             Self::Host => "host",
             Self::Origin => "origin",
             Self::NoRoute => "no_route",

@@ -22,6 +22,7 @@ use super::score::poll;
 use super::session_headers::SessionHeaders;
 use super::{Pool, Route};
 use crate::config::{ReattachOrder, Transport};
+use crate::deflate::Agreement;
 use crate::net::Stream;
 
 /// A new backend leg: its handshake is done and checked.
@@ -35,6 +36,8 @@ pub struct Attached {
     pub lease: Lease,
     /// The subprotocol that the backend chose among those offered.
     pub subprotocol: Option<Box<str>>,
+    /// The compression that it agreed to.
+    pub deflate: Option<Agreement>,
     /// How the backend will acknowledge explicitly, if it opted in; it may do so whatever `--ack` says.
     pub explicit: Option<AckCarrier>,
     /// The head of the backend's 101. The edge takes the fields of the first one for the client's 101.
@@ -164,7 +167,7 @@ impl Route {
     /// One round over all candidates in the order of `--reattach-order`, each once. A candidate may take
     /// `--connect-timeout`, and an equal share of that for its TCP connection, as others are left; besides the time in
     /// its queue, which is given up when a dial before it fails. With `options.spare_last`, two backends are probed
-    /// before. The new leg agreed to the session's subprotocol, and to no extension.
+    /// before. The new leg agreed to the session's subprotocol and compression, and to no other extension.
     ///
     /// # Errors
     /// See [`ReattachError`]. Dropping the future closes what was begun.
@@ -222,8 +225,7 @@ impl Route {
         let dialled = self.pool.dial_now(lease, upstream, limits).await;
         drop(place);
         match dialled? {
-            Dialled::Leg(leg) if leg.agreed.subprotocol.as_deref() == handshake.subprotocol() => Ok(leg),
-            Dialled::Leg(_) => Err(DialError::BadHandshake("another subprotocol than the session's")),
+            Dialled::Leg(leg) => handshake.is_kept_by(&leg.agreed).map(|()| leg).map_err(DialError::BadHandshake),
             Dialled::Refused(response) => Err(DialError::Status(response.status())),
         }
     }
@@ -312,8 +314,8 @@ struct Leg {
 
 impl Leg {
     fn attached(self, lease: Lease) -> Attached {
-        let Self { stream, leftover, agreed: Agreed { subprotocol, explicit }, response } = self;
-        Attached { stream, leftover, lease, subprotocol, explicit, response }
+        let Self { stream, leftover, agreed: Agreed { subprotocol, deflate, explicit }, response } = self;
+        Attached { stream, leftover, lease, subprotocol, deflate, explicit, response }
     }
 }
 

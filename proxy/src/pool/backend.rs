@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tideover_protocol::session::PongOrder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use super::balance::{self, Candidate};
 use super::evidence::{Evidence, LegNumber};
-use super::health::{Health, LastCheck, Standing};
+use super::health::{Health, HealthState, LastCheck, Standing};
 use super::locked;
 use super::probe::Probes;
-use super::score::{Agent, AgentMode, Line, LoadReport, Reports, Sampling, Smoothing};
+use super::score::{Agent, AgentHealth, AgentMode, Line, LoadReport, Reports, Sampling, Smoothing};
 use crate::config::{BackendConfig, BackendUrl, Public, Reporting};
 
 const EARLY: u8 = 1;
@@ -89,6 +89,8 @@ pub struct Backend {
     reporting: ArcSwap<Reporting>,
     sampling: Sampling,
     pub(super) probes: Probes,
+    /// Whether it answered a ping of a leg on which nothing else was asked of it.
+    pub(super) pinged: OnceCell<bool>,
     pub(super) health: Health,
     answers_pings: AtomicBool,
     mute: AtomicBool,
@@ -116,6 +118,7 @@ impl Backend {
             reporting: ArcSwap::from_pointee(config.reporting.clone()),
             sampling: Sampling::default(),
             probes: Probes::default(),
+            pinged: OnceCell::new(),
             health,
             answers_pings: AtomicBool::new(false),
             mute: AtomicBool::new(false),
@@ -162,6 +165,11 @@ impl Backend {
         self.priority.load(Ordering::Relaxed)
     }
 
+    /// Changes its priority, for the sessions to come.
+    pub fn set_priority(&self, priority: u16) {
+        self.priority.store(priority, Ordering::Relaxed);
+    }
+
     /// Takes the settings that its source changed since it last said something. Whether there were any.
     pub(super) fn configure(&self, config: &BackendConfig) -> bool {
         let mut before = locked(&self.configured);
@@ -174,9 +182,19 @@ impl Backend {
         if before.public != config.public {
             self.set_public(config.public.clone());
         }
-        self.priority.store(config.priority, Ordering::Relaxed);
+        if before.priority != config.priority {
+            self.set_priority(config.priority);
+        }
         self.reporting.store(Arc::new(config.reporting.clone()));
         std::mem::replace(&mut *before, config.clone()) != *config
+    }
+
+    /// Takes all settings as they are given, whatever an operator changed.
+    pub(super) fn adopt(&self, config: &BackendConfig) {
+        self.set_weight(config.weight);
+        self.set_max_sessions(config.max_sessions);
+        self.set_priority(config.priority);
+        self.configure(config);
     }
 
     /// Whether no source names it any more: it is forgotten with its last leg.
@@ -242,7 +260,14 @@ impl Backend {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         let agent = self.agent();
-        self.is_open(&agent) && agent.mode == AgentMode::Ready && self.weight_of(&agent) > 0.0
+        self.is_open(&agent) && self.weight_of(&agent) > 0.0
+    }
+
+    /// Whether it drains: the operator wants it to, no source names it any more, or its agent says so. The sessions that
+    /// it has are to go.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.admin_state() == AdminState::Draining || self.agent().mode == AgentMode::Drain
     }
 
     /// Whether it may get one more session.
@@ -251,7 +276,7 @@ impl Backend {
         self.is_wanted() && self.live() < self.most(&self.agent())
     }
 
-    /// Whether one more session that sticks to it may come back: also when its agent drains it, or takes its weight.
+    /// Whether one more session that sticks to it may come back: also when it has lost its weight.
     pub(super) fn takes_back(&self) -> bool {
         let agent = self.agent();
         let weighs = self.weight() > 0 || self.weight_of(&agent) > 0.0;
@@ -273,7 +298,6 @@ impl Backend {
             weight: self.weight_of(agent) * f64::from(self.weight_factor(now)),
             live: self.live(),
             max_sessions: Some(self.most(agent)).filter(|most| *most != usize::MAX),
-            sticky_only: agent.mode != AgentMode::Ready,
             seed: self.seed,
             latency: reports.latency(by, now),
             utilisation: reports.utilisation(by, now),
@@ -286,7 +310,7 @@ impl Backend {
     }
 
     /// How many legs it may have: the operator's bound, or its agent's if that is less.
-    fn most(&self, agent: &Agent) -> usize {
+    pub(super) fn most(&self, agent: &Agent) -> usize {
         self.max_sessions.load(Ordering::Relaxed).min(agent.maxconn.unwrap_or(usize::MAX))
     }
 
@@ -355,7 +379,11 @@ impl Backend {
     /// What is known of its health.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        self.health.standing(Instant::now())
+        let standing = self.health.standing(Instant::now());
+        match self.agent().health {
+            AgentHealth::Up => standing,
+            AgentHealth::Down => Standing { state: HealthState::Down, ..standing },
+        }
     }
 
     /// Its latest check. `None`: it is not checked, or not yet.
@@ -420,10 +448,10 @@ impl Backend {
         !self.answers_pings() && !self.mute.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether it is known to go away: an operator drains it, or it is down by checks that are believed. Its legs may
-    /// work none the less; the end of one is a death.
+    /// Whether it is known to go away: it drains, or it is down by checks that are believed or by its agent's word. Its
+    /// legs may work none the less; the end of one is a death.
     pub(super) fn is_going(&self) -> bool {
-        self.admin_state() == AdminState::Draining || self.health.is_down()
+        self.is_draining() || self.health.is_down() || self.agent().health == AgentHealth::Down
     }
 
     /// Whether the ends of its legs prove that it is dying, now, and nobody has been told yet.

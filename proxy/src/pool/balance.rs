@@ -30,8 +30,6 @@ pub(super) struct Candidate {
     pub(super) live: usize,
     /// Sessions that it may have. `None`: any number.
     pub(super) max_sessions: Option<usize>,
-    /// It is given to sessions that stick to it, and to no others.
-    pub(super) sticky_only: bool,
     /// Names it to the hash: the same for the same backend, whatever else is in the pool, in every process.
     pub(super) seed: u64,
     /// Its round trip time in seconds. `None`: not known yet.
@@ -57,7 +55,7 @@ impl Candidate {
     }
 
     fn is_open(&self) -> bool {
-        self.has_room() && !self.sticky_only && self.weight > 0.0
+        self.has_room() && self.weight > 0.0
     }
 }
 

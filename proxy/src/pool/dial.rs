@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::handshake::UpstreamRequest;
 use super::health::Failure;
 use crate::config::{BackendUrl, Transport};
+use crate::deflate::{Agreement, Offers};
 use crate::net::Stream;
 use crate::net::proxy_protocol::{self, Ends};
 use crate::tls;
@@ -128,6 +129,8 @@ pub(super) struct Expected {
     pub(super) accept: String,
     /// The subprotocols that the client offers.
     pub(super) offered: Vec<Box<str>>,
+    /// The compression that is offered.
+    pub(super) offers: Offers,
     /// Whether the backend must opt in to acknowledge explicitly.
     pub(super) explicit: bool,
 }
@@ -136,6 +139,7 @@ pub(super) struct Expected {
 #[derive(Debug)]
 pub(super) struct Agreed {
     pub(super) subprotocol: Option<Box<str>>,
+    pub(super) deflate: Option<Agreement>,
     pub(super) explicit: Option<AckCarrier>,
 }
 
@@ -236,14 +240,12 @@ pub(super) fn validate(head: &response::Parts, expected: &Expected) -> Result<Ag
     if only(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(expected.accept.as_bytes()) {
         return bad("wrong Sec-WebSocket-Accept");
     }
-    if headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
-        return bad("an extension that was not offered");
-    }
+    let deflate = expected.offers.answered(headers).map_err(DialError::BadHandshake)?;
     let explicit = ack_carrier(headers)?;
     if expected.explicit && explicit.is_none() {
         return bad("no Tideover-Ack: it does not opt in to acknowledge explicitly (--ack explicit)");
     }
-    Ok(Agreed { subprotocol: subprotocol(headers, &expected.offered)?, explicit })
+    Ok(Agreed { subprotocol: subprotocol(headers, &expected.offered)?, deflate, explicit })
 }
 
 fn subprotocol(headers: &HeaderMap, offered: &[Box<str>]) -> Result<Option<Box<str>>, DialError> {

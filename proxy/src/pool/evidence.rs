@@ -11,6 +11,9 @@ const LEAST_AGE: Duration = Duration::from_millis(250);
 const WINDOW: Duration = Duration::from_secs(1);
 /// How many ends are a proof.
 const LEAST_ENDS: usize = 3;
+/// For how long after a death one end, of a leg of any age, is a proof. A process that is killed again as soon as it is
+/// back has few legs, and young ones.
+const MOURNED: Duration = Duration::from_secs(5);
 /// Ends closer together than this are kept as one entry, so that [`WINDOW`] holds at most 101 of them.
 const RESOLUTION: Duration = Duration::from_millis(10);
 
@@ -24,7 +27,8 @@ struct Ends {
     at: Instant,
     /// The number that the next leg had then: all legs attached before have a lower one.
     next_leg: LegNumber,
-    count: usize,
+    /// How many of them were old enough to count at any time.
+    old: usize,
 }
 
 /// The live legs of a backend, and the recent ends without a good Close.
@@ -35,6 +39,8 @@ pub(super) struct Evidence {
     ends: VecDeque<Ends>,
     /// The proof that these ends make has been told.
     told: bool,
+    /// When it died last, by a failed probe or by [`LEAST_ENDS`].
+    died: Option<Instant>,
 }
 
 impl Evidence {
@@ -53,23 +59,38 @@ impl Evidence {
 
     /// A leg of this `age` ended without a good Close. Counts once.
     pub(super) fn ended_badly(&mut self, leg: LegNumber, age: Duration, now: Instant) {
-        if !self.live.remove(&leg) || age < LEAST_AGE {
+        let old = age >= LEAST_AGE;
+        if !self.live.remove(&leg) || !(old || self.is_mourned(now)) {
             return;
         }
         self.forget_before(now);
         match self.ends.back_mut() {
-            Some(last) if now.saturating_duration_since(last.at) < RESOLUTION => last.count += 1,
-            _ => self.ends.push_back(Ends { at: now, next_leg: self.next_leg, count: 1 }),
+            Some(last) if now.saturating_duration_since(last.at) < RESOLUTION => last.old += usize::from(old),
+            _ => self.ends.push_back(Ends { at: now, next_leg: self.next_leg, old: old.into() }),
         }
     }
 
-    /// Whether everything that was there is gone: at least three legs ended badly within the last second, and none
-    /// that was attached before the first of these ends is still live.
+    /// Whether everything that was there is gone: at least three legs, or one shortly after a death, ended badly within
+    /// the last second, and none that was attached before the first of these ends is still live.
     pub(super) fn proves_dying(&mut self, now: Instant) -> bool {
         self.forget_before(now);
         let Some(first) = self.ends.front() else { return false };
-        let survivor = self.live.first().is_some_and(|oldest| *oldest < first.next_leg);
-        !survivor && self.ends.iter().map(|ends| ends.count).sum::<usize>() >= LEAST_ENDS
+        if self.live.first().is_some_and(|oldest| *oldest < first.next_leg) {
+            return false;
+        }
+        if self.ends.iter().map(|ends| ends.old).sum::<usize>() >= LEAST_ENDS {
+            self.died(now);
+        }
+        self.is_mourned(now)
+    }
+
+    /// It died for certain. Less does not count as that, or one death would make deaths of all ends to come.
+    pub(super) fn died(&mut self, now: Instant) {
+        self.died = Some(now);
+    }
+
+    fn is_mourned(&self, now: Instant) -> bool {
+        self.died.is_some_and(|died| now.saturating_duration_since(died) < MOURNED)
     }
 
     /// Whether there is such a proof that this was not yet said of.
@@ -107,6 +128,11 @@ mod tests {
             evidence.ended_badly(leg, OLD, start + ms * MS);
         }
         assert!(evidence.proves_dying(start + 1000 * MS));
+
+        let (mut evidence, legs) = with_legs(3);
+        for (leg, ms) in legs.into_iter().zip([0, 400, 1001]) {
+            evidence.ended_badly(leg, OLD, start + ms * MS);
+        }
         assert!(!evidence.proves_dying(start + 1001 * MS), "the first of the ends counts no more");
     }
 
@@ -137,6 +163,32 @@ mod tests {
         let now = Instant::now();
         legs.iter().for_each(|leg| evidence.ended_badly(*leg, LEAST_AGE - MS, now));
         assert!(!evidence.proves_dying(now));
+    }
+
+    #[test]
+    fn for_a_while_after_a_death_the_end_of_the_only_leg_is_a_proof_however_young() {
+        let (mut evidence, legs) = with_legs(3);
+        let start = Instant::now();
+        legs.iter().for_each(|leg| evidence.ended_badly(*leg, OLD, start));
+        assert!(evidence.proves_dying(start));
+        for (ms, proof) in [(2000, true), (4000, true), (5000, false), (7000, false)] {
+            let now = start + ms * MS;
+            let (first, last) = (evidence.attached(), evidence.attached());
+            evidence.ended_badly(first, MS, now);
+            assert!(!evidence.proves_dying(now), "one is left");
+            evidence.ended_badly(last, MS, now);
+            assert_eq!(evidence.proves_dying(now), proof, "{ms}: such a proof is no death to mourn");
+        }
+        for n in 0..10 {
+            let now = start + (4000 + 10 * n) * MS;
+            [(); 3].map(|()| evidence.attached()).into_iter().for_each(|leg| evidence.ended_badly(leg, MS, now));
+        }
+        assert!(!evidence.proves_dying(start + 5000 * MS), "nor are any number of young ones");
+
+        evidence.died(start + 8000 * MS);
+        let leg = evidence.attached();
+        evidence.ended_badly(leg, MS, start + 9000 * MS);
+        assert!(evidence.proves_dying(start + 9000 * MS));
     }
 
     #[test]

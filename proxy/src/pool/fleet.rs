@@ -6,8 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper::http::request;
 
-use super::{Backend, BackendId, Changes, Pool, Route, locked};
-use crate::config::{Config, PoolConfig};
+use super::{Backend, BackendId, Changes, OrderError, Pool, Route, locked};
+use crate::config::{BackendConfig, Config, PoolConfig};
 
 /// The routes, and the pools that they lead to. Shared by all workers.
 #[derive(Debug)]
@@ -16,6 +16,9 @@ pub struct Fleet {
     /// Held while the plan changes.
     changing: Mutex<()>,
 }
+
+/// A backend, and its pool.
+type InPool = (Arc<Pool>, Arc<Backend>);
 
 /// What belongs together at one moment.
 #[derive(Debug)]
@@ -123,6 +126,20 @@ impl Fleet {
             pool.backends().iter().map(|backend| (pool.clone(), backend.clone())).collect::<Vec<_>>()
         };
         self.plan.load().all().flat_map(of).collect()
+    }
+
+    /// Adds a backend to a pool of the configuration (see [`Pool::add`]). `None`: there is no such pool.
+    pub fn add(&self, pool: &str, backend: BackendConfig) -> Option<Result<InPool, OrderError>> {
+        // A pool that is dissolved meanwhile would never be rid of it.
+        let _changing = locked(&self.changing);
+        let pool = self.pool(pool)?;
+        Some(pool.add(backend).map(|backend| (pool, backend)))
+    }
+
+    /// A backend by its id, with its pool.
+    #[must_use]
+    pub fn backend_in_pool(&self, id: BackendId) -> Option<(Arc<Pool>, Arc<Backend>)> {
+        self.plan.load().all().find_map(|pool| Some((pool.clone(), pool.backend(id)?)))
     }
 
     /// A backend by its id.

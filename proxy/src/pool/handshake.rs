@@ -10,9 +10,10 @@ use hyper::{Method, Request, Uri};
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
-use super::dial::Expected;
+use super::dial::{Agreed, Expected};
 use super::session_headers::SessionHeaders;
 use crate::config::SessionKey;
+use crate::deflate::{Agreement, Offers};
 use crate::net::proxy_protocol::Ends;
 
 /// Header fields that a kept handshake may have: what hyper takes from a client (100) and what the edge adds.
@@ -32,6 +33,10 @@ pub struct KeptHandshake {
     /// Connection and Upgrade.
     head: Box<[u8]>,
     subprotocol: Option<Box<str>>,
+    /// What backends are offered.
+    offers: Offers,
+    /// The compression of the session.
+    deflate: Option<Agreement>,
     /// Whose it is, for the PROXY header of a backend that gets one.
     client: Option<Ends>,
     /// Where the client is, as far as proxies before us are trusted, for a choice by it.
@@ -57,7 +62,14 @@ impl KeptHandshake {
         if head.len() > limit || headers.len() > MAX_FIELDS {
             return Err(TooLarge);
         }
-        Ok(Self { head: head.into_boxed_slice(), subprotocol: None, client: None, address: None })
+        let head = head.into_boxed_slice();
+        Ok(Self { head, subprotocol: None, offers: Offers::default(), deflate: None, client: None, address: None })
+    }
+
+    /// The same, with an offer of compression. Without it there is none.
+    #[must_use]
+    pub fn offering(self, offers: Offers) -> Self {
+        Self { offers, ..self }
     }
 
     /// The same, with the client's address, for a choice by it.
@@ -83,9 +95,12 @@ impl KeptHandshake {
         self.client
     }
 
-    /// Remembers what the first backend and the client agreed on. A later backend must agree to the same.
-    pub fn agree_on(&mut self, subprotocol: Option<Box<str>>) {
+    /// Remembers what the first backend and the client agreed on. A later backend is offered just that and must agree
+    /// to it.
+    pub fn agree_on(&mut self, subprotocol: Option<Box<str>>, deflate: Option<Agreement>) {
         self.subprotocol = subprotocol;
+        self.deflate = deflate;
+        self.offers = deflate.map(Agreement::offers).unwrap_or_default();
     }
 
     /// The subprotocol of the session.
@@ -94,10 +109,35 @@ impl KeptHandshake {
         self.subprotocol.as_deref()
     }
 
-    /// Bytes that this takes: itself and what it points to. At most `--max-handshake-bytes` twice and 96.
+    /// The compression of the session.
+    #[must_use]
+    pub fn deflate(&self) -> Option<Agreement> {
+        self.deflate
+    }
+
+    /// Whether a later backend agreed to what the session was begun with.
+    ///
+    /// # Errors
+    /// What differs, in words for the log.
+    pub(super) fn is_kept_by(&self, later: &Agreed) -> Result<(), &'static str> {
+        if later.subprotocol != self.subprotocol {
+            return Err("another subprotocol than the session's");
+        }
+        match (self.deflate, later.deflate) {
+            (Some(_), None) => Err("no permessage-deflate, which the session uses"),
+            (Some(agreed), Some(later)) if !agreed.is_kept_by(later) => {
+                Err("a smaller client_max_window_bits than the session's")
+            }
+            // Without an offer there is no agreement.
+            (Some(_), Some(_)) | (None, _) => Ok(()),
+        }
+    }
+
+    /// Bytes that this takes: itself and what it points to. At most `--max-handshake-bytes` twice and 256.
     #[must_use]
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.head.len() + self.subprotocol.as_ref().map_or(0, |name| name.len())
+        let subprotocol = self.subprotocol.as_ref().map_or(0, |name| name.len());
+        size_of::<Self>() + self.head.len() + subprotocol + self.offers.memory()
     }
 
     /// The handshake for a backend, signed with `key` as of now. `spelling` may hold how the client spelled the header
@@ -105,7 +145,7 @@ impl KeptHandshake {
     pub(super) fn request(&self, session: &SessionHeaders, key: Option<&SessionKey>, spelling: Extensions) -> Upstream {
         let (target, mut headers) = self.parse();
         session.add_to(&mut headers, target.path_and_query().map_or("/", |target| target.as_str()), key);
-        let mut upstream = Upstream::new(target, headers);
+        let mut upstream = Upstream::new(target, headers, self.offers.clone());
         *upstream.request.extensions_mut() = spelling;
         upstream.client = self.client;
         upstream
@@ -122,7 +162,7 @@ impl KeptHandshake {
         }
         let agent = concat!("tideover-probe/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        Upstream::new(path, headers)
+        Upstream::new(path, headers, Offers::default())
     }
 
     /// The target and the header fields.
@@ -150,15 +190,18 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Adds our own part of the handshake (RFC 6455 4.1). No extension is offered.
-    pub(super) fn new(target: Uri, mut headers: HeaderMap) -> Self {
+    /// Adds our own part of the handshake (RFC 6455 4.1). No other extension is offered than what `offers` say.
+    pub(super) fn new(target: Uri, mut headers: HeaderMap, offers: Offers) -> Self {
         let key = generate_key();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(&key).expect("base64 is a header value"));
+        if let Some(offered) = offers.header() {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, offered);
+        }
         let accept = derive_accept_key(key.as_bytes());
-        let expected = Expected { accept, offered: subprotocols(&headers), explicit: false };
+        let expected = Expected { accept, offered: subprotocols(&headers), offers, explicit: false };
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = target;
@@ -207,6 +250,32 @@ mod tests {
     }
 
     #[test]
+    fn a_later_backend_is_offered_what_was_agreed_on() {
+        let client = HeaderMap::from_iter([(
+            header::SEC_WEBSOCKET_EXTENSIONS,
+            HeaderValue::from_static("permessage-deflate; client_max_window_bits, permessage-deflate"),
+        )]);
+        let mut kept = kept().offering(Offers::of_client(&client));
+        let offered = |kept: &KeptHandshake| {
+            let upstream = kept.request(&first(), None, Extensions::new());
+            upstream.request.headers().get(header::SEC_WEBSOCKET_EXTENSIONS).cloned()
+        };
+        assert_eq!(offered(&kept).unwrap().to_str().unwrap().split(", ").count(), 2);
+        let answer = HeaderMap::from_iter([(
+            header::SEC_WEBSOCKET_EXTENSIONS,
+            HeaderValue::from_static("permessage-deflate; server_no_context_takeover; client_max_window_bits=9"),
+        )]);
+        let agreed = kept.offers.answered(&answer).unwrap();
+        kept.agree_on(None, agreed);
+        assert_eq!(
+            offered(&kept).unwrap(),
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=9"
+        );
+        kept.agree_on(None, None);
+        assert_eq!(offered(&kept), None, "nothing was agreed on");
+    }
+
+    #[test]
     fn each_backend_gets_a_fresh_key() {
         let accepts = [(); 2].map(|()| kept().request(&first(), None, Extensions::new()).expected.accept);
         assert_ne!(accepts[0], accepts[1]);
@@ -234,8 +303,9 @@ mod tests {
     fn memory_counts_what_it_points_to() {
         let mut kept = kept();
         let before = kept.memory();
-        kept.agree_on(Some("v2.chat".into()));
+        kept.agree_on(Some("v2.chat".into()), None);
         assert_eq!(kept.memory(), before + 7);
+        assert!(size_of::<KeptHandshake>() <= 240);
         assert!(before > kept.head.len());
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::health::Health;
+use super::orders::{MOST_ADDED, OrderError};
 use super::{Backend, Pool, locked};
-use crate::config::{BackendConfig, BackendsFile, PoolConfig};
+use crate::config::{BackendConfig, BackendUrl, BackendsFile, PoolConfig};
 
 /// Who says which backends a pool has. Of two that name the same backend, the first one counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +19,16 @@ pub enum Source {
     Dns,
 }
 
-/// What each source said last.
+/// What each source said last, and what an operator ordered beside that.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
+    /// Those that an operator added.
+    added: Vec<BackendConfig>,
     named: Vec<BackendConfig>,
     file: Vec<BackendConfig>,
     dns: Vec<BackendConfig>,
+    /// Those that an operator removed and a source still names.
+    struck: Vec<(String, BackendUrl)>,
 }
 
 /// What a change came to: backends, as `pool/id`.
@@ -53,13 +58,57 @@ impl Changes {
 
 impl Listed {
     pub(super) fn new(config: &PoolConfig) -> Self {
-        Self { named: config.backends.clone(), file: in_file(config.file.as_ref()), dns: Vec::new() }
+        Self { named: config.backends.clone(), file: in_file(config.file.as_ref()), ..Self::default() }
+    }
+
+    /// All that a source names.
+    fn of_sources(&self) -> impl Iterator<Item = &BackendConfig> {
+        self.named.iter().chain(&self.file).chain(&self.dns)
+    }
+
+    fn is_struck(&self, backend: &BackendConfig) -> bool {
+        self.struck.iter().any(|(id, url)| *id == backend.id && *url == backend.url)
+    }
+
+    /// Those that count, some of them perhaps twice.
+    fn counted(&self) -> impl Iterator<Item = &BackendConfig> {
+        self.added.iter().chain(self.of_sources().filter(|backend| !self.is_struck(backend)))
+    }
+
+    /// Removes a backend, whoever named it.
+    pub(super) fn strike(&mut self, backend: &Backend) {
+        self.added.retain(|added| added.id != *backend.name);
+        self.struck.push((backend.name.to_string(), backend.url.clone()));
+    }
+
+    /// Adds a backend, unless there is one with its id or URL, or there are [`MOST_ADDED`].
+    pub(super) fn add(&mut self, backend: BackendConfig) -> Result<(), OrderError> {
+        if self.counted().any(|other| other.id == backend.id || other.url == backend.url) {
+            return Err(OrderError::Exists);
+        }
+        if self.added.len() >= MOST_ADDED {
+            return Err(OrderError::Full);
+        }
+        self.added.push(backend);
+        Ok(())
+    }
+
+    /// Whether an operator added it.
+    pub(super) fn is_added(&self, backend: &Backend) -> bool {
+        self.added.iter().any(|added| added.id == *backend.name && added.url == backend.url)
+    }
+
+    /// Forgets who was removed and is not named any more.
+    fn settle(&mut self) {
+        let mut struck = std::mem::take(&mut self.struck);
+        struck.retain(|(id, url)| self.of_sources().any(|named| named.id == *id && named.url == *url));
+        self.struck = struck;
     }
 
     /// All of them, each once.
     pub(super) fn merged(&self) -> Vec<BackendConfig> {
         let mut merged: Vec<BackendConfig> = Vec::new();
-        for backend in self.named.iter().chain(&self.file).chain(&self.dns) {
+        for backend in self.counted() {
             if !merged.iter().any(|other| other.id == backend.id || other.url == backend.url) {
                 merged.push(backend.clone());
             }
@@ -93,7 +142,8 @@ impl Pool {
         }
         self.relist(|listed| {
             let dns = if config.dns.is_some() { std::mem::take(&mut listed.dns) } else { Vec::new() };
-            *listed = Listed { dns, ..Listed::new(config) };
+            let (added, struck) = (std::mem::take(&mut listed.added), std::mem::take(&mut listed.struck));
+            *listed = Listed { dns, added, struck, ..Listed::new(config) };
         })
     }
 
@@ -102,9 +152,10 @@ impl Pool {
         self.relist(|listed| *listed = Listed::default())
     }
 
-    fn relist(&self, change: impl FnOnce(&mut Listed)) -> Changes {
+    pub(super) fn relist(&self, change: impl FnOnce(&mut Listed)) -> Changes {
         let mut listed = locked(&self.listed);
         change(&mut listed);
+        listed.settle();
         let wanted = listed.merged();
         let before = self.backends();
         let mut changes = Changes::default();
@@ -126,7 +177,7 @@ impl Pool {
             if backend.restore() {
                 tracing::info!(pool = %self.name, id = %backend.name, backend = %backend.url, "backend is back");
                 changes.added.push(self.title(backend));
-                backend.configure(config);
+                backend.adopt(config);
             } else if backend.configure(config) {
                 tracing::info!(pool = %self.name, id = %backend.name, backend = %backend.url, "backend changed");
                 changes.changed.push(self.title(backend));

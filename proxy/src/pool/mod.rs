@@ -18,13 +18,17 @@ mod fleet;
 mod handshake;
 mod health;
 mod members;
+mod moves;
 mod order;
+mod orders;
+mod pings;
 mod polite;
 mod probe;
 mod round;
 mod route;
 mod score;
 mod session_headers;
+mod shares;
 mod spare;
 mod survey;
 
@@ -44,12 +48,15 @@ pub use fleet::Fleet;
 pub use handshake::{KeptHandshake, TooLarge};
 pub use health::{HealthState, LastCheck, Standing};
 pub use members::{Changes, Source};
+pub use moves::{Cause, Moves};
+pub use orders::{Adjustment, OrderError};
 pub use probe::Verdict;
 pub use round::Denials;
 pub use route::Route;
 pub(crate) use score::headroom;
 pub use score::{Agent, AgentHealth, AgentMode};
 pub use session_headers::SessionHeaders;
+pub use shares::Share;
 pub use survey::survey;
 
 use crate::config::{PoolConfig, PoolSettings};
@@ -72,6 +79,7 @@ pub struct Pool {
     health: Arc<PoolHealth>,
     /// What its sources say. Held while the list of backends changes.
     listed: Mutex<Listed>,
+    moves: Moves,
 }
 
 impl Pool {
@@ -91,6 +99,7 @@ impl Pool {
             balancer: Mutex::default(),
             health,
             listed: Mutex::new(listed),
+            moves: Moves::default(),
         }
     }
 
@@ -104,6 +113,12 @@ impl Pool {
     #[must_use]
     pub fn backends(&self) -> Backends {
         self.backends.load_full()
+    }
+
+    /// What became of those of its sessions that were to be moved.
+    #[must_use]
+    pub fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// A backend by its id.

@@ -71,7 +71,10 @@ impl Pool {
         let (probe, found) = ask(backend, since, handshake, &self.settings()).await;
         if !probe.told.swap(true, Ordering::Relaxed) {
             match found.failure {
-                Some(failure) => self.failed(backend, failure),
+                Some(failure) => {
+                    locked(&backend.evidence).died(Instant::now());
+                    self.failed(backend, failure);
+                }
                 None => self.answered(backend),
             }
         }
@@ -147,7 +150,7 @@ impl Backend {
 }
 
 /// Does not queue among the backend's handshakes: it is one, and there may be a queue because the backend is dying.
-async fn handshake(
+pub(super) async fn handshake(
     backend: &Backend,
     transport: &Transport,
     upstream: Upstream,

@@ -7,11 +7,15 @@ use hyper::http::request;
 use tideover_protocol::session::{self, AckMode};
 
 use super::Pool;
-use crate::config::{Admission, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey};
+use crate::config::{
+    Admission, Compression, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey,
+};
 
 /// What a session keeps for life: its pool, and its configuration.
 #[derive(Debug)]
 pub struct Route {
+    /// What it takes, as people read it: hosts, paths and header fields as the configuration has them, `*` for all.
+    pub title: Box<str>,
     hosts: Vec<HostPattern>,
     paths: Vec<PathPrefix>,
     headers: Vec<HeaderPattern>,
@@ -25,6 +29,8 @@ pub struct Route {
     pub reattach_order: ReattachOrder,
     /// A field that says `1` on re-attaches and is never taken from a client.
     pub reattach_header: Option<HeaderName>,
+    /// Whether compression is relayed.
+    pub compression: Compression,
     /// What the session protocol's headers are signed with.
     pub(super) session_key: Option<SessionKey>,
 }
@@ -41,11 +47,22 @@ fn host(request: &request::Parts) -> &str {
     request.uri.host().or_else(field).unwrap_or_default()
 }
 
+fn title(config: &RouteConfig) -> String {
+    fn joined(patterns: &[impl ToString]) -> Option<String> {
+        let texts: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+        (!texts.is_empty()).then(|| texts.join(","))
+    }
+    let parts = [joined(&config.hosts), joined(&config.paths), joined(&config.headers)];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "*".to_owned() } else { parts.join(" ") }
+}
+
 impl Route {
     /// The route that `config` describes, to `pool`.
     #[must_use]
     pub fn new(config: &RouteConfig, pool: Arc<Pool>) -> Self {
         Self {
+            title: title(config).into(),
             hosts: config.hosts.clone(),
             paths: config.paths.clone(),
             headers: config.headers.clone(),
@@ -54,6 +71,7 @@ impl Route {
             session: Arc::new(config.session.clone()),
             reattach_order: config.reattach_order,
             reattach_header: config.reattach_header.clone(),
+            compression: config.compression,
             session_key: config.session_key.clone(),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::sync::Notify;
 
 use crate::config::{BackendsFile, Config, Problems, Sources};
 use crate::pool::{Changes, Discovery, Fleet, Source};
@@ -37,6 +38,8 @@ pub struct Reloader {
     /// What the process was started with: its own settings are in force as long as it lives.
     started: Config,
     state: Mutex<State>,
+    /// There may be other files to watch.
+    reloaded: Notify,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl Reloader {
         let (discovery, bad_lists) = (Discovery::default(), Vec::new());
         let certificates = Seen::now(&config);
         let state = State { config: config.clone(), discovery, text, bad_lists, certificates };
-        Self { sources, fleet, started: config, state: Mutex::new(state) }
+        Self { sources, fleet, started: config, state: Mutex::new(state), reloaded: Notify::new() }
     }
 
     /// Reads the configuration again and makes the fleet what it says. To be called on a runtime.
@@ -83,40 +86,61 @@ impl Reloader {
         config.tls.clone_from(&self.started.tls);
         state.certificates = Seen::now(&config);
         state.config = config;
+        self.reloaded.notify_one();
         Ok(Reloaded { changes, restart })
     }
 
     /// Follows DNS names, SIGHUP (`hangup`), and the files, for ever.
-    pub async fn run(&self, mut hangup: Signal) {
+    pub async fn run(&self, hangup: Signal) {
         {
             let mut state = self.state();
             let State { config, discovery, .. } = &mut *state;
             discovery.apply(config, &self.fleet);
         }
+        tokio::join!(self.follow(hangup), self.sweep());
+    }
+
+    async fn follow(&self, mut hangup: Signal) {
         let mut watch = Watch::new();
-        watch.follow(&self.files());
-        // What changed before it was watched.
-        self.look();
-        let mut sweep = tokio::time::interval(SWEEP);
         loop {
+            self.catch_up(&mut watch);
+            // Whatever wakes it, all is looked at: a change that was settling meanwhile is not lost.
             tokio::select! {
-                Some(()) = hangup.recv() => self.reload_and_log("SIGHUP"),
-                () = watch.changed() => {
-                    // The folders may be others now. What changes from here on is seen.
-                    watch.follow(&self.files());
-                    self.look();
-                }
-                _ = sweep.tick() => {
-                    self.fleet.sweep();
-                    continue;
-                }
+                // The log has what came of it.
+                Some(()) = hangup.recv() => drop(self.reload_and_log("SIGHUP")),
+                () = watch.changed() => {}
+                () = self.reloaded.notified() => {}
             }
-            watch.follow(&self.files());
         }
     }
 
-    fn reload_and_log(&self, cause: &'static str) {
-        match self.reload() {
+    /// Not beside the watch in one `select!`: each turn would forget a change that is settling.
+    async fn sweep(&self) {
+        let mut turn = tokio::time::interval(SWEEP);
+        loop {
+            turn.tick().await;
+            self.fleet.sweep();
+        }
+    }
+
+    /// Takes what has changed until nothing has. Each look comes behind the watching: what changes while folders are
+    /// watched anew is not told.
+    fn catch_up(&self, watch: &mut Watch) {
+        loop {
+            watch.follow(&self.files());
+            if !self.look() {
+                return;
+            }
+        }
+    }
+
+    /// As [`Self::reload`], with what came of it in the log.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub fn reload_and_log(&self, cause: &'static str) -> Result<Reloaded, Problems> {
+        let reloaded = self.reload();
+        match &reloaded {
             Ok(Reloaded { changes, restart }) => {
                 let Changes { added, changed, removed } = changes;
                 tracing::info!(cause, ?added, ?changed, ?removed, "configuration reloaded");
@@ -131,29 +155,34 @@ impl Reloader {
                 tracing::error!(cause, problems = problems.0.len(), "configuration not reloaded: nothing was changed");
             }
         }
+        reloaded
     }
 
-    /// Takes what differs in the files from what was read last.
-    fn look(&self) {
+    /// Takes what differs in the files from what was read last. Whether something does.
+    fn look(&self) -> bool {
         let text = read(&self.sources);
-        if text != self.state().text {
-            self.reload_and_log("its file changed");
+        let differs = text != self.state().text;
+        if differs {
+            drop(self.reload_and_log("its file changed"));
         }
-        self.look_at_lists();
-        self.look_at_certificates();
+        let lists = self.look_at_lists();
+        let certificates = self.look_at_certificates();
+        differs || lists || certificates
     }
 
-    fn look_at_certificates(&self) {
+    fn look_at_certificates(&self) -> bool {
         let mut state = self.state();
         let now = Seen::now(&state.config);
-        if now != state.certificates {
+        let differ = now != state.certificates;
+        if differ {
             state.certificates = now;
             tls::reload(&state.config);
         }
+        differ
     }
 
-    fn look_at_lists(&self) {
-        let mut state = self.state();
+    fn look_at_lists(&self) -> bool {
+        let (mut state, mut differ) = (self.state(), false);
         let State { config, bad_lists, .. } = &mut *state;
         for pool in &mut config.pools {
             let Some(before) = &mut pool.file else { continue };
@@ -161,6 +190,7 @@ impl Reloader {
                 Ok(now) => {
                     bad_lists.retain(|(path, _)| *path != now.path);
                     if now != *before {
+                        differ = true;
                         before.clone_from(&now);
                         self.fleet.pool(&pool.name).map(|pool| pool.list(Source::File, now.backends));
                     }
@@ -168,6 +198,7 @@ impl Reloader {
                 Err(why) => log_bad_list(bad_lists, &before.path, why),
             }
         }
+        differ
     }
 
     /// The files that are watched.

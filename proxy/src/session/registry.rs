@@ -4,15 +4,16 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use dashmap::DashMap;
 use tideover_protocol::close::CloseCode;
-use tideover_protocol::session::{Counters, Epoch, Hindrance, OnMigrateTimeout, Unmovable};
+use tideover_protocol::session::{Counters, Epoch, Hindrance, OnMigrateTimeout, RingSurvey, Unmovable};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::pool::{Backend, BackendId};
+use crate::pool::{Backend, BackendId, Route};
 
 /// What an operator may tell a session.
 #[derive(Debug)]
@@ -22,7 +23,10 @@ pub enum Command {
     /// End with this Close towards both sides.
     Close(CloseCode, String),
     /// Give the backend leg up, as if it had died, and attach to another.
-    FailOver,
+    FailOver {
+        /// Only if it is on this backend; `None`: wherever it is.
+        from: Option<BackendId>,
+    },
     /// Move to another backend without replay.
     Migrate {
         /// To this one; `None`: to any other of the pool that may get sessions.
@@ -70,6 +74,10 @@ pub struct Snapshot {
     pub unacknowledged: usize,
     /// Bytes of buffer memory held, both ways.
     pub buffered: usize,
+    /// How long it has had its backend leg.
+    pub leg_age: Option<Duration>,
+    /// Its replay ring.
+    pub ring: RingSurvey,
     /// Counts since it began.
     pub counters: Counters,
 }
@@ -101,6 +109,8 @@ pub struct Handle {
     pub id: Uuid,
     /// The client's address.
     pub peer: SocketAddr,
+    /// Its route, and with that its pool.
+    pub route: Arc<Route>,
     /// When it began.
     pub since: std::time::SystemTime,
     /// The latest leg: its epoch above, and below 1 + the number of its backend, or 0 when it is gone.
@@ -113,10 +123,11 @@ pub struct Handle {
 
 impl Handle {
     /// The handle of a session whose first leg is on `backend`.
-    pub(super) fn new(id: Uuid, peer: SocketAddr, backend: BackendId) -> Self {
+    pub(super) fn new(id: Uuid, peer: SocketAddr, route: Arc<Route>, backend: BackendId) -> Self {
         Self {
             id,
             peer,
+            route,
             since: std::time::SystemTime::now(),
             leg: AtomicU64::new(pack(1, Some(backend))),
             commands: Mutex::default(),
@@ -206,6 +217,20 @@ impl Registry {
         let mut all: Vec<_> = self.sessions.iter().map(|entry| (*entry.key(), entry.value().clone())).collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all
+    }
+
+    /// The sessions that are on these backends, in the order in which they began.
+    pub(crate) fn on(&self, is_wanted: impl Fn(BackendId) -> bool) -> Vec<(BackendId, Arc<Handle>)> {
+        let mut found: Vec<_> = self
+            .sessions
+            .iter()
+            .filter_map(|session| {
+                let backend = session.leg().backend.filter(|backend| is_wanted(*backend))?;
+                Some((backend, session.clone()))
+            })
+            .collect();
+        found.sort_unstable_by_key(|(_, session)| session.id);
+        found
     }
 
     /// How many sessions are live.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tideover::config::{
-    Admission, BackendConfig, BackendUrl, Balancing, Config, EdgeLimits, HealthConfig, LogFormat, Mode, PoolConfig,
-    PoolSettings, ReattachOrder, RouteConfig, SchemesConfig, Transport,
+    Admission, BackendConfig, BackendUrl, Balancing, Compression, Config, EdgeLimits, HealthConfig, LogFormat, Mode,
+    Moving, PoolConfig, PoolSettings, ReattachOrder, RouteConfig, SchemesConfig, Transport,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -43,6 +43,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 handshakes_per_backend: 64,
                 transport: Transport::default(),
                 balancing: Balancing::default(),
+                moving: Moving::default(),
                 health: HealthConfig::default(),
                 dns_server: None,
                 http_timeout: Duration::from_secs(60),
@@ -59,6 +60,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             session: tideover_protocol::session::Config::default(),
             reattach_order: ReattachOrder::OtherFirst,
             reattach_header: None,
+            compression: Compression::Relay,
             session_key: None,
         }],
         poison_entries: 100,

@@ -143,10 +143,18 @@ pub fn read_log(path: &Path) -> Vec<Event> {
 /// # Panics
 /// As [`read_log`].
 pub fn read_log_from(path: &Path, offset: u64) -> (Vec<Event>, u64) {
-    let text = read_text_from(path, offset).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-    let event = |line| parse(line).unwrap_or_else(|| panic!("{}: bad line {line:?}", path.display()));
-    (whole.lines().map(event).collect(), offset + whole.len() as u64)
+    // A restart cuts off a torn line, and whoever reads in pieces just then may see neither the old file nor the new.
+    let mut attempts_left = 3;
+    loop {
+        let text = read_text_from(path, offset).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let events: Result<Vec<_>, _> = whole.lines().map(|line| parse(line).ok_or(line)).collect();
+        attempts_left -= 1;
+        match events {
+            Ok(events) => return (events, offset + whole.len() as u64),
+            Err(line) => assert!(attempts_left > 0, "{}: bad line {line:?}", path.display()),
+        }
+    }
 }
 
 /// Whether a connection opened among the first lines behind so many bytes: before it nothing can be read.

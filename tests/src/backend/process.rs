@@ -100,6 +100,21 @@ impl Backend {
         log_has_open(&self.log_path(), self.log_start)
     }
 
+    /// Connections that its port has, as the kernel tells: those established, and those that only the client has ended.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    pub fn connections(&self) -> usize {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+        let local = format!(":{:04X}", self.port.number);
+        let is_one = |line: &&str| {
+            let mut columns = line.split_whitespace().skip(1);
+            let [here, _there, state] = [(); 3].map(|()| columns.next().unwrap_or_default());
+            here.ends_with(&local) && ["01", "08"].contains(&state)
+        };
+        table.lines().filter(is_one).count()
+    }
+
     /// The running process.
     ///
     /// # Panics

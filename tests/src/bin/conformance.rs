@@ -1,5 +1,5 @@
 //! Runs all of Autobahn's cases directly and through the proxy, on either leg, and writes `docs/conformance.md`. Takes a
-//! minute. Fails if the proxy is worse than no proxy in any case.
+//! minute, and half an hour more for those of compression. Fails if the proxy is worse than no proxy in any case.
 
 use std::{fs, path::Path, process::ExitCode};
 

@@ -43,6 +43,19 @@ impl ForeignClients {
     /// # Panics
     /// When the process does not start.
     pub fn start(kind: ForeignKind, url: &str, clients: Range<u32>, load: Load) -> Self {
+        Self::start_with(kind, url, clients, load, &[])
+    }
+
+    /// The same with compressed messages, which are padded so that compression does something. A client that agreed on
+    /// no compression ends as lost.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_compressed(kind: ForeignKind, url: &str, clients: Range<u32>, load: Load) -> Self {
+        Self::start_with(kind, url, clients, load, &["--compressed"])
+    }
+
+    fn start_with(kind: ForeignKind, url: &str, clients: Range<u32>, load: Load, more: &[&str]) -> Self {
         let mut command = match kind {
             ForeignKind::Node => node("clients/client.mjs", &[]),
             ForeignKind::Python => python("clients/client.py"),
@@ -54,6 +67,7 @@ impl ForeignClients {
             .args(["--first-client", &clients.start.to_string(), "--clients", &clients.len().to_string()])
             .args(["--rate", &load.rate.to_string(), "--messages", &load.messages.to_string()])
             .args(["--settle-ms", &load.settle.as_millis().to_string()])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(create("transcript.jsonl"))
             .stderr(create("stderr.log"));

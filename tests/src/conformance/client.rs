@@ -2,6 +2,7 @@
 //! done.
 
 use std::{
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +14,11 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{Socket, connect};
+use crate::{
+    backend::python,
+    client::{Socket, connect},
+    deadline::wait_for,
+};
 
 /// Runs all cases of the suite at `base`, so many at a time.
 ///
@@ -32,6 +37,18 @@ pub(super) fn run_cases(base: &str, parallel: usize, within: Duration) {
     };
     let done = runtime.expect("a runtime").block_on(async { timeout(within, run).await });
     done.unwrap_or_else(|_| panic!("the cases are not done within {within:?}"));
+}
+
+/// The same by Python `websockets`, which compresses.
+///
+/// # Panics
+/// As [`run_cases`].
+pub(super) fn run_compressed_cases(base: &str, parallel: usize, within: Duration) {
+    let mut client = python("clients/cases.py");
+    client.args(["--url", base, "--parallel", &parallel.to_string()]).stdin(Stdio::piped());
+    let mut client = client.spawn().expect("python starts");
+    let status = wait_for(within, "the cases are done", || client.try_wait().expect("try_wait"));
+    assert!(status.success(), "the client failed: {status}");
 }
 
 async fn count_of_cases(base: &str) -> usize {

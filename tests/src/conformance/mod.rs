@@ -18,20 +18,28 @@ pub use verdict::{Comparison, OnPurpose, Verdict, Verdicts};
 
 use crate::{Backend, Kind, Proxy, deadline::wait_for, environment, ports, scratch::Scratch};
 
-/// Which cases are run.
+/// Which cases are run. Those of compression (12, 13) are run with a peer that compresses: Python `websockets`; the
+/// others with tokio-tungstenite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cases {
     /// All 517.
     All,
-    /// Those that need neither much data (9) nor compression (12, 13): some seconds.
+    /// Those that need not much data: some seconds.
     Quick,
+}
+
+/// Who is tried by the suite, and with which cases.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    kind: Kind,
+    selection: &'static [&'static str],
 }
 
 /// Cases that run at once. Most of those that take time wait.
 const PARALLEL: usize = 8;
 
-/// For all cases, on a machine that does other things too.
-const RUN_WITHIN: Duration = Duration::from_secs(600);
+/// For all cases, on a machine that does other things too. Those of compression exchange a thousand messages each.
+const RUN_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Any ping counts as a deviation with the suite, so the proxy sends none of its own.
 const TO_CLIENTS: [&str; 2] = ["--ping-interval", "off"];
@@ -52,28 +60,39 @@ const BACKEND_LEG: [OnPurpose; 2] = [
 ];
 
 impl Cases {
-    fn selection(self) -> &'static [&'static str] {
-        match self {
-            Self::All => &[],
-            Self::Quick => &["-x", "9.*", "-x", "12.*", "-x", "13.*"],
-        }
+    fn peers(self) -> [Peer; 2] {
+        let (plain, compressed): (&[&str], &[&str]) = match self {
+            Self::All => (&["-x", "12.*", "-x", "13.*"], &["-i", "12.*", "-i", "13.*"]),
+            Self::Quick => (&["-x", "9.*", "-x", "12.*", "-x", "13.*"], &QUICK_COMPRESSED),
+        };
+        [Peer { kind: Kind::Rust, selection: plain }, Peer { kind: Kind::Websockets, selection: compressed }]
     }
 }
+
+/// Small messages, and one case for each set of parameters that is offered.
+const QUICK_COMPRESSED: [&str; 18] = [
+    "-i", "12.1.1", "-i", "12.2.1", "-i", "13.1.1", "-i", "13.2.1", "-i", "13.3.1", "-i", "13.4.1", "-i", "13.5.1",
+    "-i", "13.6.1", "-i", "13.7.1",
+];
 
 /// The suite is the client of an echo server: directly, and with the proxy between them.
 ///
 /// # Panics
 /// When something does not start, or the suite writes no report.
 pub fn of_the_client_leg(cases: Cases) -> Comparison {
-    let backend = Backend::start(Kind::Rust);
-    let direct = drive_server(&backend.url("/echo"), cases);
-    let proxy = Proxy::start([&backend], &TO_CLIENTS);
-    Comparison { direct, proxied: drive_server(&proxy.url("/echo"), cases), on_purpose: &[] }
+    let (mut direct, mut proxied) = (Verdicts::new(), Verdicts::new());
+    for Peer { kind, selection } in cases.peers() {
+        let backend = Backend::start(kind);
+        direct.append(&mut drive_server(&backend.url("/echo"), selection));
+        let proxy = Proxy::start([&backend], &TO_CLIENTS);
+        proxied.append(&mut drive_server(&proxy.url("/echo"), selection));
+    }
+    Comparison { direct, proxied, on_purpose: &[] }
 }
 
-fn drive_server(url: &str, cases: Cases) -> Verdicts {
+fn drive_server(url: &str, selection: &[&str]) -> Verdicts {
     let scratch = Scratch::new("kosoku");
-    let mut suite = suite(&scratch, "fuzzingclient", url, cases);
+    let mut suite = suite(&scratch, "fuzzingclient", url, selection);
     let output = suite.arg("-p").arg(PARALLEL.to_string()).output().expect("kosoku starts");
     read(&scratch.path("report"), &String::from_utf8_lossy(&output.stderr))
 }
@@ -83,16 +102,20 @@ fn drive_server(url: &str, cases: Cases) -> Verdicts {
 /// # Panics
 /// As [`of_the_client_leg`].
 pub fn of_the_backend_leg(cases: Cases) -> Comparison {
-    let direct = drive_client(cases, false);
-    Comparison { direct, proxied: drive_client(cases, true), on_purpose: &BACKEND_LEG }
+    let (mut direct, mut proxied) = (Verdicts::new(), Verdicts::new());
+    for peer in cases.peers() {
+        direct.append(&mut drive_client(peer, false));
+        proxied.append(&mut drive_client(peer, true));
+    }
+    Comparison { direct, proxied, on_purpose: &BACKEND_LEG }
 }
 
-fn drive_client(cases: Cases, proxied: bool) -> Verdicts {
+fn drive_client(peer: Peer, proxied: bool) -> Verdicts {
     let scratch = Scratch::new("kosoku");
     let port = ports::reserve();
     let address = format!("127.0.0.1:{}", port.number);
     let log = scratch.path("kosoku.log");
-    let mut suite = suite(&scratch, "fuzzingserver", &address, cases);
+    let mut suite = suite(&scratch, "fuzzingserver", &address, peer.selection);
     suite.stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
     let mut suite = suite.spawn().expect("kosoku starts");
     let text = || std::fs::read_to_string(&log).unwrap_or_default();
@@ -100,14 +123,17 @@ fn drive_client(cases: Cases, proxied: bool) -> Verdicts {
     let address = address.parse().expect("an address");
     let proxy = proxied.then(|| Proxy::before([address], &TO_BACKENDS));
     let base = proxy.as_ref().map_or_else(|| format!("ws://{address}"), |proxy| proxy.url(""));
-    client::run_cases(&base, PARALLEL, RUN_WITHIN);
+    match peer.kind {
+        Kind::Rust => client::run_cases(&base, PARALLEL, RUN_WITHIN),
+        _ => client::run_compressed_cases(&base, PARALLEL, RUN_WITHIN),
+    }
     wait_for(Duration::from_secs(60), "kosoku's report", || suite.try_wait().expect("try_wait"));
     read(&scratch.path("report"), &text())
 }
 
-fn suite(scratch: &Scratch, mode: &str, address: &str, cases: Cases) -> Command {
+fn suite(scratch: &Scratch, mode: &str, address: &str, selection: &[&str]) -> Command {
     let mut suite = Command::new(environment::kosoku());
-    suite.args(["-m", mode, address, "-o"]).arg(scratch.path("report")).args(cases.selection()).stdin(Stdio::null());
+    suite.args(["-m", mode, address, "-o"]).arg(scratch.path("report")).args(selection).stdin(Stdio::null());
     suite
 }
 

@@ -16,7 +16,7 @@ pub fn page(client_leg: &Comparison, backend_leg: &Comparison) -> String {
 }
 
 const INTRODUCTION: &str = "\
-# Conformance to RFC 6455, measured
+# Conformance to RFC 6455 and RFC 7692, measured
 
 Written by `cargo run --release -p tideover-tests --bin conformance`; do not edit. All 517 cases of the Autobahn test suite,
 run by PyPI's `kosoku` against the same peer twice: directly, and with Tideover between. The outcomes must be the same in
@@ -28,10 +28,8 @@ Any ping counts as a deviation with the suite, so the proxy sends none of its ow
 `--ack none` where the suite is the backend; there also `--reattach never`, since another connection would be another run
 of the case). The other flags are at their defaults.
 
-UNIMPLEMENTED are the cases of 12 and 13: they offer permessage-deflate, which the peer does not take, directly as
-through the proxy, and which the proxy does not pass on.
-
-The peer is tokio-tungstenite.
+The peer is tokio-tungstenite, and in the cases of 12 and 13, which are about permessage-deflate,
+Python `websockets`.
 ";
 
 const CLIENT_LEG: &str = "\

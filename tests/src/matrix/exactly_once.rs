@@ -30,8 +30,7 @@ pub struct ExactlyOnce {
     pub kills: usize,
 }
 
-/// No leg lives for `--stable-after` at this pace, so all waiting of a session counts toward one `--failover-timeout`.
-const FLAGS: [&str; 4] = ["--ack", "explicit", "--failover-timeout", "10m"];
+const FLAGS: [&str; 2] = ["--ack", "explicit"];
 
 /// Sessions, at work all the time.
 const CLIENTS: u32 = 12;

@@ -189,7 +189,7 @@ fn exactly_once_cells((row, counts): (&Row, &Counts)) -> String {
 const EXACTLY_ONCE: &str = "\
 ## With the session protocol
 
-`--ack explicit --failover-timeout 10m`, before the backends of `examples/session-protocol`, which keep what they did and answered in the
+`--ack explicit`, before the backends of `examples/session-protocol`, which keep what they did and answered in the
 transaction of the work. A pool of four over one SQLite database, 12 sessions with 8 messages in flight each, SIGKILL of a
 random backend at random times, started again at once. An answer is the running total, so no message can be lost or
 applied twice without all later answers being wrong. Counted from the database and from what the clients saw; *void*

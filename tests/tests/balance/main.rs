@@ -115,7 +115,7 @@ async fn agents_steer_new_sessions() {
     let mut clients = connect(&proxy, 90, "/").await;
     assert_eq!(sessions(&crowds), [30, 20, 40]);
 
-    agents[2].say("drain").await;
+    agents[2].say("maint").await;
     clients.extend(connect(&proxy, 40, "/").await);
     let expected = by_weight(&[75.0, 50.0, 0.0], vec![30, 20, 40], 40);
     assert_eq!(sessions(&crowds), expected);
@@ -136,6 +136,29 @@ async fn agents_steer_new_sessions() {
     assert_eq!(sessions(&crowds), [expected[0] + 3, expected[1], 45]);
     let told = proxy.log_lines().iter().any(|line| line.to_string().contains("out of disk"));
     assert!(told, "the agent's reason is in the log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_says_drain_has_the_sessions_moved_away_and_maint_leaves_them() {
+    let _machine = machine_shared();
+    let crowds = crowds(&[(); 3].map(|()| Manner::default())).await;
+    let agents = [Agent::start("ready up").await, Agent::start("ready up").await];
+    let mut backends: Vec<_> = crowds
+        .iter()
+        .zip(&agents)
+        .map(|(one, agent)| backend(one.address, &format!("agent = \"{}\"", agent.address)))
+        .collect();
+    backends.push(backend(crowds[2].address, ""));
+    let (proxy, _file) =
+        proxy("drain", "agent-interval = \"50ms\"\nmigrate-quiet = \"1ms\"\nclose-timeout = \"200ms\"", &backends);
+    let _clients = connect(&proxy, 30, "/").await;
+    assert_eq!(sessions(&crowds), [10, 10, 10]);
+    agents[1].say("maint").await;
+    agents[0].say("drain # new version").await;
+    eventually(SOON, "the drained one is empty", || sessions(&crowds) == [0, 10, 20]).await;
+    agents[0].say("ready").await;
+    let _more = connect(&proxy, 5, "/").await;
+    assert_eq!(sessions(&crowds), [5, 10, 20]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
+use tideover_protocol::scan::MessageLimits;
 use tideover_protocol::session::{
     AckCarrier, AckMode, BackendTraits, Commit, Config, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, PongOrder,
     Reattach,
@@ -138,7 +139,7 @@ impl Traits {
         };
         let by_message = self.by_message.or(explicit.then_some(false));
         let carrier = by_message.map(|by| if by { AckCarrier::Message } else { AckCarrier::Pong });
-        BackendTraits { mute: self.mute, order, carrier }
+        BackendTraits { mute: self.mute, order, carrier, deflate: false }
     }
 }
 
@@ -163,6 +164,8 @@ pub(crate) struct Settings {
 
 /// Payload of the longest message.
 pub(crate) const MAX_MESSAGE: usize = 20_000;
+/// Frames enough that an operation can pass them, and bytes.
+pub(crate) const LIMITS: MessageLimits = MessageLimits { bytes: MAX_MESSAGE, frames: 100 };
 /// Bytes of a session's ring at most, and of what it holds back.
 pub(crate) const BUFFER: usize = 20_000;
 
@@ -192,7 +195,7 @@ impl Settings {
             on_full: [OnFull::Block, OnFull::DropOldest, OnFull::Close][usize::from(self.on_full % 3)],
             buffer_messages: 1 + u32::from(self.messages),
             buffer_bytes: small,
-            max_message_bytes: MAX_MESSAGE,
+            max_message: LIMITS,
             ..Config::default()
         }
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tideover_protocol::session::{AckCarrier, BackendTraits, Gather};
 use tungstenite::protocol::frame::coding::Control;
 
-use super::operation::{Grain, MAX_MESSAGE};
+use super::operation::{Grain, LIMITS};
 use crate::reference::Reference;
 
 /// Most bytes that wait to be taken.
@@ -48,8 +48,8 @@ impl Peer {
         Self {
             client,
             outbox: VecDeque::new(),
-            said: Reference::new(client, MAX_MESSAGE),
-            heard: Reference::new(!client, MAX_MESSAGE),
+            said: Reference::new(client, LIMITS, false),
+            heard: Reference::new(!client, LIMITS, false),
             room: usize::MAX,
             grain: Grain::Any,
             gone: false,

@@ -87,6 +87,15 @@ impl World {
         Self::build(&Budgets::new(1 << 30), traits, configure)
     }
 
+    /// A world whose backends agreed to permessage-deflate with the client.
+    pub(crate) fn deflating(traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
+        let traits = BackendTraits { deflate: true, ..traits };
+        let mut world = Self::build(&Budgets::new(1 << 30), traits, configure);
+        world.client.ear.deflate = true;
+        world.backend().ear.deflate = true;
+        world
+    }
+
     fn build(budgets: &Budgets, traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
         // The plain relay. Stories of lingering and de-duplication switch them on.
         let linger = Linger::For(Duration::ZERO);

@@ -6,6 +6,8 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 pub(crate) const FIN: u8 = 0x80;
+/// Of a compressed message's first frame (RFC 7692 6).
+pub(crate) const RSV1: u8 = 0x40;
 
 /// A frame whose first byte is `first`.
 pub(crate) fn frame(first: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
@@ -65,6 +67,8 @@ pub(crate) enum Heard {
 pub(crate) struct Ear {
     /// Whether frames must be masked: true at a backend.
     masked: bool,
+    /// Messages may be compressed. They are heard as they came.
+    pub(crate) deflate: bool,
     partial: Vec<u8>,
     message: Option<Vec<u8>>,
     closed: bool,
@@ -74,7 +78,7 @@ pub(crate) struct Ear {
 
 impl Ear {
     pub(crate) fn new(masked: bool) -> Self {
-        Self { masked, partial: Vec::new(), message: None, closed: false, frames: 0 }
+        Self { masked, deflate: false, partial: Vec::new(), message: None, closed: false, frames: 0 }
     }
 
     /// Whether nothing is half-heard.
@@ -112,7 +116,8 @@ impl Ear {
 
     fn judge(&mut self, first: u8, payload: Vec<u8>) -> Option<Heard> {
         assert!(!self.closed, "a frame behind a Close: {first:#x} {payload:?}");
-        assert_eq!(first & 0x70, 0, "reserved bits");
+        let legal = if self.deflate && matches!(first & 0xF, 0x1 | 0x2) { RSV1 } else { 0 };
+        assert_eq!(first & 0x70 & !legal, 0, "reserved bits");
         let fin = first & FIN != 0;
         assert!(first & 0x8 == 0 || (fin && payload.len() <= 125), "control frame");
         match first & 0xF {

@@ -91,6 +91,17 @@ pub(super) const ANSWERS: Theme = Theme {
             worst_case: "Worst case: 24 bytes of memory each, a session; answers beyond them may be repeated.",
         },
         Flag {
+            name: "dedupe-bytes",
+            scope: Scope::Route,
+            kind: Kind::Size { min: 0, max: 1 << 30 },
+            default: Fallback::Value("1MiB"),
+            summary: "Payload of compressed answers of a session that is kept for dedupe-replies",
+            details: "Another backend may compress the same answer to other bytes. Then the answers are inflated and \
+                      compared, up to 4 MiB of content each.",
+            worst_case: "Worst case: so much memory a session, as long as a quarter of buffer-total-bytes is left; \
+                         answers beyond it that another backend compresses otherwise may be repeated.",
+        },
+        Flag {
             name: "commit",
             scope: Scope::Route,
             kind: Kind::Choice(names::<Commit>),

@@ -40,5 +40,52 @@ pub(super) const MIGRATION: Theme = Theme {
             worst_case: "Worst case: with failover, what a handler that is slower than migrate-timeout had begun is run \
                          twice.",
         },
+        Flag {
+            name: "drain-rate",
+            scope: Scope::Pool,
+            kind: Kind::Count { min: 1, max: 100_000 },
+            default: Fallback::Value("100"),
+            summary: "Sessions a second that are moved away from backends that drain",
+            details: "A backend drains when it is removed, when the operator wants it, or when its agent says drain. Its \
+                      sessions wait for another backend of the pool that may have them.",
+            worst_case: "Worst case: a backend with n sessions is empty after n / drain-rate and migrate-timeout.",
+        },
+        Flag {
+            name: "migrate-at-once",
+            scope: Scope::Pool,
+            kind: Kind::Count { min: 1, max: 100_000 },
+            default: Fallback::Value("50"),
+            summary: "Sessions of a pool that are on the move at a time, to drain or to rebalance",
+            details: "Those that an operator moves one by one do not count.",
+            worst_case: "Worst case: so many sessions have two backend legs.",
+        },
+        Flag {
+            name: "rebalance",
+            scope: Scope::Pool,
+            kind: Kind::Choice(names::<bool>),
+            default: Fallback::Value("off"),
+            summary: "Whether sessions are moved to backends that have too few for their weight",
+            details: "To a backend that has joined, say. Not with --balance hash or latency, nor with sticky-cookie: there \
+                      a session's place is not a matter of numbers. One that takes longer than migrate-timeout stays.",
+            worst_case: "Worst case: a session is moved once a minute.",
+        },
+        Flag {
+            name: "rebalance-rate",
+            scope: Scope::Pool,
+            kind: Kind::Count { min: 1, max: 100_000 },
+            default: Fallback::Value("10"),
+            summary: "Sessions a second that are moved to rebalance",
+            details: "",
+            worst_case: "",
+        },
+        Flag {
+            name: "rebalance-threshold",
+            scope: Scope::Pool,
+            kind: Kind::Count { min: 1, max: 1000 },
+            default: Fallback::Value("10"),
+            summary: "How far a backend must be from its part of the sessions for that, in percent of its part",
+            details: "Moves go on until all are within half of it.",
+            worst_case: "",
+        },
     ],
 };

@@ -1,8 +1,8 @@
 //! The flags of the process around the sessions.
 
 use super::{Fallback, Flag, Kind, LARGEST, LARGEST_COUNT, POSITIVE, Scope, Theme};
-use crate::config::LogFormat;
 use crate::config::choice::names;
+use crate::config::{Compression, LogFormat};
 
 pub(super) const LISTEN: Theme = Theme {
     heading: "Listen and backends",
@@ -97,6 +97,18 @@ pub(super) const LISTEN: Theme = Theme {
             worst_case: "Worst case: without it, a backend that clients can also reach directly cannot tell the \
                          proxy's headers from forged ones.",
         },
+        Flag {
+            name: "compression",
+            scope: Scope::Route,
+            kind: Kind::Choice(names::<Compression>),
+            default: Fallback::Value("relay"),
+            summary: "Whether clients and backends may agree on compressed messages (permessage-deflate)",
+            details: "relay: a client's offer goes to the backends, both directions without context takeover, so that \
+                      each message can be inflated by itself; compressed messages pass as they come. off: the offer is \
+                      declined.",
+            worst_case: "Worst case: many small messages that resemble each other compress worse than they would with \
+                         context takeover; a backend that answers an offer against RFC 7692 gets no session.",
+        },
     ],
 };
 
@@ -111,6 +123,15 @@ pub(super) const LIMITS: Theme = Theme {
             summary: "The longest message, in either direction; a longer one ends the session with Close 1009",
             details: "The least is 125 bytes, what a control frame may carry (RFC 6455 5.5).",
             worst_case: "Worst case: this much memory a session for a message to the client that is not complete yet.",
+        },
+        Flag {
+            name: "max-message-frames",
+            scope: Scope::Route,
+            kind: Kind::Count { min: 1, max: 10_000_000 },
+            default: Fallback::Value("131072"),
+            summary: "The most frames of one message, in either direction; more end the session with Close 1008",
+            details: "Fragments may be empty (RFC 6455 5.4), so max-message-bytes alone does not bound a message.",
+            worst_case: "Worst case: 14 bytes a frame of memory, beside the payload.",
         },
         Flag {
             name: "max-handshake-bytes",

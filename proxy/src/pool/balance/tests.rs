@@ -18,7 +18,6 @@ fn candidate(number: usize, weight: f64) -> Candidate {
         weight,
         live: 0,
         max_sessions: None,
-        sticky_only: false,
         seed: seed(&format!("backend-{number}")),
         latency: None,
         utilisation: None,
@@ -205,10 +204,8 @@ fn a_session_sticks_while_it_can() {
     let mut pool = pool(&[100.0; 2]);
     pool[1].live = 50;
     assert_eq!(pick(&pool), Some(stuck));
-    for weight in [0.0, 100.0] {
-        let drained = Candidate { sticky_only: true, weight, ..pool[1] };
-        assert_eq!(pick(&[pool[0], drained]), Some(stuck), "those that stick are let in");
-    }
+    let weightless = Candidate { weight: 0.0, ..pool[1] };
+    assert_eq!(pick(&[pool[0], weightless]), Some(stuck), "those that stick are let in");
     let full = Candidate { max_sessions: Some(50), ..pool[1] };
     assert_eq!(pick(&[pool[0], full]), Some(pool[0].id));
     let failing = Candidate { rank: 1, ..pool[1] };

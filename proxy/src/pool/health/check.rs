@@ -10,6 +10,7 @@ use super::super::dial::{self, Answer, DialError};
 use super::super::handshake::{Upstream, UpstreamRequest};
 use super::super::polite;
 use crate::config::{BackendUrl, CheckProbe, HealthCheck, Transport};
+use crate::deflate::Offers;
 use crate::net::Stream;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tideover-check/", env!("CARGO_PKG_VERSION")));
@@ -98,7 +99,8 @@ async fn http(place: Place<'_>, target: &str, settings: &HealthCheck, by: Instan
 /// A leg that begins is closed as a client closes it, so that no handler logs an error.
 async fn web_socket(place: Place<'_>, target: &str, settings: &HealthCheck, by: Instant) -> Result<Outcome, DialError> {
     let stream = place.connect(by).await?;
-    let Upstream { request, expected, .. } = Upstream::new(uri(target), headers(place.url, settings));
+    let Upstream { request, expected, .. } =
+        Upstream::new(uri(target), headers(place.url, settings), Offers::default());
     match dial::exchange(stream, request, by).await? {
         Answer::Switched(response, stream, _) => {
             let agreed = dial::validate(&response, &expected);

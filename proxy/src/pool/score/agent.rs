@@ -30,9 +30,9 @@ pub enum AgentMode {
     /// It does.
     #[default]
     Ready,
-    /// Only those that stick to it.
+    /// None, and those that it has are to go.
     Drain,
-    /// None at all.
+    /// None. Those that it has stay.
     Maint,
 }
 
@@ -76,7 +76,7 @@ impl Agent {
 
     /// Whether any session may come, and be it one that sticks to the backend.
     pub(in super::super) fn lets_in(&self) -> bool {
-        self.health == AgentHealth::Up && self.mode != AgentMode::Maint
+        self.health == AgentHealth::Up && self.mode == AgentMode::Ready
     }
 
     /// The weight of a backend with this configured one: 0 to 256.

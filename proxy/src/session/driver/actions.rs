@@ -58,9 +58,8 @@ impl Driver {
     }
 
     pub(super) fn poll_probe(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
-        let Some((epoch, probe)) = &mut self.probe else { return false };
-        let Poll::Ready(verdict) = probe.as_mut().poll(cx) else { return false };
-        let epoch = *epoch;
+        let Some(probe) = &mut self.probe else { return false };
+        let Poll::Ready((epoch, verdict)) = probe.as_mut().poll(cx) else { return false };
         self.probe = None;
         let verdict = match verdict {
             pool::Verdict::Dying => Verdict::Dying,
@@ -148,22 +147,35 @@ impl Driver {
         }
         let (route, handshake, backend) = (self.route.clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
-        self.probe = Some((epoch, Box::pin(async move { route.pool.probe(&backend, since, &handshake).await })));
+        let probe = async move { (epoch, route.pool.probe(&backend, since, &handshake).await) };
+        self.probe = Some(Box::pin(probe));
     }
 
     pub(super) fn find_out_if_mute(&mut self, epoch: Epoch) {
         let Some((_, lease)) = &self.backend else { return };
-        let backend = lease.backend();
-        if backend.answers_pings() {
-            return;
+        let (route, handshake, backend) = (self.route.clone(), self.handshake.clone(), lease.backend().clone());
+        let pinging = async move {
+            let patience = route.session.ack_timeout;
+            let answers = route.pool.answers_pings(&backend, &handshake, patience).await;
+            if !answers && backend.set_mute() {
+                tracing::warn!(
+                    backend = %backend.url,
+                    "the backend answers no pings: the newest messages are kept as far as they fit, nothing waits for it"
+                );
+            }
+            (epoch, answers)
+        };
+        self.pinging = Some(Box::pin(pinging));
+    }
+
+    pub(super) fn poll_pinging(&mut self, cx: &mut Cx<'_>) -> bool {
+        let Some(pinging) = &mut self.pinging else { return false };
+        let Poll::Ready((epoch, answers)) = pinging.as_mut().poll(cx) else { return false };
+        self.pinging = None;
+        if !answers {
+            self.engine.handle_mute(epoch);
         }
-        if backend.set_mute() {
-            tracing::warn!(
-                backend = %backend.url,
-                "the backend answers no pings: the newest messages are kept as far as they fit, nothing waits for it"
-            );
-        }
-        self.engine.handle_mute(epoch);
+        !answers
     }
 
     pub(super) fn end(&mut self, farewell: Option<ControlFrame>) {

@@ -52,7 +52,8 @@ impl Turn {
 }
 
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
-type Probe = Pin<Box<dyn Future<Output = pool::Verdict> + Send>>;
+/// A question about the leg of an epoch, which comes with the answer.
+type Question<T> = Pin<Box<dyn Future<Output = (Epoch, T)> + Send>>;
 
 /// A session and its sockets.
 pub(super) struct Driver {
@@ -63,8 +64,10 @@ pub(super) struct Driver {
     dial: Option<Dial>,
     /// The way to another backend, while the session is to be moved.
     moving: Option<Box<Moving>>,
-    /// The question about the leg of an epoch.
-    probe: Option<(Epoch, Probe)>,
+    /// Whether a leg's backend is dying.
+    probe: Option<Question<pool::Verdict>>,
+    /// Whether a leg's backend answers pings.
+    pinging: Option<Question<bool>>,
     /// The backend of the latest leg.
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
@@ -96,7 +99,7 @@ impl Driver {
         let traits = traits(&attached);
         let Attached { stream, leftover, lease, .. } = attached;
         let now = context.now();
-        let handle = Arc::new(Handle::new(id, peer, lease.backend().id));
+        let handle = Arc::new(Handle::new(id, peer, route.clone(), lease.backend().id));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
         let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
         kept_memory.cover(handshake.memory());
@@ -109,6 +112,7 @@ impl Driver {
             moving: None,
             denials: Denials::default(),
             probe: None,
+            pinging: None,
             route,
             handshake: Arc::new(handshake),
             kept_memory,
@@ -169,10 +173,15 @@ impl Driver {
         match command {
             Command::Shutdown => self.engine.shutdown(now),
             Command::Close(code, reason) => self.engine.close(now, code, &reason),
-            Command::FailOver => self.engine.fail_over(now),
+            Command::FailOver { from } => {
+                let on = self.backend.as_ref().map(|(_, lease)| lease.backend().id);
+                if from.is_none() || from == on {
+                    self.engine.fail_over(now);
+                }
+            }
             Command::Migrate { to, on_timeout, answer } => self.migrate(now, to, on_timeout, answer),
             // Who asked may have left.
-            Command::Inspect(answer) => drop(answer.send(self.snapshot())),
+            Command::Inspect(answer) => drop(answer.send(self.snapshot(now))),
         }
     }
 
@@ -189,19 +198,22 @@ impl Driver {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
             epoch: self.engine.epoch(),
             backend: self.backend.as_ref().map(|(_, lease)| lease.backend().id),
             retained: self.engine.retained(),
             unacknowledged: self.engine.unacknowledged(),
             buffered: self.engine.buffered(),
+            leg_age: self.engine.leg_age(now),
+            ring: self.engine.survey_ring(now),
             counters: *self.engine.counters(),
         }
     }
 
     fn turn(&mut self, cx: &mut Cx<'_>, now: Instant) -> Turn {
-        let mut changed = self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_moving(cx, now);
+        let mut changed =
+            self.poll_dial(cx, now) | self.poll_probe(cx, now) | self.poll_pinging(cx) | self.poll_moving(cx, now);
         if changed {
             self.deadline = self.engine.poll_timeout();
         }
@@ -307,7 +319,7 @@ fn traits(attached: &Attached) -> BackendTraits {
         pool::AckCarrier::Pong => AckCarrier::Pong,
         pool::AckCarrier::Message => AckCarrier::Message,
     });
-    BackendTraits { mute: backend.mute(), order: backend.order(), carrier }
+    BackendTraits { mute: backend.mute(), order: backend.order(), carrier, deflate: attached.deflate.is_some() }
 }
 
 /// What the engine's masking keys come from (RFC 6455 5.3: unpredictable).
@@ -333,9 +345,11 @@ mod tests {
     async fn a_panic_ends_its_session_and_is_counted() {
         let config = crate::config::Config::with_backends(&["ws://a".parse().unwrap()]).unwrap();
         let context = Arc::new(Context::new(&config));
+        let fleet = crate::pool::Fleet::new(&config);
         let registered = || {
             let peer = "192.0.2.1:1".parse().unwrap();
-            let handle = Handle::new(uuid::Uuid::now_v7(), peer, crate::pool::BackendId::new(0));
+            let route = fleet.routes().remove(0);
+            let handle = Handle::new(uuid::Uuid::now_v7(), peer, route, crate::pool::BackendId::new(0));
             Registered::new(context.clone(), Arc::new(handle))
         };
         let (other, unlucky) = (registered(), registered());

@@ -1,14 +1,31 @@
-//! The backends.
+//! The backends: what is known of them. What is ordered of them is in [`orders`].
 
+mod named;
+pub(super) mod orders;
+mod schema;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
 use serde::{Deserialize, Serialize};
 use tideover_protocol::session::PongOrder;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Site;
-use crate::pool::{self, AdminState, HealthState, LastCheck};
+use super::error::Failure;
+use super::extract::{Path, Query};
+use crate::pool::{self, AdminState, BackendId, Fleet, HealthState, LastCheck};
+pub(super) use named::{named, one_in_pool};
+
+/// Which backends to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// Only those of this pool.
+    pool: Option<String>,
+}
 
 /// All backends, pool by pool, in the order of the configuration.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -38,7 +55,9 @@ pub(crate) struct Backend {
     pub(crate) priority: u16,
     /// Whether it may get sessions.
     pub(crate) state: State,
-    /// Whether it is gone from the configuration, and forgotten with its last leg.
+    /// Whether it was added by an order: it stays until it is removed by one, whatever the configuration says.
+    pub(crate) added: bool,
+    /// Whether it is removed: it is forgotten with its last leg.
     pub(crate) removed: bool,
     /// Live legs, those that are being attached included.
     pub(crate) legs: usize,
@@ -82,7 +101,7 @@ pub(crate) struct Backend {
 pub(crate) enum Agent {
     /// Sessions, or it said nothing.
     Ready,
-    /// Only sessions that stick to it.
+    /// No sessions, and those that it has are moved away.
     Drain,
     /// No sessions.
     Maint,
@@ -152,7 +171,7 @@ pub(crate) enum Pongs {
 }
 
 impl Backend {
-    fn new(pool: &pool::Pool, backend: &pool::Backend, load: pool::Load) -> Self {
+    pub(super) fn new(pool: &pool::Pool, backend: &pool::Backend, load: pool::Load) -> Self {
         let (standing, now) = (backend.standing(), Instant::now());
         Self {
             id: backend.id.number(),
@@ -167,6 +186,7 @@ impl Backend {
                 AdminState::Draining => State::Draining,
                 AdminState::Disabled => State::Disabled,
             },
+            added: pool.is_added(backend),
             removed: backend.is_removed(),
             legs: backend.live(),
             answers_pings: backend.answers_pings(),
@@ -215,12 +235,48 @@ fn millis(time: Duration) -> u64 {
 
 /// The backends and what is known of them.
 #[utoipa::path(get, path = "/v1/backends", operation_id = "list_backends", tag = "backends",
-    responses((status = 200, body = Backends)))]
-pub(super) async fn list(site: Site) -> Json<Backends> {
-    let pools = site.fleet.pools();
-    let of = |pool: &std::sync::Arc<pool::Pool>| {
-        let loads = pool.loads().into_iter();
-        loads.map(|(backend, load)| Backend::new(pool, &backend, load)).collect::<Vec<_>>()
-    };
-    Json(Backends { backends: pools.iter().flat_map(of).collect() })
+    params(Wanted),
+    responses((status = 200, body = Backends), (status = 404, body = Failure, description = "No such pool")))]
+pub(super) async fn list(site: Site, Query(wanted): Query<Wanted>) -> Result<Json<Backends>, Failure> {
+    let mut pools = site.fleet.pools();
+    if let Some(name) = &wanted.pool {
+        pools.retain(|pool| *pool.name == **name);
+        if pools.is_empty() {
+            return Err(no_pool(&site.fleet, name));
+        }
+    }
+    Ok(Json(Backends { backends: pools.iter().flat_map(of_pool).collect() }))
+}
+
+/// A backend and what is known of it.
+#[utoipa::path(get, path = "/v1/backends/{id}", operation_id = "inspect_backend", tag = "backends",
+    params(("id" = u32, Path)),
+    responses((status = 200, body = Backend), (status = 404, body = Failure, description = "No such backend")))]
+pub(super) async fn inspect(site: Site, Path(id): Path<u32>) -> Result<Json<Backend>, Failure> {
+    let (pool, backend) = by_number(&site.fleet, id)?;
+    show(&pool, &backend).map(Json)
+}
+
+fn of_pool(pool: &Arc<pool::Pool>) -> Vec<Backend> {
+    pool.loads().into_iter().map(|(backend, load)| Backend::new(pool, &backend, load)).collect()
+}
+
+/// The backend as it is now. It may be forgotten meanwhile.
+fn show(pool: &pool::Pool, backend: &pool::Backend) -> Result<Backend, Failure> {
+    let found = pool.loads().into_iter().find(|(other, _)| other.id == backend.id);
+    found.map(|(backend, load)| Backend::new(pool, &backend, load)).ok_or_else(|| unknown(backend.id.number()))
+}
+
+fn by_number(fleet: &Fleet, id: u32) -> Result<(Arc<pool::Pool>, Arc<pool::Backend>), Failure> {
+    fleet.backend_in_pool(BackendId::new(id)).ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: u32) -> Failure {
+    Failure::not_found(format!("no backend {id}; see /v1/backends"))
+}
+
+/// There is no pool of that name.
+pub(super) fn no_pool(fleet: &Fleet, name: &str) -> Failure {
+    let known: Vec<_> = fleet.pools().iter().map(|pool| pool.name.to_string()).collect();
+    Failure::not_found(format!("there is no pool {name:?}, only {}", known.join(", ")))
 }
