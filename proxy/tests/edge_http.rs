@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use edge_support::*;
 use tideover::config::{Config, CookieName, Http};
+use tideover::edge::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -220,6 +221,23 @@ async fn a_request_beyond_the_most_is_told_to_come_again() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_paused_proxy_takes_no_request_and_no_handshake_until_it_is_resumed() {
+    let backend = mirror().await;
+    let edge = Edge::over(&[backend.addr]).await;
+    edge.context.set_paused(true);
+    for request in [plain("GET", "/", ""), handshake("/", "")] {
+        let (_, head) = edge.ask(&request).await;
+        assert!(head.starts_with("HTTP/1.1 503 ") && field(&head, "retry-after") == Some("1"), "{head}");
+    }
+    assert!(backend.heads().is_empty());
+    let (paused, requests) = (edge.context.refused().get(Reason::Paused), edge.context.requests().get());
+    assert_eq!((paused, requests.iter().find(|(word, _)| *word == "paused")), (1, Some(&("paused", 1))));
+    edge.context.set_paused(false);
+    let (_, head) = edge.ask(&plain("GET", "/", "")).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
 }
 
 #[tokio::test]

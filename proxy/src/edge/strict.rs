@@ -244,7 +244,7 @@ fn field(line: &[u8]) -> Checked<(&[u8], &[u8])> {
     if name.contains(&b'_') && FRAMING.iter().any(|framing| framing.as_bytes() == dashed) {
         return Err("a field's name is, but for an underscore, one that says where the request ends");
     }
-    if value.iter().any(|byte| *byte == 0) {
+    if value.contains(&0) {
         return Err("a field's value has no NUL (RFC 9110 section 5.5)");
     }
     Ok((name, value))
