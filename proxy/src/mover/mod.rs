@@ -2,7 +2,7 @@
 //! to those that have too few (`docs/migration.md`, `docs/balancing.md`).
 //!
 //! It looks at the pools a few times a second and tells sessions to migrate, each within its pool; how a session does
-//! that is its own affair. What is decided is decided without a clock or a socket: [`plan`], [`drain`], [`pace`].
+//! that is its own affair. What is decided is decided without a clock or a socket: `plan`, `drain`, `pace`.
 
 mod drain;
 mod even;
