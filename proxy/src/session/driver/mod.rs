@@ -72,13 +72,11 @@ pub(super) struct Driver {
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
     denials: Denials,
-    /// Never changes: a session stays in its pool.
-    route: Arc<Route>,
     handshake: Arc<KeptHandshake>,
     /// What the handshake, and what is held of the legs, take of the process's memory.
     kept_memory: Reservation,
-    /// Bytes held of both legs.
-    held: usize,
+    /// Whether something is held of the legs.
+    holds: bool,
     slot: SessionSlot,
     /// What it is known as, and to whom.
     registered: Registered,
@@ -113,10 +111,9 @@ impl Driver {
             denials: Denials::default(),
             probe: None,
             pinging: None,
-            route,
             handshake: Arc::new(handshake),
             kept_memory,
-            held: 0,
+            holds: false,
             registered: Registered::new(context, handle),
             slot,
             published: Level::default(),
@@ -134,6 +131,11 @@ impl Driver {
         if !client.is_over() {
             farewell::close(client.into_stream(), None, (slot, registered));
         }
+    }
+
+    /// Never changes: a session stays in its pool.
+    fn route(&self) -> &Arc<Route> {
+        &self.registered.handle.route
     }
 
     fn poll(&mut self, cx: &mut Cx<'_>, timer: Pin<&mut Sleep>) -> Poll<()> {
