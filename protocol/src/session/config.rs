@@ -140,9 +140,9 @@ pub struct Config {
     /// `--dedupe-replies`: swallow what a new leg answers again.
     pub dedupe_replies: bool,
     /// `--dedupe-entries`: answers remembered for that, 24 bytes each.
-    pub dedupe_entries: usize,
+    pub dedupe_entries: u32,
     /// `--dedupe-bytes`: payload of compressed answers kept for that, so that they can be compared by content.
-    pub dedupe_bytes: usize,
+    pub dedupe_bytes: u32,
     /// `--commit`.
     pub commit: Commit,
     /// `--commit-bytes`: output held back at most; more releases it.

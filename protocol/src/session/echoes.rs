@@ -144,9 +144,9 @@ struct Kept {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     /// Messages.
-    pub(super) entries: usize,
+    pub(super) entries: u32,
     /// Bytes of payload, of compressed messages only.
-    pub(super) bytes: usize,
+    pub(super) bytes: u32,
 }
 
 /// What a client was told that it may be told again.
@@ -158,7 +158,7 @@ pub(super) struct Echoes {
     entries: VecDeque<Echo>,
     bounds: Bounds,
     /// The entry that the next message of the current leg is compared with; `None` once the window is closed.
-    cursor: Option<usize>,
+    cursor: Option<u32>,
     /// More was said than could be remembered.
     overflowed: bool,
     kept: Option<Box<Kept>>,
@@ -184,6 +184,10 @@ impl Echoes {
         self.cursor.is_some()
     }
 
+    fn has(&self, entry: u32) -> bool {
+        (entry as usize) < self.entries.len()
+    }
+
     /// A new leg: it may say everything again from the first entry on.
     pub(super) fn begin_leg(&mut self) {
         if sabotage::is(Sabotage::CursorNotReset) && self.cursor.is_some() {
@@ -198,7 +202,7 @@ impl Echoes {
     /// Whether the client was told this already. The first message that it was not told closes the window.
     pub(super) fn swallows(&mut self, said: &Said<'_>) -> bool {
         let Some(cursor) = self.cursor else { return false };
-        let Some(echo) = self.entries.get(cursor).copied() else { return false };
+        let Some(echo) = self.entries.get(cursor as usize).copied() else { return false };
         let same = echo.digest() == said.digest || self.is_same_content(&echo, said);
         if !same && sabotage::is(Sabotage::WindowNeverClosed) {
             return false;
@@ -206,7 +210,7 @@ impl Echoes {
         if let Some(kept) = &mut self.kept {
             kept.at += echo.kept();
         }
-        self.cursor = (same && cursor + 1 < self.entries.len()).then_some(cursor + 1);
+        self.cursor = Some(cursor + 1).filter(|next| same && self.has(*next));
         same
     }
 
@@ -229,7 +233,7 @@ impl Echoes {
 
     /// The client is told this. If it is compressed, and `ample` says that memory is, its payload is kept.
     pub(super) fn record(&mut self, said: &Said<'_>, ample: bool) {
-        if self.entries.len() >= self.bounds.entries {
+        if self.entries.len() >= self.bounds.entries as usize {
             self.overflowed = true;
         }
         if !self.overflowed {
@@ -241,7 +245,7 @@ impl Echoes {
 
     fn keep(&mut self, said: &Said<'_>) -> bool {
         let held = self.kept.as_ref().map_or(0, |kept| kept.log.end() - kept.first);
-        let fits = held + u64::from(said.digest.len) <= self.bounds.bytes as u64;
+        let fits = held + u64::from(said.digest.len) <= u64::from(self.bounds.bytes);
         if fits {
             let kept = self.kept.get_or_insert_default();
             (said.payload)(&mut |piece| kept.log.append(piece, 0));
@@ -252,7 +256,7 @@ impl Echoes {
     /// The barrier behind `seq` was answered: what this leg said until now, or said again, answers nothing behind it.
     /// What it may still say again does.
     pub(super) fn handle_barrier(&mut self, seq: u64) {
-        let said = self.cursor.unwrap_or(self.entries.len());
+        let said = self.cursor.map_or(self.entries.len(), |cursor| cursor as usize);
         for echo in self.entries.range_mut(..said).rev().take_while(|echo| echo.interval > seq) {
             echo.interval = seq;
         }
@@ -272,7 +276,7 @@ impl Echoes {
             kept.at = kept.at.max(kept.first);
             kept.log.release_before(kept.first);
         }
-        self.cursor = self.cursor.map(|cursor| cursor.saturating_sub(gone)).filter(|next| *next < self.entries.len());
+        self.cursor = self.cursor.map(|cursor| cursor.saturating_sub(gone as u32)).filter(|next| self.has(*next));
         if self.entries.is_empty() {
             self.clear();
         }

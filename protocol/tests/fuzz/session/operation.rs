@@ -179,7 +179,7 @@ impl Settings {
                 [usize::from(self.linger % 3)],
             greeting: u32::from(self.greeting % 3),
             dedupe_replies: dedupe.is_some(),
-            dedupe_entries: dedupe.map_or(4096, |entries| 1 + usize::from(entries)),
+            dedupe_entries: dedupe.map_or(4096, |entries| 1 + u32::from(entries)),
             commit: if commit.is_some() { Commit::Barrier } else { Commit::Off },
             commit_bytes: if commit == Some(true) { 50 } else { BUFFER },
             max_replays: 1 + self.max_replays % 3,

@@ -102,7 +102,7 @@ impl Shadow {
                 Repeat::New => {}
             }
             if call.retained {
-                self.window.record(said.opcode, &said.payload, self.config.dedupe_entries);
+                self.window.record(said.opcode, &said.payload, self.config.dedupe_entries as usize);
                 if self.window.overflowed {
                     self.blurred = true;
                     self.meet(Met::EntriesOverflow);
