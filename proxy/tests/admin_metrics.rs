@@ -100,7 +100,7 @@ async fn what_a_session_still_held_at_its_end_is_abandoned() {
 #[tokio::test]
 async fn refused_handshakes_are_counted_by_reason() {
     let scratch = Scratch::new("refused");
-    let program = Program::with_token(&scratch, &[nobody_listens().await], &[]);
+    let program = Program::with_token(&scratch, &[nobody_listens().await], &["--http", "reject"]);
     for request in ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "nonsense\r\n\r\n"] {
         let mut stream = tokio::net::TcpStream::connect(program.listen).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -164,7 +164,6 @@ async fn bad_handshakes_are_told_what_is_wrong() {
     let edge = Edge::over(&[backend.addr]).await;
     let good = handshake("/", "");
     for (request, status, said) in [
-        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 426, "RFC 6455"),
         (good.replace("13", "8"), 426, "4.4"),
         (good.replace("GET", "PUT"), 400, "GET"),
         (good.replace("HTTP/1.1", "HTTP/1.0"), 400, "HTTP/1.1"),
@@ -273,4 +272,115 @@ async fn a_client_that_goes_away_during_the_dial_takes_the_backend_leg_with_it()
     .await;
     drop(client);
     assert_eq!(soon(ended.recv()).await.as_deref(), Some(""));
+}
+
+#[tokio::test]
+async fn a_handshake_has_its_time_from_accept_however_it_trickles() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.limits.handshake_timeout = Duration::from_millis(300);
+    let edge = Edge::new(config).await;
+    let mut slow = tokio::net::TcpStream::connect(edge.addr).await.unwrap();
+    let begun = Instant::now();
+    let (mut answers, mut requests) = slow.split();
+    let trickle = async {
+        for byte in handshake("/", "").bytes() {
+            if requests.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut answer = String::new();
+    tokio::select! {
+        read = tokio::io::AsyncReadExt::read_to_string(&mut answers, &mut answer) => drop(read),
+        () = trickle => {}
+    }
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!((300..2000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    let mut silent = tokio::net::TcpStream::connect(edge.addr).await.unwrap();
+    assert_eq!(read_rest(&mut silent).await, "", "who asks for nothing is told nothing");
+}
+
+#[tokio::test]
+async fn more_fields_than_allowed_are_too_many() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.limits.max_header_fields = 6;
+    let edge = Edge::new(config).await;
+    assert!(edge.ask(&handshake("/", "X: 1\r\n")).await.1.starts_with("HTTP/1.1 101 "));
+    assert!(edge.ask(&handshake("/", "X: 1\r\nY: 1\r\n")).await.1.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_sessions_and_another_one_its_own() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.trust_forwarded = vec!["127.0.0.0/8".parse().unwrap()];
+    config.limits.max_sessions_per_address = 1;
+    let edge = Edge::new(config).await;
+    let of = |client: &str| handshake("/", &format!("X-Forwarded-For: {client}\r\n"));
+    let (first, head) = edge.ask(&of("2001:db8::1")).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let (_, head) = edge.ask(&of("2001:db8::2")).await;
+    assert!(head.starts_with("HTTP/1.1 429 ") && field(&head, "retry-after") == Some("1"), "{head}");
+    assert!(edge.ask(&of("2001:db8:0:1::1")).await.1.starts_with("HTTP/1.1 101 "));
+    drop(first);
+    soon(async { while !edge.ask(&of("2001:db8::2")).await.1.starts_with("HTTP/1.1 101 ") {} }).await;
+}
+
+#[tokio::test]
+async fn an_address_begins_so_many_sessions_a_second() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    config.limits.session_rate_per_address = 2;
+    let edge = Edge::new(config).await;
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        answers.push(edge.ask(&handshake("/", "")).await.1[9..12].to_owned());
+    }
+    assert!(answers[..2].iter().all(|status| status == "101"), "{answers:?}");
+    assert!(answers.iter().any(|status| status == "429"), "{answers:?}");
+}
+
+#[tokio::test]
+async fn only_pages_of_allowed_origins_begin_sessions() {
+    let mut config = config(&[Fake::echo("").await.addr]);
+    let allowed = ["https://app.example.com", "https://*.example.org"];
+    config.routes[0].admission.origins = allowed.iter().map(|origin| origin.parse().unwrap()).collect();
+    let edge = Edge::new(config).await;
+    for (fields, status) in [
+        ("Origin: https://app.example.com\r\n", "101"),
+        ("Origin: https://a.b.example.org\r\n", "101"),
+        ("", "101"),
+        ("Origin: https://example.org\r\n", "403"),
+        ("Origin: http://app.example.com\r\n", "403"),
+        ("Origin: https://app.example.com.evil.com\r\n", "403"),
+        ("Origin: null\r\n", "403"),
+        ("Origin: \r\n", "403"),
+        ("Origin: https://app.example.com\r\nOrigin: https://evil.com\r\n", "403"),
+    ] {
+        let (_, head) = edge.ask(&handshake("/", fields)).await;
+        assert_eq!(&head[9..12], status, "{fields:?}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn only_requests_for_allowed_hosts_are_served() {
+    let backend = Fake::echo("").await;
+    let mut config = config(&[backend.addr]);
+    config.routes[0].admission.hosts = vec!["chat.example".parse().unwrap(), "*.example.org".parse().unwrap()];
+    let edge = Edge::new(config).await;
+    let of = |host: &str| handshake("/", "").replace("chat.example", host);
+    for (request, status) in [
+        (of("chat.example"), "101"),
+        (of("CHAT.example:8080"), "101"),
+        (of("a.example.org"), "101"),
+        (of("example.org"), "421"),
+        (of("127.0.0.1"), "421"),
+        (of("chat.example.evil.com"), "421"),
+        (of("chat.example").replace("GET /", "GET http://evil.com/"), "421"),
+        ("GET / HTTP/1.1\r\nHost: evil.com\r\n\r\n".into(), "421"),
+    ] {
+        let (_, head) = edge.ask(&request).await;
+        assert_eq!(&head[9..12], status, "{request}: {head}");
+    }
+    assert_eq!(backend.heads().len(), 3);
 }

@@ -17,7 +17,7 @@ use honest::Honest;
 
 const SOON: Duration = Duration::from_secs(10);
 /// Small, so that what is over a limit is quickly sent.
-const FLAGS: [&str; 4] = ["--max-message-bytes", "64KiB", "--max-handshake-bytes", "8KiB"];
+const FLAGS: [&str; 6] = ["--max-message-bytes", "64KiB", "--max-handshake-bytes", "8KiB", "--http", "reject"];
 
 /// The log's lines about peers and sessions: not what it says of backends, nor what a good life has too.
 fn complaints(proxy: &Proxy) -> Vec<Value> {

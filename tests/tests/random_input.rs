@@ -24,7 +24,8 @@ async fn random_input_harms_nobody() {
     let _machine = machine_alone();
     let seed = std::env::var("TIDEOVER_TEST_SEED").map_or_else(|_| now_ns(), |seed| seed.parse().expect("a number"));
     eprintln!("TIDEOVER_TEST_SEED={seed}");
-    let mut stage = Stage::start(2, &["--max-message-bytes", "64KiB", "--close-timeout", "1s"]).await;
+    let mut stage =
+        Stage::start(2, &["--max-message-bytes", "64KiB", "--close-timeout", "1s", "--http", "reject"]).await;
     let honest = Honest::begin(&stage).await;
     let before = stage.proxy.descriptors();
     let address = stage.proxy.address();

@@ -60,8 +60,12 @@ impl Collector for Source {
         failovers(&mut page, &sums)?;
         self.memory(&mut page)?;
         self.backends(&mut page)?;
-        let refused = Reason::ALL.map(|reason| ([("reason", reason.word())], self.edge.refused().get(reason)));
-        page.counters("handshakes_refused", "Handshakes that led to no session", refused)
+        let refused = Reason::HANDSHAKES.map(|reason| ([("reason", reason.word())], self.edge.refused().get(reason)));
+        page.counters("handshakes_refused", "Handshakes that led to no session", refused)?;
+        let live = self.edge.requests_live() as i64;
+        page.gauge("http_requests_live", "Plain HTTP requests under way", None, &live)?;
+        let requests = self.edge.requests().get().into_iter().map(|(result, count)| ([("result", result)], count));
+        page.counters("http_requests", "Plain HTTP requests by what came of them", requests)
     }
 }
 
@@ -69,6 +73,7 @@ impl Source {
     fn sessions(&self, page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
         page.counter("sessions_opened", "Sessions that began", sums.opened)?;
         page.counter("sessions_ended", "Sessions that ended", sums.ended)?;
+        page.counter("sessions_panicked", "Sessions that a panic ended", self.sessions.panicked())?;
         let live = self.sessions.registry().len();
         page.gauge("sessions_live", "Live sessions", None, &(live as i64))?;
         let help = "Live sessions without a backend leg";

@@ -5,7 +5,7 @@ use tideover_protocol::session::{
 };
 
 use super::tls::{ProxyProtocol, SendProxy};
-use super::{Balance, Compression, LogFormat, Mode, ReattachOrder};
+use super::{Balance, Compression, Http, LogFormat, Mode, ReattachOrder};
 use crate::tls::ClientAuth;
 
 /// A type whose values are written as words.
@@ -103,6 +103,10 @@ impl Choice for ProxyProtocol {
 
 impl Choice for SendProxy {
     const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("v2", Self::V2)];
+}
+
+impl Choice for Http {
+    const WORDS: &'static [(&'static str, Self)] = &[("proxy", Self::Proxy), ("reject", Self::Reject)];
 }
 
 impl Choice for Mode {

@@ -7,6 +7,7 @@
 //! and its like for a service of that name.
 
 mod admin;
+mod admission;
 mod args;
 mod backend;
 mod balancing;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admin::{AdminAddress, AdminToken};
+pub use admission::{Admission, EdgeLimits, Http};
 pub use args::Args;
 pub use backend::{BackendUrl, InvalidBackendUrl};
 pub use balancing::{Balance, Balancing, CookieName, HashKey};
@@ -80,6 +82,8 @@ pub struct Config {
     pub buffer_total_bytes: usize,
     /// `--max-sessions`: sessions at a time, at least 1.
     pub max_sessions: usize,
+    /// What else is taken on at most.
+    pub limits: EdgeLimits,
     /// `--drain-timeout`: how long sessions may go on after SIGTERM. May be zero.
     pub drain_timeout: Duration,
     /// `--trust-forwarded`: peers whose forwarding headers are kept. May be empty.
@@ -94,6 +98,8 @@ pub struct Config {
     pub workers: usize,
     /// `--log`: directives that `tracing_subscriber::EnvFilter` takes.
     pub log: String,
+    /// `--log-query`: whether lines of the log show queries.
+    pub log_query: bool,
     /// `--log-format`.
     pub log_format: LogFormat,
 }
@@ -114,6 +120,7 @@ impl Config {
     #[must_use]
     pub fn differs_in(&self, new: &Self) -> Vec<&'static str> {
         let token = |config: &Self| config.admin_token.as_ref().map(|token| token.expose().to_owned());
+        let (limits, others) = (&self.limits, &new.limits);
         let differing = [
             ("listen", self.listen != new.listen),
             ("tls-cert", self.tls.is_some() != new.tls.is_some()),
@@ -122,6 +129,11 @@ impl Config {
             ("max-handshake-bytes", self.max_handshake_bytes != new.max_handshake_bytes),
             ("buffer-total-bytes", self.buffer_total_bytes != new.buffer_total_bytes),
             ("max-sessions", self.max_sessions != new.max_sessions),
+            ("handshake-timeout", limits.handshake_timeout != others.handshake_timeout),
+            ("max-header-fields", limits.max_header_fields != others.max_header_fields),
+            ("max-http-requests", limits.max_http_requests != others.max_http_requests),
+            ("max-sessions-per-address", limits.max_sessions_per_address != others.max_sessions_per_address),
+            ("session-rate-per-address", limits.session_rate_per_address != others.session_rate_per_address),
             ("drain-timeout", self.drain_timeout != new.drain_timeout),
             ("trust-forwarded", self.trust_forwarded != new.trust_forwarded),
             ("admin", self.admin != new.admin),
@@ -131,6 +143,7 @@ impl Config {
             ("dns-listen", self.schemes.dns != new.schemes.dns),
             ("on-scale", self.schemes.on_scale != new.schemes.on_scale),
             ("workers", self.workers != new.workers),
+            ("log-query", self.log_query != new.log_query),
             ("log", self.log != new.log),
             ("log-format", self.log_format != new.log_format),
         ];

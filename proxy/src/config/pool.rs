@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::header::HeaderName;
 
 use super::{
-    BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern, Mode, Moving,
-    PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
+    Admission, BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern,
+    Mode, Moving, PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -47,6 +47,8 @@ pub struct PoolSettings {
     pub health: HealthConfig,
     /// How it moves sessions among them.
     pub moving: Moving,
+    /// `--http-timeout`: how long a plain request may stand still. Not zero.
+    pub http_timeout: Duration,
     /// `--mode`.
     pub mode: Mode,
     /// When it is too small or too large. `None`: nobody is told.
@@ -130,6 +132,8 @@ pub struct RouteConfig {
     pub headers: Vec<HeaderPattern>,
     /// The name of the pool.
     pub pool: String,
+    /// Which of its requests it takes.
+    pub admission: Admission,
     /// What the sessions are configured with.
     pub session: tideover_protocol::session::Config,
     /// `--reattach-order`.

@@ -12,8 +12,8 @@ use super::reader::Reader;
 use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{
-    Balancing, Config, DEFAULT_POOL, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings, Rebalance, RouteConfig,
-    Statuses, fleet, tls,
+    Admission, Balancing, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings,
+    Rebalance, RouteConfig, Statuses, fleet, tls,
 };
 
 /// The valid configuration, or all that is wrong.
@@ -33,6 +33,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         max_handshake_bytes: reader.number("max-handshake-bytes"),
         buffer_total_bytes,
         max_sessions: reader.number("max-sessions"),
+        limits: edge_limits(&mut reader),
         drain_timeout: reader.duration("drain-timeout"),
         trust_forwarded: reader.list("trust-forwarded", parse::network),
         schemes: schemes::process(&mut reader),
@@ -40,6 +41,7 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
         admin_token: reader.one("admin-token-file", parse::token_file),
         workers: reader.number("workers"),
         log: reader.one("log", parse::filter),
+        log_query: reader.choice("log-query"),
         log_format: reader.choice("log-format"),
     };
     check_listen(&mut reader, &config, lacks_file);
@@ -48,6 +50,16 @@ pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
     match once_each(problems.into_iter().chain(reader.problems)) {
         none if none.is_empty() => Ok(config),
         problems => Err(Problems(problems)),
+    }
+}
+
+fn edge_limits(reader: &mut Reader<'_>) -> EdgeLimits {
+    EdgeLimits {
+        handshake_timeout: reader.duration("handshake-timeout"),
+        max_header_fields: reader.number("max-header-fields"),
+        max_http_requests: reader.number("max-http-requests"),
+        max_sessions_per_address: reader.number("max-sessions-per-address"),
+        session_rate_per_address: reader.number("session-rate-per-address"),
     }
 }
 
@@ -71,6 +83,7 @@ pub(super) fn pool_settings(reader: &mut Reader<'_>) -> PoolSettings {
         health: health(reader),
         moving: moving(reader),
         dns_server: reader.one("dns-server", parse::dns_server),
+        http_timeout: reader.duration("http-timeout"),
         mode: reader.choice("mode"),
         scale: schemes::scale(reader),
     }
@@ -145,6 +158,11 @@ pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
         paths: Vec::new(),
         headers: Vec::new(),
         pool: DEFAULT_POOL.into(),
+        admission: Admission {
+            http: reader.choice("http"),
+            origins: reader.list("allow-origin", parse::matching),
+            hosts: reader.list("allow-host", parse::matching),
+        },
         session: session_config(reader),
         reattach_order: reader.choice("reattach-order"),
         compression: reader.choice("compression"),

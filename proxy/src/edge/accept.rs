@@ -1,6 +1,6 @@
 //! From a client's request to its answer: a 101 with a backend leg behind it, or a refusal.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,10 +12,12 @@ use hyper::{Request, Response, StatusCode};
 use tungstenite::handshake::derive_accept_key;
 use uuid::Uuid;
 
-use super::headers::{self, Peer};
+use super::guard::Patience;
+use super::headers;
 use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake, upgrade_to_websocket};
-use super::{EdgeContext, Reason, SessionSlot, elsewhere, upgrade};
+use super::told::Told;
+use super::{EdgeContext, Reason, SessionSlot, elsewhere, plain, upgrade};
 use crate::config::Compression;
 use crate::deflate::Offers;
 use crate::pool::{Attached, FirstAttachError, KeptHandshake, Route, SessionHeaders};
@@ -33,16 +35,20 @@ pub(super) struct Accepted {
 pub(super) async fn answer(
     context: &EdgeContext,
     client: Client,
+    patience: &Patience,
     request: Request<Incoming>,
 ) -> (Response<ReplyBody>, Option<Accepted>) {
     let peer = client.peer();
     if let Some(response) = elsewhere::assignment(context, client, &request) {
         return (response, None);
     }
+    if !upgrade::is_wanted(request.headers()) {
+        return (plain::answer(context, client, patience, request).await, None);
+    }
     let accepted = match begin(context, client, request).await {
         Ok(accepted) => accepted,
         Err(Refused::ByUs(refusal)) => {
-            refusal.log(peer);
+            refusal.log("handshake refused", peer);
             context.refused.count(refusal.reason());
             return (refusal.response(), None);
         }
@@ -50,7 +56,7 @@ pub(super) async fn answer(
             context.refused.count(Reason::Backend);
             return (pass_on(*response, peer), None);
         }
-        Err(Refused::Elsewhere(location)) => return (elsewhere::redirected(location, peer), None),
+        Err(Refused::Elsewhere(location)) => return (elsewhere::redirected(context, location, peer), None),
     };
     let (accept, mut accepted) = accepted;
     (switching(&accept, &mut accepted.attached), Some(accepted))
@@ -91,11 +97,18 @@ async fn begin(
     let (mut head, _) = request.into_parts();
     head.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let route = context.fleet.route(&head).ok_or(Refusal::NoRoute)?;
+    if !route.allows_host(&head) {
+        return Err(Refusal::Host.into());
+    }
+    if !route.allows_origin(&head) {
+        return Err(Refusal::Origin.into());
+    }
     if let Some(location) = elsewhere::redirect(context, client, &head, &route)? {
         return Err(Refused::Elsewhere(location));
     }
-    let slot = context.take_slot()?;
-    let mut handshake = keep(context, client, &head, &route)?;
+    let told = Told::of(context, client, &head, &route)?;
+    let slot = context.take_slot(told.address)?;
+    let mut handshake = keep(context, client, &told, offers(&head, &route))?;
     let id = Uuid::now_v7();
     let mut attached = route.first_attach(&handshake, &SessionHeaders::first(id), &head.extensions).await?;
     if let Some(cookie) = route.pool.sticky_cookie(&handshake, attached.lease.backend()) {
@@ -105,20 +118,19 @@ async fn begin(
     Ok((accept, Accepted { route, attached, handshake, slot, id }))
 }
 
-fn keep(context: &EdgeContext, client: Client, head: &request::Parts, route: &Route) -> Result<KeptHandshake, Refusal> {
-    let ip = client.peer().ip().to_canonical();
-    let trusts = |ip: IpAddr| context.config.trust_forwarded.iter().any(|net| net.contains(&ip));
-    let trusted = trusts(ip);
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let peer = Peer { ip, trusted, tls: client.tls };
-    let headers = headers::upstream(&head.headers, peer, route.reattach_header.as_ref());
-    let kept = KeptHandshake::new(target, &headers, context.config.max_handshake_bytes);
-    let address = headers::client_address(&headers, ip, trusts);
-    let offers = match route.compression {
+/// What re-attaches repeat: what backends are told, and what the client offered to compress with.
+fn keep(context: &EdgeContext, client: Client, told: &Told, offers: Offers) -> Result<KeptHandshake, Refusal> {
+    let target = told.target.path_and_query().map_or("/", |target| target.as_str());
+    let kept = KeptHandshake::new(target, &told.headers, context.config.max_handshake_bytes);
+    let kept = kept.map_err(|_| Refusal::TooLarge)?;
+    Ok(kept.from_client(client.ends).at_address(told.address).offering(offers))
+}
+
+fn offers(head: &request::Parts, route: &Route) -> Offers {
+    match route.compression {
         Compression::Relay => Offers::of_client(&head.headers),
         Compression::Off => Offers::default(),
-    };
-    kept.map(|kept| kept.from_client(client.ends).at_address(address).offering(offers)).map_err(|_| Refusal::TooLarge)
+    }
 }
 
 /// The client's 101 (RFC 6455 4.2.2): the backend's own fields, its subprotocol, our Accept, and the compression that
@@ -150,5 +162,5 @@ fn pass_on((mut response, backend): (Response<Incoming>, String), peer: SocketAd
     }
     *response.headers_mut() = headers;
     close_after_handshake(&mut response);
-    response.map(Either::Right)
+    response.map(|body| Either::Right(body.into()))
 }

@@ -35,6 +35,7 @@ pub(super) fn assignment(
     let route = context.fleet.route(&head).filter(|_| context.closed().is_none());
     let pool = route.as_ref().map(|route| &*route.pool.name);
     let response = context.schemes.answer(&head, address, pool, &target)?;
+    let target = without_query(context, &target);
     tracing::debug!(%peer, client = %address, target, status = response.status().as_u16(), "assignment");
     Some(response.map(Either::Left))
 }
@@ -90,9 +91,16 @@ pub(super) fn redirect(
     location.map(Some).map_err(|_| Refusal::Bad("the target cannot be written in a Location (RFC 9110 section 10.2.2)"))
 }
 
+/// A target as the log may show it (`--log-query`).
+fn without_query<'a>(context: &EdgeContext, target: &'a str) -> &'a str {
+    let query = target.find('?').filter(|_| !context.config.log_query);
+    query.map_or(target, |query| &target[..query])
+}
+
 /// 307: the same request again, there (RFC 9110 15.4.8).
-pub(super) fn redirected(location: HeaderValue, peer: SocketAddr) -> Response<ReplyBody> {
-    tracing::info!(%peer, location = %String::from_utf8_lossy(location.as_bytes()), "handshake redirected");
+pub(super) fn redirected(context: &EdgeContext, location: HeaderValue, peer: SocketAddr) -> Response<ReplyBody> {
+    let shown = String::from_utf8_lossy(location.as_bytes());
+    tracing::info!(%peer, location = without_query(context, &shown), "handshake redirected");
     let mut response = Response::new(Either::Left(Full::new(Bytes::new())));
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     response.headers_mut().insert(header::LOCATION, location);

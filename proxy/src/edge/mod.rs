@@ -3,21 +3,28 @@
 //! HTTP ends here. What lies behind the handshake, on either side, goes to the session untouched.
 
 mod accept;
+mod addresses;
+mod body;
 mod elsewhere;
+mod failure;
+mod guard;
 mod headers;
 mod opening;
+mod plain;
 mod refusal;
 mod refused;
+mod requests;
+mod strict;
+mod told;
 mod upgrade;
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,13 +40,15 @@ use crate::schemes::Schemes;
 use crate::session::Start;
 use crate::tls::Server;
 use accept::Accepted;
+use addresses::{AddressPlace, Addresses};
+use failure::Failure;
+use guard::{Guard, Patience};
 use refusal::Refusal;
 pub use refused::{Reason, Refused};
+pub use requests::Requests;
 
-/// How long a client may take for a request head, and may keep an idle connection open.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take, from being accepted, for what comes before HTTP: a PROXY header and a TLS handshake.
-const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of the answer to its handshake.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a refused client may take to read its answer and close.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 /// How much a refused client may still send meanwhile.
@@ -55,9 +64,13 @@ pub struct EdgeContext {
     schemes: Arc<Schemes>,
     start: StartSession,
     slots: Arc<Semaphore>,
+    addresses: Addresses,
     draining: AtomicBool,
     paused: AtomicBool,
     refused: Refused,
+    /// Places of plain requests.
+    places: Arc<Semaphore>,
+    requests: Requests,
 }
 
 impl fmt::Debug for EdgeContext {
@@ -70,11 +83,21 @@ impl fmt::Debug for EdgeContext {
     }
 }
 
-/// A session's place among `--max-sessions`, from its handshake on; given back when dropped.
+/// A session's place among `--max-sessions`, from its handshake on, and maybe among those of its client's network; given
+/// back when dropped.
 #[derive(Debug)]
 pub struct SessionSlot {
-    _permit: OwnedSemaphorePermit,
+    _places: Places,
 }
+
+/// Every session has it: what only some need is on the heap.
+#[derive(Debug)]
+enum Places {
+    All { _permit: OwnedSemaphorePermit },
+    AndOfAddress { _both: Box<(OwnedSemaphorePermit, AddressPlace)> },
+}
+
+const _: () = assert!(size_of::<SessionSlot>() == size_of::<OwnedSemaphorePermit>());
 
 impl EdgeContext {
     /// An edge that attaches sessions as `fleet` says and begins them with `start`, or sends clients elsewhere as
@@ -82,8 +105,21 @@ impl EdgeContext {
     #[must_use]
     pub fn new(config: Arc<Config>, fleet: Arc<Fleet>, schemes: Arc<Schemes>, start: StartSession) -> Self {
         let slots = Arc::new(Semaphore::new(config.max_sessions));
-        let (draining, paused) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { config, fleet, schemes, start, slots, draining, paused, refused: Refused::default() }
+        let addresses = Addresses::new(&config.limits);
+        let places = Arc::new(Semaphore::new(config.limits.max_http_requests));
+        Self {
+            config,
+            fleet,
+            schemes,
+            start,
+            slots,
+            addresses,
+            draining: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            refused: Refused::default(),
+            places,
+            requests: Requests::default(),
+        }
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.
@@ -136,18 +172,41 @@ impl EdgeContext {
         self.config.max_sessions
     }
 
-    /// Whether there is no session, from its handshake on until its client leg is closed.
+    /// What came of plain HTTP requests.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.slots.available_permits() == self.config.max_sessions
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
-    fn take_slot(&self) -> Result<SessionSlot, Refusal> {
+    /// Plain HTTP requests under way, until the bodies of their answers are over.
+    #[must_use]
+    pub fn requests_live(&self) -> usize {
+        self.config.limits.max_http_requests - self.places.available_permits()
+    }
+
+    /// Whether there is no session, from its handshake on until its client leg is closed, and no plain request.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.slots.available_permits() == self.config.max_sessions && self.requests_live() == 0
+    }
+
+    fn take_request(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if let Some(refusal) = self.closed() {
+            return Err(refusal);
+        }
+        self.places.clone().try_acquire_owned().map_err(|_| Refusal::Busy)
+    }
+
+    fn take_slot(&self, client: IpAddr) -> Result<SessionSlot, Refusal> {
         if let Some(refusal) = self.closed() {
             return Err(refusal);
         }
         let permit = self.slots.clone().try_acquire_owned().map_err(|_| Refusal::Full)?;
-        Ok(SessionSlot { _permit: permit })
+        let places = match self.addresses.take(client)? {
+            None => Places::All { _permit: permit },
+            Some(place) => Places::AndOfAddress { _both: Box::new((permit, place)) },
+        };
+        Ok(SessionSlot { _places: places })
     }
 }
 
@@ -162,33 +221,42 @@ pub async fn serve_connection(
     tls: Option<Arc<Server>>,
     context: Arc<EdgeContext>,
 ) {
-    let by = Instant::now() + OPENING_TIMEOUT;
+    let by = Instant::now() + context.config.limits.handshake_timeout;
     let Some((stream, client)) = opening::open(stream, peer, tls.as_deref(), &context, by).await else { return };
     drop(tls);
     let peer = client.peer();
     let accepted: Arc<Mutex<Option<Accepted>>> = Arc::default();
+    let patience = Patience::new(WRITE_TIMEOUT);
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let (context, accepted) = (context.clone(), accepted.clone());
+        asked.store(true, Ordering::Relaxed);
+        let (context, accepted, patience) = (context.clone(), accepted.clone(), patience.clone());
         async move {
-            let (response, session) = accept::answer(&context, client, request).await;
+            let (response, session) = accept::answer(&context, client, &patience, request).await;
             *accepted.lock().unwrap_or_else(PoisonError::into_inner) = session;
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection = http(&context.config).serve_connection(TokioIo::new(stream), service);
-    let served = (&mut connection).await;
+    let guard = Guard::new(stream, patience.clone(), context.config.max_handshake_bytes);
+    let mut connection = http(&context.config).serve_connection(TokioIo::new(guard), service);
+    let served = tokio::select! {
+        served = &mut connection => served.map_err(Some),
+        () = unasked(&asked, by) => Err(None),
+    };
     let parts = connection.into_parts();
-    let stream = parts.io.into_inner();
+    let guard = parts.io.into_inner();
+    let (within_head, stream) = (guard.is_within_head(), guard.into_inner());
     let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (served, accepted) {
         (Ok(()), Some(Accepted { route, attached, handshake, slot, id })) => {
             let client_leftover = parts.read_buf;
             (context.start)(Start { client: stream, client_leftover, peer, route, attached, handshake, id, slot });
         }
-        (Ok(()), None) => linger(stream).await,
+        (Ok(()), None) => linger(stream, None).await,
         (Err(error), _) => {
-            log_failure(&context, peer, &error);
-            linger(stream).await;
+            let failure = Failure::of(error, within_head);
+            failure.log(&context, peer);
+            linger(stream, Some(failure)).await;
         }
     }
 }
@@ -196,33 +264,28 @@ pub async fn serve_connection(
 fn http(config: &Config) -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(config.limits.handshake_timeout)
+        .max_headers(config.limits.max_header_fields)
         .max_buf_size(config.max_handshake_bytes)
         .preserve_header_case(true);
     http
 }
 
-/// hyper has answered what it could not parse; the log line is ours.
-fn log_failure(context: &EdgeContext, peer: SocketAddr, error: &hyper::Error) {
-    if error.is_parse_too_large() {
-        context.refused.count(Reason::TooLarge);
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.as_u16();
-        tracing::info!(%peer, status, reason = %error, "handshake refused");
-    } else if error.is_parse() {
-        context.refused.count(Reason::Bad);
-        tracing::info!(%peer, status = StatusCode::BAD_REQUEST.as_u16(), reason = %error, "handshake refused");
-    } else if error.is_timeout() {
-        context.refused.count(Reason::Timeout);
-        tracing::info!(%peer, reason = "no handshake in time", "connection closed");
-    } else {
-        tracing::debug!(%peer, reason = %error, "the client went away before its session began");
+/// Until it is too late for the first request. Later ones are for hyper to time.
+async fn unasked(asked: &AtomicBool, by: Instant) {
+    tokio::time::sleep_until(by).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
 /// Lets the client read its answer: closing a socket that has unread bytes resets the connection, and a reset takes
 /// the answer with it (RFC 9112 9.6).
-async fn linger(mut stream: Stream) {
+async fn linger(mut stream: Stream, failure: Option<Failure>) {
     let drain = async {
+        if let Some(failure) = failure {
+            failure.answer(&mut stream).await;
+        }
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };

@@ -1,18 +1,18 @@
-//! What the proxy itself says to a handshake that leads to no session.
+//! What the proxy itself says to a handshake that leads to no session, and to a request that gets no answer.
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::Reason;
+use super::body::Download;
 
 /// Body of an answer to a client: our own text, or a backend's body as it comes.
-pub(super) type ReplyBody = Either<Full<Bytes>, Incoming>;
+pub(super) type ReplyBody = Either<Full<Bytes>, Download>;
 
 /// Why the proxy refuses a request. What a backend refuses is not among these.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,16 +25,34 @@ pub(super) enum Refusal {
     Version,
     /// Larger than `--max-handshake-bytes`.
     TooLarge,
+    /// A request began and was not complete in time.
+    Timeout,
     /// `--max-sessions` are live.
     Full,
+    /// `--max-sessions-per-address` are live.
+    Address,
+    /// Too fast for `--session-rate-per-address`.
+    Rate,
     /// The proxy is about to end.
     Draining,
     /// An operator has paused the proxy.
     Paused,
+    /// Not among `--allow-host`.
+    Host,
+    /// Not among `--allow-origin`.
+    Origin,
     /// No route takes it.
     NoRoute,
     /// No backend took it; the text is for the log.
     NoBackend(String),
+    /// A method that no backend is asked to serve.
+    Method,
+    /// `--max-http-requests` are under way.
+    Busy,
+    /// A backend took a plain request and gave no good answer; the text is for the log.
+    Broken(String),
+    /// A plain request stood still for `--http-timeout`; the text is for the log.
+    Late(String),
 }
 
 impl Refusal {
@@ -43,8 +61,17 @@ impl Refusal {
             Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Address | Self::Rate => StatusCode::TOO_MANY_REQUESTS,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::Full | Self::Draining | Self::Paused | Self::NoBackend(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Busy | Self::Draining | Self::Paused | Self::NoBackend(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Method => StatusCode::NOT_IMPLEMENTED,
+            Self::Broken(_) => StatusCode::BAD_GATEWAY,
+            Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -52,14 +79,21 @@ impl Refusal {
     pub(super) fn reason(&self) -> Reason {
         match self {
             Self::NotWebSocket => Reason::NotWebSocket,
-            Self::Bad(_) => Reason::Bad,
+            Self::Bad(_) | Self::Method => Reason::Bad,
             Self::Version => Reason::Version,
             Self::TooLarge => Reason::TooLarge,
-            Self::Full => Reason::Full,
+            Self::Timeout => Reason::Timeout,
+            Self::Full | Self::Busy => Reason::Full,
+            Self::Address => Reason::Address,
+            Self::Rate => Reason::Rate,
             Self::Draining => Reason::Draining,
             Self::Paused => Reason::Paused,
+            Self::Host => Reason::Host,
+            Self::Origin => Reason::Origin,
             Self::NoRoute => Reason::NoRoute,
             Self::NoBackend(_) => Reason::NoBackend,
+            Self::Broken(_) => Reason::Broken,
+            Self::Late(_) => Reason::Late,
         }
     }
 
@@ -70,11 +104,20 @@ impl Refusal {
             Self::Bad(what) => what,
             Self::Version => "Sec-WebSocket-Version must be 13 (RFC 6455 section 4.4)",
             Self::TooLarge => "the handshake is too large",
+            Self::Timeout => "the request was not complete in time",
             Self::Full => "too many sessions",
+            Self::Address => "too many sessions of one address",
+            Self::Rate => "too many handshakes of one address",
             Self::Draining => "shutting down",
             Self::Paused => "no new sessions for now",
+            Self::Host => "this host is not served here",
+            Self::Origin => "pages of this origin may not connect",
             Self::NoRoute => "no route leads there",
             Self::NoBackend(_) => "no backend is available",
+            Self::Method => "this method is not served here",
+            Self::Busy => "too many requests are under way",
+            Self::Broken(_) => "the backend gave no good answer",
+            Self::Late(_) => "the backend gave no answer in time",
         }
     }
 
@@ -88,10 +131,12 @@ impl Refusal {
             Self::Version => {
                 headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::Full | Self::Paused | Self::NoBackend(_) => {
+            Self::Full | Self::Busy | Self::Paused | Self::Address | Self::Rate | Self::NoBackend(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Bad(_) | Self::TooLarge | Self::NoRoute | Self::Draining => {}
+            Self::Host | Self::Origin => {}
+            Self::Timeout | Self::Method | Self::Broken(_) | Self::Late(_) => {}
         }
         if *self != Self::NotWebSocket {
             close_after_handshake(&mut response);
@@ -99,13 +144,23 @@ impl Refusal {
         response
     }
 
-    /// One line a refused handshake. What is our side's fault is a warning.
-    pub(super) fn log(&self, peer: SocketAddr) {
+    /// The whole answer, for a connection that nobody else speaks HTTP on any more.
+    pub(super) fn text_of_response(&self) -> String {
+        let (status, text) = (self.status(), self.text());
+        let length = text.len() + 1;
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{text}\n"
+        )
+    }
+
+    /// One line for what was refused. What is our side's fault is a warning.
+    pub(super) fn log(&self, what: &str, peer: SocketAddr) {
         let status = self.status().as_u16();
         if self.status().is_server_error() {
-            tracing::warn!(%peer, status, reason = %self, "handshake refused");
+            tracing::warn!(%peer, status, reason = %self, "{what}");
         } else {
-            tracing::info!(%peer, status, reason = %self, "handshake refused");
+            tracing::info!(%peer, status, reason = %self, "{what}");
         }
     }
 }
@@ -114,7 +169,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())?;
         match self {
-            Self::NoBackend(why) => write!(f, ": {why}"),
+            Self::NoBackend(why) | Self::Broken(why) | Self::Late(why) => write!(f, ": {why}"),
             _ => Ok(()),
         }
     }

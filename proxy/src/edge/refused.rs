@@ -21,21 +21,33 @@ pub enum Reason {
     Proxy,
     /// `--max-sessions` are live.
     Full,
+    /// `--max-sessions-per-address` are live.
+    Address,
+    /// Too fast for `--session-rate-per-address`.
+    Rate,
     /// The proxy is about to end.
     Draining,
     /// An operator has paused the proxy.
     Paused,
+    /// Not among `--allow-host`.
+    Host,
+    /// Not among `--allow-origin`.
+    Origin,
     /// No route takes it.
     NoRoute,
     /// No backend took it.
     NoBackend,
     /// A backend refused it.
     Backend,
+    /// A backend took a plain request and gave no good answer.
+    Broken,
+    /// A plain request stood still for `--http-timeout`.
+    Late,
 }
 
 impl Reason {
-    /// All reasons.
-    pub const ALL: [Self; 13] = [
+    /// Why handshakes are refused.
+    pub const HANDSHAKES: [Self; 17] = [
         Self::NotWebSocket,
         Self::Bad,
         Self::Version,
@@ -44,12 +56,30 @@ impl Reason {
         Self::Tls,
         Self::Proxy,
         Self::Full,
+        Self::Address,
+        Self::Rate,
         Self::Draining,
         Self::Paused,
+        Self::Host,
+        Self::Origin,
         Self::NoRoute,
         Self::NoBackend,
         Self::Backend,
     ];
+    /// Why the proxy itself refuses plain requests.
+    pub const REQUESTS: [Self; 9] = [
+        Self::Bad,
+        Self::Full,
+        Self::Draining,
+        Self::Paused,
+        Self::Host,
+        Self::NoRoute,
+        Self::NoBackend,
+        Self::Broken,
+        Self::Late,
+    ];
+
+    const COUNT: usize = Self::Late as usize + 1;
 
     /// Its word, as a label of a metric.
     #[must_use]
@@ -63,18 +93,24 @@ impl Reason {
             Self::Tls => "tls",
             Self::Proxy => "proxy",
             Self::Full => "full",
+            Self::Address => "address",
+            Self::Rate => "rate",
             Self::Draining => "draining",
             Self::Paused => "paused",
+            Self::Host => "host",
+            Self::Origin => "origin",
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::Backend => "backend",
+            Self::Broken => "broken",
+            Self::Late => "late",
         }
     }
 }
 
 /// Counts by reason.
 #[derive(Debug, Default)]
-pub struct Refused([AtomicU64; Reason::ALL.len()]);
+pub struct Refused([AtomicU64; Reason::COUNT]);
 
 impl Refused {
     pub(super) fn count(&self, reason: Reason) {

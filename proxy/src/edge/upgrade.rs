@@ -7,10 +7,15 @@ use hyper::{Method, Request, Version};
 use super::refusal::Refusal;
 use crate::pool::has_token;
 
+/// Whether a request asks for a WebSocket at all, well or badly. It is the last one of its connection.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::UPGRADE, "websocket")
+}
+
 /// Checks a client's handshake and gives its Sec-WebSocket-Key.
 pub(super) fn check<B: Body>(request: &Request<B>) -> Result<&HeaderValue, Refusal> {
     let headers = request.headers();
-    if !has_token(headers, &header::UPGRADE, "websocket") {
+    if !is_wanted(headers) {
         return Err(Refusal::NotWebSocket);
     }
     if request.method() != Method::GET {

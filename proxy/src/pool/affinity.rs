@@ -18,15 +18,25 @@ const TOKEN: usize = 16;
 impl Pool {
     /// What the session of this handshake wants.
     pub(super) fn wish(&self, handshake: &KeptHandshake) -> Wish {
-        let settings = self.settings();
-        let by = &settings.balancing;
-        if by.balance != Balance::Hash && by.sticky_cookie.is_none() {
+        if !self.has_wishes() {
             return Wish::default();
         }
         let (target, headers) = handshake.parse();
-        let hashed = || key(&by.hash_key, &target, &headers, handshake.address());
+        self.wish_of(&target, &headers, handshake.address())
+    }
+
+    fn has_wishes(&self) -> bool {
+        let settings = self.settings();
+        settings.balancing.balance == Balance::Hash || settings.balancing.sticky_cookie.is_some()
+    }
+
+    /// What a request wants, as a handshake with the same target and header would.
+    pub(super) fn wish_of(&self, target: &Uri, headers: &HeaderMap, client: Option<IpAddr>) -> Wish {
+        let settings = self.settings();
+        let by = &settings.balancing;
+        let hashed = || key(&by.hash_key, target, headers, client);
         Wish {
-            sticky: by.sticky_cookie.as_ref().and_then(|name| self.stuck_to(&headers, name)),
+            sticky: by.sticky_cookie.as_ref().and_then(|name| self.stuck_to(headers, name)),
             key: (by.balance == Balance::Hash).then(hashed).flatten().map(|key| key_hash(&key)),
         }
     }
@@ -35,10 +45,15 @@ impl Pool {
     /// pool sets none.
     #[must_use]
     pub fn sticky_cookie(&self, handshake: &KeptHandshake, backend: &Backend) -> Option<HeaderValue> {
+        self.settings().balancing.sticky_cookie.as_ref()?;
+        self.sticky_cookie_for(&handshake.parse().1, backend)
+    }
+
+    /// The same for a request with this header, as backends get it.
+    pub(super) fn sticky_cookie_for(&self, headers: &HeaderMap, backend: &Backend) -> Option<HeaderValue> {
         let settings = self.settings();
         let name = settings.balancing.sticky_cookie.as_ref()?;
-        let (_, headers) = handshake.parse();
-        if self.stuck_to(&headers, name) == Some(backend.id) {
+        if self.stuck_to(headers, name) == Some(backend.id) {
             return None;
         }
         let token = hex(&self.token(backend));

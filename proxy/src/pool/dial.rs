@@ -25,7 +25,7 @@ use crate::net::proxy_protocol::{self, Ends};
 use crate::tls;
 
 /// Bytes that a backend's response head may have. More is a bad handshake.
-const MAX_RESPONSE_HEAD: usize = 64 << 10;
+pub(super) const MAX_RESPONSE_HEAD: usize = 64 << 10;
 
 const TIDEOVER_ACK: HeaderName = HeaderName::from_static("tideover-ack");
 

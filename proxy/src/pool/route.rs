@@ -7,7 +7,9 @@ use hyper::http::request;
 use tideover_protocol::session::{self, AckMode};
 
 use super::Pool;
-use crate::config::{Compression, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey};
+use crate::config::{
+    Admission, Compression, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey,
+};
 
 /// What a session keeps for life: its pool, and its configuration.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Route {
     headers: Vec<HeaderPattern>,
     /// Where its sessions may be attached.
     pub pool: Arc<Pool>,
+    /// Which requests it takes.
+    pub admission: Admission,
     /// What their engines are configured with.
     pub session: Arc<session::Config>,
     /// Which backends are tried first at a re-attach.
@@ -35,6 +39,12 @@ pub struct Route {
 fn without_port(authority: &str) -> &str {
     let end = authority.find(']').map_or(0, |bracket| bracket + 1);
     authority[end..].find(':').map_or(authority, |colon| &authority[..end + colon])
+}
+
+/// The host that a request is for, without a port; that of an absolute target goes before the field (RFC 9112 3.2.2).
+fn host(request: &request::Parts) -> &str {
+    let field = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(without_port);
+    request.uri.host().or_else(field).unwrap_or_default()
 }
 
 fn title(config: &RouteConfig) -> String {
@@ -57,6 +67,7 @@ impl Route {
             paths: config.paths.clone(),
             headers: config.headers.clone(),
             pool,
+            admission: config.admission.clone(),
             session: Arc::new(config.session.clone()),
             reattach_order: config.reattach_order,
             reattach_header: config.reattach_header.clone(),
@@ -67,11 +78,27 @@ impl Route {
 
     /// Whether a handshake is this route's. The host of an absolute target goes before the field (RFC 9112 3.2.2).
     pub(super) fn takes(&self, request: &request::Parts) -> bool {
-        let field = || request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(without_port);
-        let host = request.uri.host().or_else(field).unwrap_or_default();
+        let host = host(request);
         (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.takes(host)))
             && (self.paths.is_empty() || self.paths.iter().any(|prefix| prefix.takes(request.uri.path())))
             && self.headers.iter().all(|pattern| pattern.takes(&request.headers))
+    }
+
+    /// Whether it lets requests for this host in (`--allow-host`).
+    pub(crate) fn allows_host(&self, request: &request::Parts) -> bool {
+        let allowed = &self.admission.hosts;
+        allowed.is_empty() || allowed.iter().any(|pattern| pattern.takes(host(request)))
+    }
+
+    /// Whether it lets the page in, if it is one, that a handshake comes from (`--allow-origin`). A page has one origin.
+    pub(crate) fn allows_origin(&self, request: &request::Parts) -> bool {
+        let allowed = &self.admission.origins;
+        let mut said = request.headers.get_all(header::ORIGIN).iter();
+        match (allowed.is_empty(), said.next(), said.next()) {
+            (true, ..) | (false, None, _) => true,
+            (false, Some(origin), None) => allowed.iter().any(|known| known.is(origin.as_bytes())),
+            (false, Some(_), Some(_)) => false,
+        }
     }
 
     /// Whether each backend must opt in to acknowledge explicitly.

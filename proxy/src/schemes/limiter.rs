@@ -18,14 +18,14 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Bits that two addresses of one client have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Prefixes {
-    pub(super) v4: u8,
-    pub(super) v6: u8,
+pub(crate) struct Prefixes {
+    pub(crate) v4: u8,
+    pub(crate) v6: u8,
 }
 
 /// A rate for each client network: at most so many entries of some 50 bytes, 4 MiB with the map's own room.
 #[derive(Debug)]
-pub(super) struct Limiter<C: Clock = DefaultClock> {
+pub(crate) struct Limiter<C: Clock = DefaultClock> {
     networks: RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<C::Instant>>,
     clock: C,
     prefixes: Prefixes,
@@ -43,7 +43,7 @@ enum Key {
 
 impl Limiter {
     /// `rate` requests a second from one network, and as many at once.
-    pub(super) fn new(rate: NonZeroU32, prefixes: Prefixes) -> Self {
+    pub(crate) fn new(rate: NonZeroU32, prefixes: Prefixes) -> Self {
         Self::with_clock(rate, prefixes, DefaultClock::default(), NETWORKS)
     }
 }
@@ -58,7 +58,7 @@ impl<C: Clock + Clone> Limiter<C> {
     ///
     /// # Errors
     /// It is one too many; says after which time one more may come.
-    pub(super) fn check(&self, client: IpAddr) -> Result<(), Duration> {
+    pub(crate) fn check(&self, client: IpAddr) -> Result<(), Duration> {
         let key = self.key(client);
         self.networks.check_key(&key).map_err(|refused| refused.wait_time_from(self.clock.now()))
     }

@@ -34,6 +34,7 @@ use assign::{Desk, Outcome};
 use assigned::Assigned;
 pub use counts::{AssignRefusal, Command, Counted, Counts, DnsAnswer, Scheme};
 pub use dns::Dns;
+pub(crate) use limiter::{Limiter, Prefixes};
 use load::least_loaded;
 pub use load::{Load, Loads};
 pub use scale::{Advice, Advisor, Demand};

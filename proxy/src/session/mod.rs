@@ -12,6 +12,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tideover_protocol::session::Budgets;
@@ -55,6 +56,7 @@ pub struct Context {
     registry: Registry,
     poisons: Poisons,
     totals: Totals,
+    panicked: AtomicU64,
     origin: std::time::Instant,
 }
 
@@ -67,6 +69,7 @@ impl Context {
             registry: Registry::default(),
             poisons: Poisons::new(config.poison_entries),
             totals: Totals::new(config.workers),
+            panicked: AtomicU64::new(0),
             origin: std::time::Instant::now(),
         }
     }
@@ -87,6 +90,12 @@ impl Context {
     #[must_use]
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// Sessions that a panic ended: each is a mistake of this program. The other sessions go on.
+    #[must_use]
+    pub fn panicked(&self) -> u64 {
+        self.panicked.load(Ordering::Relaxed)
     }
 
     /// The bounds on the memory of all sessions together.

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use tideover::config::{
-    BackendConfig, BackendUrl, Balancing, Compression, Config, HealthConfig, LogFormat, Mode, Moving, PoolConfig,
-    PoolSettings, ReattachOrder, RouteConfig, SchemesConfig, Transport,
+    Admission, BackendConfig, BackendUrl, Balancing, Compression, Config, EdgeLimits, HealthConfig, LogFormat, Mode,
+    Moving, PoolConfig, PoolSettings, ReattachOrder, RouteConfig, SchemesConfig, Transport,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -46,6 +46,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
                 moving: Moving::default(),
                 health: HealthConfig::default(),
                 dns_server: None,
+                http_timeout: Duration::from_secs(60),
                 mode: Mode::Proxy,
                 scale: None,
             },
@@ -55,6 +56,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             paths: Vec::new(),
             headers: Vec::new(),
             pool: "default".into(),
+            admission: Admission::default(),
             session: tideover_protocol::session::Config::default(),
             reattach_order: ReattachOrder::OtherFirst,
             reattach_header: None,
@@ -65,6 +67,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         max_handshake_bytes: 16 << 10,
         buffer_total_bytes: 1 << 30,
         max_sessions: 10_000,
+        limits: EdgeLimits::default(),
         drain_timeout: Duration::from_secs(10),
         trust_forwarded: Vec::new(),
         schemes: SchemesConfig::default(),
@@ -72,6 +75,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
         admin_token: None,
         workers: 1,
         log: "info".into(),
+        log_query: false,
         log_format: LogFormat::Text,
     }
 }

@@ -126,6 +126,6 @@ async fn one_client_may_ask_so_often_and_another_one_still() {
 async fn it_is_off_unless_it_is_switched_on() {
     let _machine = machine_shared();
     let backend = Backend::start(Kind::Rust);
-    let proxy = Proxy::start([&backend], &[]);
+    let proxy = Proxy::start([&backend], &["--http", "reject"]);
     assert_eq!(request(proxy.address(), "GET /.tideover/assign", "").await.head.status(), 426);
 }

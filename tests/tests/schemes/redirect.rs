@@ -63,7 +63,7 @@ async fn the_scheme_is_named_where_it_changes_and_bad_handshakes_are_refused_as_
     let _machine = machine_shared();
     let backend = Backend::start(Kind::Rust);
     let public = format!("{}=wss://chat.example.com/one", backend.address());
-    let flags = ["--mode", "redirect", "--public-url", &public, "--trust-forwarded", "127.0.0.0/8"];
+    let flags = ["--mode", "redirect", "--public-url", &public, "--trust-forwarded", "127.0.0.0/8", "--http", "reject"];
     let proxy = Proxy::start([&backend], &flags);
     for (fields, location) in [
         (&[][..], "wss://chat.example.com/one/room?id=7"),

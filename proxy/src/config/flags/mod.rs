@@ -3,6 +3,7 @@
 
 mod guarantees;
 mod health;
+mod http;
 mod migration;
 mod pool;
 mod relay;
@@ -178,7 +179,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 19] = [
+pub static THEMES: [Theme; 21] = [
     server::LISTEN,
     pool::BALANCING,
     relay::BUFFERS,
@@ -192,6 +193,8 @@ pub static THEMES: [Theme; 19] = [
     relay::CLOSING,
     tls::CLIENTS,
     tls::BACKENDS,
+    http::HTTP,
+    http::ADMISSION,
     server::LIMITS,
     schemes::REDIRECT,
     schemes::DNS,
@@ -351,7 +354,7 @@ impl fmt::Display for Kind {
             Self::Ips => f.write_str("an IP address such as 192.0.2.1 or 2001:db8::1"),
             Self::PublicUrls => f.write_str("a backend and its URL, such as 10.0.0.1:9001=wss://chat-1.example.com"),
             Self::PublicAddresses => f.write_str("a backend and its IP address, such as 10.0.0.1:9001=192.0.2.1"),
-            Self::Origins => f.write_str("an origin such as https://app.example.com, or *"),
+            Self::Origins => f.write_str("an origin such as https://app.example.com or https://*.example.com, or *"),
             Self::DnsZones => f.write_str("a name such as ws.example.com, and perhaps its pool: ws.example.com=chat"),
             Self::HostNames => f.write_str("a name such as ns1.example.com"),
             Self::Program => f.write_str("the path of a program, or nothing"),

@@ -1,6 +1,6 @@
 //! The flags of the process around the sessions.
 
-use super::{Fallback, Flag, Kind, LARGEST, POSITIVE, Scope, Theme};
+use super::{Fallback, Flag, Kind, LARGEST, LARGEST_COUNT, POSITIVE, Scope, Theme};
 use crate::config::choice::names;
 use crate::config::{Compression, LogFormat};
 
@@ -151,6 +151,45 @@ pub(super) const LIMITS: Theme = Theme {
             details: "Each takes two file descriptors.",
             worst_case: "Worst case: this many times max-handshake-bytes, beside what buffer-total-bytes bounds.",
         },
+        Flag {
+            name: "max-sessions-per-address",
+            scope: Scope::Process,
+            kind: Kind::Count { min: 0, max: LARGEST_COUNT },
+            default: Fallback::Value("0"),
+            summary: "Sessions of one client address at a time, or of one /64 of IPv6; one beyond them is answered 429",
+            details: "The address is taken from X-Forwarded-For where trust-forwarded allows, or from the PROXY header. 0: \
+                      any number, since many clients may share an address behind a balancer or a carrier's NAT.",
+            worst_case: "Worst case: with 0, one client can have all of max-sessions.",
+        },
+        Flag {
+            name: "session-rate-per-address",
+            scope: Scope::Process,
+            kind: Kind::Count { min: 0, max: 1_000_000 },
+            default: Fallback::Value("0"),
+            summary: "Handshakes a second of one client address, or one /64 of IPv6; one beyond them is answered 429",
+            details: "As many at once. 0: any number. Of more than 65,536 busy networks, the further ones share one \
+                      allowance.",
+            worst_case: "",
+        },
+        Flag {
+            name: "handshake-timeout",
+            scope: Scope::Process,
+            kind: POSITIVE,
+            default: Fallback::Value("10s"),
+            summary: "How long a client may take, from being accepted, to send a whole request head",
+            details: "A PROXY header and a TLS handshake are part of it, and bytes that trickle do not make it longer. One \
+                      that has begun a request is answered 408. A connection may be idle so long between two requests.",
+            worst_case: "Worst case: a client holds a descriptor so long for nothing.",
+        },
+        Flag {
+            name: "max-header-fields",
+            scope: Scope::Process,
+            kind: Kind::Count { min: 1, max: 120 },
+            default: Fallback::Value("100"),
+            summary: "Fields of a request's header; more are answered 431",
+            details: "",
+            worst_case: "",
+        },
     ],
 };
 
@@ -210,6 +249,16 @@ pub(super) const PROCESS: Theme = Theme {
             default: Fallback::Value("text"),
             summary: "How a line of the log is written",
             details: "text for people, with colours on a terminal; json for programs, one object a line.",
+            worst_case: "",
+        },
+        Flag {
+            name: "log-query",
+            scope: Scope::Process,
+            kind: Kind::Choice(names::<bool>),
+            default: Fallback::Value("off"),
+            summary: "Whether lines of the log show the query of a request's target",
+            details: "Queries often carry tokens. Only where clients are sent elsewhere (mode redirect, assign) does a line \
+                      show a target at all.",
             worst_case: "",
         },
         Flag {

@@ -74,7 +74,7 @@ impl Driver {
     pub(super) fn act(&mut self) -> bool {
         let mut acted = false;
         if let (Some(round_trip), Some((_, lease))) = (self.engine.poll_round_trip(), &self.backend) {
-            self.route.pool.barrier_took(lease.backend(), round_trip);
+            self.route().pool.barrier_took(lease.backend(), round_trip);
         }
         while let Some(action) = self.engine.poll_action() {
             acted = true;
@@ -119,7 +119,7 @@ impl Driver {
     }
 
     pub(super) fn attach(&mut self, request: AttachRequest) {
-        let (route, handshake) = (self.route.clone(), self.handshake.clone());
+        let (route, handshake) = (self.route().clone(), self.handshake.clone());
         let (headers, wanted) = self.wanted(request, Target::Any);
         self.dial = Some(Box::pin(async move { route.reattach(&handshake, &headers, wanted).await }));
     }
@@ -145,7 +145,7 @@ impl Driver {
             lease.ended_badly();
             self.lost = Some(self.registered.context.now());
         }
-        let (route, handshake, backend) = (self.route.clone(), self.handshake.clone(), lease.backend().clone());
+        let (route, handshake, backend) = (self.route().clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
         let probe = async move { (epoch, route.pool.probe(&backend, since, &handshake).await) };
         self.probe = Some(Box::pin(probe));
@@ -153,7 +153,7 @@ impl Driver {
 
     pub(super) fn find_out_if_mute(&mut self, epoch: Epoch) {
         let Some((_, lease)) = &self.backend else { return };
-        let (route, handshake, backend) = (self.route.clone(), self.handshake.clone(), lease.backend().clone());
+        let (route, handshake, backend) = (self.route().clone(), self.handshake.clone(), lease.backend().clone());
         let pinging = async move {
             let patience = route.session.ack_timeout;
             let answers = route.pool.answers_pings(&backend, &handshake, patience).await;

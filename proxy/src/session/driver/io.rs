@@ -54,7 +54,7 @@ impl Driver {
 
     /// Keeps what a leg brought and the session cannot take yet.
     pub(super) fn hold(&mut self, side: Side, rest: Bytes) {
-        if rest.is_empty() && self.held == 0 {
+        if rest.is_empty() && !self.holds {
             return;
         }
         if !rest.is_empty()
@@ -68,8 +68,9 @@ impl Driver {
     /// Tells the process's memory what is held of the legs.
     pub(super) fn count_held(&mut self) {
         let backend = self.backend.as_ref().map_or(0, |(wire, _)| wire.held_bytes());
-        self.held = self.client.held_bytes() + backend + self.moving.as_ref().map_or(0, |moving| moving.held_bytes());
-        let need = self.handshake.memory() + self.held;
+        let held = self.client.held_bytes() + backend + self.moving.as_ref().map_or(0, |moving| moving.held_bytes());
+        self.holds = held > 0;
+        let need = self.handshake.memory() + held;
         self.kept_memory.cover(need);
         self.kept_memory.shrink(need);
     }

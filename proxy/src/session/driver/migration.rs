@@ -57,7 +57,7 @@ impl Driver {
         if to == Some(self.last.id) {
             return refuse(answer, NotMigrated::There);
         }
-        let on_timeout = on_timeout.unwrap_or(self.route.session.on_migrate_timeout);
+        let on_timeout = on_timeout.unwrap_or(self.route().session.on_migrate_timeout);
         match self.engine.migrate(now, on_timeout) {
             Ok(()) => {
                 let target = to.map_or(Target::Elsewhere, Target::Backend);
@@ -70,7 +70,7 @@ impl Driver {
     /// Looks for the other backend.
     pub(super) fn prepare(&mut self, request: AttachRequest) {
         let Some(target) = self.moving.as_ref().map(|moving| moving.target) else { return };
-        let (route, handshake) = (self.route.clone(), self.handshake.clone());
+        let (route, handshake) = (self.route().clone(), self.handshake.clone());
         let (headers, wanted) = self.wanted(request, target);
         let dial: Dial = Box::pin(async move { route.reattach(&handshake, &headers, wanted).await });
         self.set_leg(Leg::Dialled(dial));

@@ -12,6 +12,7 @@ mod migration;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as Cx, Poll};
 
 use tideover_protocol::session::{AckCarrier, BackendTraits, Epoch, Session, Side};
@@ -71,13 +72,11 @@ pub(super) struct Driver {
     last: Arc<Backend>,
     /// The backends that denied the session since its latest leg.
     denials: Denials,
-    /// Never changes: a session stays in its pool.
-    route: Arc<Route>,
     handshake: Arc<KeptHandshake>,
     /// What the handshake, and what is held of the legs, take of the process's memory.
     kept_memory: Reservation,
-    /// Bytes held of both legs.
-    held: usize,
+    /// Whether something is held of the legs.
+    holds: bool,
     slot: SessionSlot,
     /// What it is known as, and to whom.
     registered: Registered,
@@ -112,10 +111,9 @@ impl Driver {
             denials: Denials::default(),
             probe: None,
             pinging: None,
-            route,
             handshake: Arc::new(handshake),
             kept_memory,
-            held: 0,
+            holds: false,
             registered: Registered::new(context, handle),
             slot,
             published: Level::default(),
@@ -133,6 +131,11 @@ impl Driver {
         if !client.is_over() {
             farewell::close(client.into_stream(), None, (slot, registered));
         }
+    }
+
+    /// Never changes: a session stays in its pool.
+    fn route(&self) -> &Arc<Route> {
+        &self.registered.handle.route
     }
 
     fn poll(&mut self, cx: &mut Cx<'_>, timer: Pin<&mut Sleep>) -> Poll<()> {
@@ -302,6 +305,10 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.context.panicked.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(session = %self.handle.id, "a panic ended the session");
+        }
         self.context.registry.remove(&self.handle.id);
         self.context.totals.end();
     }
@@ -327,10 +334,34 @@ fn seed() -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn an_idle_sessions_task_stays_small() {
-        let bytes = size_of::<super::Driver>();
-        println!("Driver: {bytes} bytes, of which the engine {}", size_of::<super::Session>());
+        let bytes = size_of::<Driver>();
+        println!("Driver: {bytes} bytes, of which the engine {}", size_of::<Session>());
         assert!(bytes <= 2048, "{bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_session_and_is_counted() {
+        let config = crate::config::Config::with_backends(&["ws://a".parse().unwrap()]).unwrap();
+        let context = Arc::new(Context::new(&config));
+        let fleet = crate::pool::Fleet::new(&config);
+        let registered = || {
+            let peer = "192.0.2.1:1".parse().unwrap();
+            let route = fleet.routes().remove(0);
+            let handle = Handle::new(uuid::Uuid::now_v7(), peer, route, crate::pool::BackendId::new(0));
+            Registered::new(context.clone(), Arc::new(handle))
+        };
+        let (other, unlucky) = (registered(), registered());
+        let task = tokio::spawn(async move {
+            let _ended_with_the_task = unlucky;
+            panic!("a mistake in a session");
+        });
+        assert!(task.await.unwrap_err().is_panic());
+        assert_eq!((context.panicked(), context.registry().len(), context.totals().get().ended), (1, 1, 1));
+        drop(other);
+        assert_eq!(context.panicked(), 1);
     }
 }
