@@ -111,7 +111,7 @@ impl Cell {
     /// When a backend or the proxy does not start.
     pub fn run(self, plan: Plan) -> Outcome {
         let mut backends: Vec<Backend> = (0..POOL).map(|_| Backend::start(self.kind)).collect();
-        let proxy = Proxy::start(&backends, self.mode.flags());
+        let proxy = Proxy::start(&backends, &[self.mode.flags(), self.flags()].concat());
         let begun = Instant::now(); // starting them may have installed and built them
         let connected = Arc::new(AtomicU32::new(0));
         let (cease, ceased) = watch::channel(false);
@@ -123,10 +123,10 @@ impl Cell {
                 runtime.spawn(work(url, client, load, connected.clone(), ceased.clone()))
             })
             .collect();
-        wait_for(Duration::from_secs(30), "every session is connected", || {
+        wait_for(Duration::from_secs(30) + 30 * self.round(plan), "every session is connected", || {
             (connected.load(Ordering::Relaxed) == plan.sessions).then_some(())
         });
-        let fire = Fire { kills: plan.kills, in_replay: plan.in_replay, pause: self.pause() };
+        let fire = Fire { kills: plan.kills, in_replay: plan.in_replay, pause: self.pause() + self.round(plan) };
         let shots = shoot(&mut backends, fire, || sessions.iter().any(|session| !session.is_finished()));
         cease.send_replace(true);
         let sessions: Vec<Session> =
@@ -147,12 +147,35 @@ impl Cell {
     /// replay every kill is a loss, so what a handler takes is enough there.
     fn stall(self, plan: Plan) -> Duration {
         let handlers = if self.mode.replays() { 3 * plan.in_flight } else { 1 };
-        Duration::from_secs(2) + Duration::from_millis(u64::from(self.handler_ms)) * handlers
+        Duration::from_secs(2) + Duration::from_millis(u64::from(self.handler_ms)) * handlers + 10 * self.round(plan)
+    }
+
+    /// How long a server is deaf while it handles what all its sessions have in flight. Only one whose handler blocks
+    /// the one thread is.
+    fn round(self, plan: Plan) -> Duration {
+        let sessions = plan.sessions.div_ceil(POOL as u32);
+        let blocks = u32::from(self.kind == Kind::NodeSync);
+        blocks * sessions * plan.in_flight * Duration::from_millis(self.handler_ms.into())
+    }
+
+    /// What the proxy must be told of such a server: that a handshake may take so long, and the search for one that
+    /// answers it longer.
+    fn flags(self) -> &'static [&'static str] {
+        if self.kind == Kind::NodeSync && self.handler_ms > 0 {
+            &["--connect-timeout", "30s", "--failover-timeout", "10m"]
+        } else {
+            &[]
+        }
     }
 
     /// Whether its time goes by in waiting, so that several of its like can run at once.
     pub fn is_slow(self) -> bool {
-        self.handler_ms >= 100
+        self.handler_ms >= 100 || self.kind == Kind::NodeSync && self.handler_ms > 0
+    }
+
+    /// Whether a server of this kind takes no handshake for minutes under such a load.
+    pub fn is_deaf(self) -> bool {
+        self.kind == Kind::NodeSync && self.handler_ms >= 100
     }
 }
 

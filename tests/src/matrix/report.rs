@@ -219,6 +219,10 @@ answers of a later process were kept from a client that had the earlier one's.
 
 Modes: `none` is `--ack none`; `pong` is `--ack pong --ack-linger 0 --dedupe-replies off`; `default` is no flag at all:
 pong, `--ack-linger auto`, reply de-duplication; `commit` is `--commit barrier`; `reply` is `--ack reply`.
+
+A handler of Node `ws` that blocks the one thread leaves the server deaf while it handles what all its sessions have in
+flight: for 5 ms, 2.7 s. There the pace of the kills is slower by as much, and the proxy has `--connect-timeout 30s` and
+`--failover-timeout 10m`, or half of the sessions end with Close 1013 for want of an answered handshake.
 ";
 
 const DETAILS: &str = "\

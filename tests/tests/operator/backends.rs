@@ -102,7 +102,7 @@ async fn settings_that_are_changed_steer_the_sessions_to_come() {
     stage.operator.order(&["set", "b", "--priority", "1"]);
     let _one = stage.client("/echo?one").await;
     assert!(opened(&all[0], "/echo?one"), "the lower number goes first");
-    assert_eq!(stage.place(&all, "/echo?two").await, Some(1), "it is full");
+    assert_eq!(stage.place(&all, "/echo?two").await, 1, "it is full");
     assert_eq!(stage.operator.json(&["set", "a", "--max-sessions", "any"])["max_sessions"], serde_json::Value::Null);
 }
 
@@ -117,7 +117,7 @@ async fn the_health_of_a_backend_is_forgotten_by_a_reset() {
     let mut n = 0;
     let out = || stage.operator.backend("a")["health"] != "up";
     while !out() {
-        assert_eq!(stage.place(&all, &target(n)).await, Some(1));
+        assert_eq!(stage.place(&all, &target(n)).await, 1);
         n += 1;
         assert!(n < 100, "{}", stage.proxy.log_text());
     }

@@ -62,16 +62,19 @@ impl Stage {
     }
 
     /// Which backend gets a session with a target of its own.
-    async fn place(&self, backends: &[Backend], target: &str) -> Option<usize> {
+    async fn place(&self, backends: &[Backend], target: &str) -> usize {
         assert_eq!(self.handshake(target).await.0, 101, "{target}\n{}", self.proxy.log_text());
-        backends.iter().position(|backend| opened(backend, target))
+        // Who answered may have yet to write it down.
+        let at = || backends.iter().position(|backend| opened(backend, target));
+        eventually(SOON, format_args!("a backend has {target}"), || at().is_some()).await;
+        at().expect("one has it")
     }
 
     /// Where so many new sessions go, each with a target of its own below `/echo`.
     async fn places(&self, backends: &[Backend], name: &str, count: usize) -> Vec<usize> {
         let mut places = Vec::new();
         for n in 0..count {
-            places.extend(self.place(backends, &format!("/echo?{name}={n}")).await);
+            places.push(self.place(backends, &format!("/echo?{name}={n}")).await);
         }
         places
     }

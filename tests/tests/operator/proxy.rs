@@ -27,7 +27,7 @@ async fn a_paused_proxy_takes_no_session_and_those_that_it_has_go_on() {
 
     assert_eq!(stage.operator.json(&["resume"])["state"], "serving");
     assert_eq!(stage.operator.tell(&["health"]).code, Some(0));
-    assert_eq!(stage.place(&all, "/echo?resumed").await, Some(1 - on));
+    assert_eq!(stage.place(&all, "/echo?resumed").await, 1 - on);
     assert!(!opened(&all[0], "/echo?paused") && !opened(&all[1], "/echo?paused"));
 }
 
@@ -47,7 +47,7 @@ async fn a_reload_says_what_changed_or_all_that_is_wrong() {
     for part in ["the configuration has 2 problems: nothing was changed", ":2: weight: ", ":3: ack-interval: "] {
         assert!(told.complaint.contains(part), "{part} is not in {told:?}");
     }
-    assert_eq!(stage.place(&all, "/echo?bad").await, Some(0));
+    assert_eq!(stage.place(&all, "/echo?bad").await, 0);
 
     stage.write(&format!("backend = '{second}'\nmax-sessions = 7\n"));
     let changes = stage.operator.json(&["reload"]);
@@ -55,7 +55,7 @@ async fn a_reload_says_what_changed_or_all_that_is_wrong() {
     assert_eq!(changes["added"], serde_json::json!([title(&second)]));
     assert_eq!(changes["removed"], serde_json::json!([title(&first)]));
     assert_eq!(changes["restart"], serde_json::json!(["max-sessions"]));
-    assert_eq!(stage.place(&all, "/echo?good").await, Some(1));
+    assert_eq!(stage.place(&all, "/echo?good").await, 1);
     chat(&mut session).await;
     assert_eq!(stage.operator.backend(&second)["removed"], false);
 }
