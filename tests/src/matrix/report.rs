@@ -126,7 +126,8 @@ impl Report {
     }
 
     fn find(&self, server: &str, mode: &str, handler_ms: u32) -> Option<&Row> {
-        self.rows.iter().find(|row| row.is_of(server, mode, handler_ms))
+        // A file of several runs has the latest last.
+        self.rows.iter().rfind(|row| row.is_of(server, mode, handler_ms))
     }
 
     fn text(&self) -> String {
