@@ -152,8 +152,12 @@ impl Downstream {
             let next = end + header.frame_len() as usize;
             let payload = &data[end + header.len..next];
             let digest = Digest::of(seed, Kind::of(&header), payload);
-            let said = Said { digest, seed, payload: &|take| take(payload) };
-            self.echoes.record(&said, self.memory.is_ample());
+            if header.compressed {
+                let said = Said { digest, seed, payload: &|take| take(payload) };
+                self.echoes.record(&said, || self.memory.is_ample());
+            } else {
+                self.echoes.record_plain(digest);
+            }
             (end, count) = (next, count + 1);
         }
         self.cover_kept();
@@ -216,7 +220,7 @@ impl Downstream {
                 return Fate::Swallow;
             }
             if treatment.record {
-                self.echoes.record(&said, self.memory.is_ample());
+                self.echoes.record(&said, || self.memory.is_ample());
                 self.cover_kept();
             }
         }

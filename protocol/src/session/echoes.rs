@@ -232,15 +232,28 @@ impl Echoes {
     }
 
     /// The client is told this. If it is compressed, and `ample` says that memory is, its payload is kept.
-    pub(super) fn record(&mut self, said: &Said<'_>, ample: bool) {
-        if self.entries.len() >= self.bounds.entries as usize {
-            self.overflowed = true;
+    pub(super) fn record(&mut self, said: &Said<'_>, ample: impl FnOnce() -> bool) {
+        if self.has_room() {
+            let kept = said.digest.kind.compressed && ample() && self.keep(said);
+            self.push(said.digest, kept);
         }
-        if !self.overflowed {
-            let Digest { hash, len, kind } = said.digest;
-            let kept = kind.compressed && ample && self.keep(said);
-            self.entries.push_back(Echo { hash, len, kind, kept, interval: OPEN });
+    }
+
+    /// The client is told this, which is not compressed.
+    #[inline]
+    pub(super) fn record_plain(&mut self, digest: Digest) {
+        if self.has_room() {
+            self.push(digest, false);
         }
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.overflowed |= self.entries.len() >= self.bounds.entries as usize;
+        !self.overflowed
+    }
+
+    fn push(&mut self, Digest { hash, len, kind }: Digest, kept: bool) {
+        self.entries.push_back(Echo { hash, len, kind, kept, interval: OPEN });
     }
 
     fn keep(&mut self, said: &Said<'_>) -> bool {
@@ -270,12 +283,12 @@ impl Echoes {
             return;
         }
         let gone = self.entries.partition_point(|echo| echo.interval <= seq);
-        let bytes: u64 = self.entries.drain(..gone).map(|echo| echo.kept()).sum();
         if let Some(kept) = &mut self.kept {
-            kept.first += bytes;
+            kept.first += self.entries.range(..gone).map(Echo::kept).sum::<u64>();
             kept.at = kept.at.max(kept.first);
             kept.log.release_before(kept.first);
         }
+        self.entries.drain(..gone);
         self.cursor = self.cursor.map(|cursor| cursor.saturating_sub(gone as u32)).filter(|next| self.has(*next));
         if self.entries.is_empty() {
             self.clear();
@@ -306,7 +319,7 @@ mod tests {
     }
 
     fn tell(echoes: &mut Echoes, text: &str) {
-        with(TEXT, text.as_bytes(), |said| echoes.record(said, true));
+        with(TEXT, text.as_bytes(), |said| echoes.record(said, || true));
     }
 
     fn swallows(echoes: &mut Echoes, text: &str) -> bool {
@@ -320,7 +333,7 @@ mod tests {
     }
 
     fn tell_compressed(echoes: &mut Echoes, text: &str, level: u32) {
-        with(COMPRESSED, &deflated(text, level), |said| echoes.record(said, true));
+        with(COMPRESSED, &deflated(text, level), |said| echoes.record(said, || true));
     }
 
     fn swallows_compressed(echoes: &mut Echoes, text: &str, level: u32) -> bool {
@@ -459,7 +472,7 @@ mod tests {
             let mut echoes = Echoes::new(Bounds { bytes, ..BOUNDS });
             let texts = ["short", "much too long to be kept", "next"];
             for text in texts {
-                with(COMPRESSED, &deflated(text, 6), |said| echoes.record(said, ample));
+                with(COMPRESSED, &deflated(text, 6), |said| echoes.record(said, || ample));
             }
             echoes.begin_leg();
             assert!(texts.iter().all(|text| swallows_compressed(&mut echoes, text, 6)));
