@@ -83,8 +83,7 @@ fn compare(options: &Options) -> Result<()> {
 }
 
 fn entrant(contestant: &Contestant) -> Entrant {
-    let is_peer = !matches!(contestant.kind, Kind::Direct | Kind::Tideover);
-    Entrant { name: contestant.name.clone(), version: contestant.version(), is_peer }
+    Entrant { name: contestant.name.clone(), version: contestant.version(), is_measure: contestant.is_measure() }
 }
 
 struct Bench<'a> {

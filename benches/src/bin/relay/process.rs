@@ -149,5 +149,6 @@ fn pss_of(pid: u32) -> u64 {
 pub(crate) fn version(program: &Path, flag: &str) -> Option<String> {
     let output = Command::new(program).arg(flag).output().ok()?;
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-    Some(String::from_utf8_lossy(&text).lines().next()?.trim().to_owned())
+    let text = String::from_utf8_lossy(&text);
+    Some(text.lines().find(|line| !line.trim().is_empty())?.trim().to_owned())
 }

@@ -18,8 +18,8 @@ const END: &str = "<!-- relay benchmark: end -->";
 pub(crate) struct Entrant {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
-    /// Whether ratios are taken against it: it is neither direct nor tideover.
-    pub(crate) is_peer: bool,
+    /// Whether ratios are taken against it.
+    pub(crate) is_measure: bool,
 }
 
 /// Everything that was measured.
@@ -102,7 +102,7 @@ impl Results {
             out,
             "{processor}, {cores} cores, {memory_gib} GiB, Linux {kernel}; {pinned}; {} rounds, interleaved; load average \
              at the start {load_average}. A cell is the median of the rounds, with the least and the greatest; a ratio \
-             is one of medians, against the best peer.\n",
+             is one of medians, against the better of HAProxy and nginx.\n",
             self.rounds
         );
         for entrant in &self.entrants {
@@ -111,7 +111,7 @@ impl Results {
     }
 
     fn best(&self, better: Better, value: impl Fn(&str) -> Option<Spread>) -> Option<f64> {
-        let peers = self.entrants.iter().filter(|entrant| entrant.is_peer);
+        let peers = self.entrants.iter().filter(|entrant| entrant.is_measure);
         let medians = peers.filter_map(|entrant| Some(value(&entrant.name)?.median));
         match better {
             Better::Less => medians.min_by(f64::total_cmp),
