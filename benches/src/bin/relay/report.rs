@@ -33,6 +33,7 @@ pub(crate) struct Results {
     pub(crate) opening: Vec<opening::Turn>,
     pub(crate) idle: Vec<idle::Turn>,
     pub(crate) failover: Vec<failover::Turn>,
+    pub(crate) scaling: Vec<relaying::Turn>,
 }
 
 /// Median, least and greatest of the rounds.
@@ -91,6 +92,7 @@ impl Results {
         self.write_opening(&mut out);
         self.write_idle(&mut out);
         self.write_failover(&mut out);
+        self.write_scaling(&mut out);
         out
     }
 
@@ -246,6 +248,38 @@ impl Results {
             if let (Some(p50), Some(p99), Some(last)) = (cell(|it| it.p50), cell(|it| it.p99), cell(|it| it.last)) {
                 let _ = writeln!(out, "| {} | {size} | {p50} | {p99} | {last} |", entrant.name);
             }
+        }
+    }
+}
+
+impl Results {
+    fn write_scaling(&self, out: &mut String) {
+        let mut names: Vec<&str> = self.scaling.iter().map(|turn| &*turn.contestant).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return;
+        }
+        let _ = write!(
+            out,
+            "\n### Scaling\n\nCPU µs of the proxy for a message and its answer, and messages a second in brackets. The \
+             messages in flight are the retained ones. Two workers have both cores, which they share with the load and \
+             the backend.\n\n| case | {} |\n|{}\n",
+            names.join(" | "),
+            "---|".repeat(names.len() + 1)
+        );
+        let mut cases: Vec<&str> = self.scaling.iter().map(|turn| &*turn.case).collect();
+        cases.dedup();
+        for case in cases {
+            let cell = |name: &str| {
+                let spread = |value: fn(&relaying::Turn) -> f64| {
+                    let turns = self.scaling.iter().filter(|turn| turn.case == case && turn.contestant == name);
+                    Spread::of(turns.map(value)).map_or(0.0, |spread| spread.median)
+                };
+                format!("{:.2} ({:.0})", spread(relaying::Turn::cpu_per_message), spread(relaying::Turn::rate))
+            };
+            let cells: Vec<_> = names.iter().map(|name| cell(name)).collect();
+            let _ = writeln!(out, "| {case} | {} |", cells.join(" | "));
         }
     }
 }

@@ -49,7 +49,7 @@ impl Kind {
                 command.arg("--config").arg(write("sozu.toml", place.sozu())?).arg("start");
             }
             Self::Tideover => {
-                command.args(["serve", "--workers", "1", "--listen", &loopback(place.port).to_string()]);
+                command.args(["serve", "--listen", &loopback(place.port).to_string()]);
                 for backend in place.backends {
                     command.arg("--backend").arg(format!("ws://{}", loopback(*backend)));
                 }

@@ -41,6 +41,30 @@ impl Kind {
     ];
 }
 
+/// Only takes part in the scaling.
+pub(crate) const TWO_WORKERS: &str = "tideover-2-workers";
+
+/// How tideover is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// By default, with one worker.
+    Default,
+    /// Without de-duplication and linger, to see what they cost.
+    Plain,
+    /// With two workers, on both cores.
+    TwoWorkers,
+}
+
+impl Variant {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Default => &["--workers", "1"],
+            Self::Plain => &["--workers", "1", "--dedupe-replies", "off", "--ack-linger", "0ms"],
+            Self::TwoWorkers => &["--workers", "2"],
+        }
+    }
+}
+
 /// One who takes part.
 #[derive(Clone, Debug)]
 pub(crate) struct Contestant {
@@ -48,6 +72,8 @@ pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     /// What answers behind it.
     pub(crate) pongs: Pongs,
+    /// How it differs from default settings.
+    pub(crate) variant: Variant,
     /// `None`: not installed.
     pub(crate) program: Option<PathBuf>,
 }
@@ -55,7 +81,13 @@ pub(crate) struct Contestant {
 impl Contestant {
     /// Those that are asked for, present or not.
     pub(crate) fn all(options: &Options) -> Result<Vec<Self>> {
-        let named = |name: &str, kind, pongs, program| Self { name: name.into(), kind, pongs, program };
+        let named = |name: &str, kind, pongs, program| Self {
+            name: name.into(),
+            kind,
+            pongs,
+            variant: Variant::Default,
+            program,
+        };
         let mut all = vec![
             named("direct", Kind::Direct, Pongs::InOrder, Some(PathBuf::new())),
             named("haproxy", Kind::HaProxy, Pongs::InOrder, find("haproxy")),
@@ -68,6 +100,13 @@ impl Contestant {
             named("tideover", Kind::Tideover, Pongs::InOrder, None),
             named("tideover-early", Kind::Tideover, Pongs::Early, None),
         ];
+        for (name, pongs, variant) in [
+            ("tideover-plain", Pongs::InOrder, Variant::Plain),
+            ("tideover-early-plain", Pongs::Early, Variant::Plain),
+            (TWO_WORKERS, Pongs::InOrder, Variant::TwoWorkers),
+        ] {
+            all.push(Self { variant, ..named(name, Kind::Tideover, pongs, None) });
+        }
         for program in &options.program {
             let kind = Kind::PREFIXES.into_iter().find(|(prefix, _)| program.name.starts_with(prefix));
             let kind = kind.ok_or_else(|| Error::Other(format!("{}: how is it configured?", program.name)))?.1;
@@ -120,9 +159,13 @@ impl Contestant {
         let admin = (self.kind == Kind::Tideover).then(|| directory.join("admin"));
         let mut command = Command::new(program);
         self.kind.configure(&mut command, &configurations::Place { port, backends, directory: &directory })?;
+        if self.kind == Kind::Tideover {
+            command.args(self.variant.flags());
+        }
+        let spread = self.variant == Variant::TwoWorkers;
         let log = std::fs::File::create(directory.join("log"))?;
         command.stdout(Stdio::from(log.try_clone()?)).stderr(log);
-        let mut process = Process::start_proxy(&mut command, cores)?;
+        let mut process = Process::start_proxy(&mut command, cores, spread)?;
         let ready = || {
             let api = admin.as_ref().is_none_or(|admin| UnixStream::connect(admin).is_ok());
             TcpStream::connect(loopback(port)).is_ok() && api
