@@ -159,7 +159,7 @@ impl Driver {
             if last.changed {
                 self.deadline = self.engine.poll_timeout();
             } else if last.came == [false; 2] {
-                if !self.timer_fired(cx, timer.as_mut()) {
+                if !self.timer_fired(cx, now, timer.as_mut()) {
                     return Poll::Pending;
                 }
                 (last, now) = (Turn::UNKNOWN, self.registered.context.now());
@@ -264,13 +264,16 @@ impl Driver {
     }
 
     /// Sets the timer to the engine's deadline. It is only ever moved closer: one that fires early costs less than
-    /// moving it with every message.
-    fn timer_fired(&mut self, cx: &mut Cx<'_>, mut timer: Pin<&mut Sleep>) -> bool {
+    /// moving it with every message. It wakes the task from when it was last set on, so before its time there is no
+    /// need to look at it.
+    fn timer_fired(&mut self, cx: &mut Cx<'_>, now: Instant, mut timer: Pin<&mut Sleep>) -> bool {
         self.deadline = self.engine.poll_timeout();
         let Some(deadline) = self.deadline else { return false };
         if deadline < self.armed {
             self.armed = deadline;
             timer.as_mut().reset(self.registered.context.to_tokio(deadline));
+        } else if now < self.armed {
+            return false;
         }
         let fired = timer.as_mut().poll(cx).is_ready();
         if fired {
