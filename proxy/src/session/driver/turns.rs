@@ -88,13 +88,16 @@ impl Driver {
         if had_part {
             troubles.remember(death, ended);
         }
-        match &troubles.place {
-            Place::Alone(turn) if turn.is_alone() => {
-                let exposure = ended.saturating_duration_since(turn.began());
-                Weight::of_chance(route.pool.chance_of_death(&troubles.deaths, exposure, ended))
-            }
-            Place::None | Place::Queued(_) | Place::Alone(_) | Place::InCompany { .. } => Weight::NONE,
-        }
+        let Place::Alone(turn) = &troubles.place else { return Weight::NONE };
+        let exposure = ended.saturating_duration_since(turn.began());
+        let chance = if turn.is_alone() {
+            route.pool.chance_of_death(&troubles.deaths, exposure, ended)
+        } else {
+            1.0 // Who else was there may be to blame.
+        };
+        let (session, backend) = (self.registered.handle.id, &self.last.url);
+        tracing::info!(%session, %backend, ?exposure, chance, "a backend died while a message had its turn");
+        Weight::of_chance(chance)
     }
 }
 
