@@ -57,11 +57,15 @@ pub enum Sabotage {
     ReplayedAfterMigration,
     /// What clients were told before a migration is swallowed after it.
     MemoryOutlivesMigration,
+    /// In isolation, messages do not wait until those of other sessions are gone.
+    TurnNotAwaited,
+    /// A death is laid to a message's charge whoever else may be to blame.
+    DoubtIgnored,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::NoRewind,
         Self::AckOffByOne,
         Self::DeadEpochAccepted,
@@ -86,6 +90,8 @@ impl Sabotage {
         Self::MigratedBeforePong,
         Self::ReplayedAfterMigration,
         Self::MemoryOutlivesMigration,
+        Self::TurnNotAwaited,
+        Self::DoubtIgnored,
     ];
 }
 

@@ -10,4 +10,4 @@ mod ring;
 
 pub use budget::{Budget, Reservation};
 pub use log::{ByteLog, CHUNK_MAX};
-pub use ring::{Death, Limits, Ring};
+pub use ring::{Alone, Death, Limits, Ring};

@@ -21,7 +21,9 @@ struct Entry {
     end: u64,
     /// When it was whole, in milliseconds of the session.
     received: u32,
-    /// Backends that died while they had it, or part of it, and no other message.
+    /// How much the deaths below weigh, in all.
+    weight: u16,
+    /// Backends that died while they had it, or part of it, and no other message, where that weighs anything.
     deaths: u8,
 }
 
@@ -305,7 +307,7 @@ impl Ring {
     /// The message being received is whole: it gets the next seq, which is returned. `received` is the time in
     /// milliseconds of the session.
     pub fn complete(&mut self, received: u32) -> u64 {
-        let entry = Entry { seq: self.next_seq, start: self.tail, end: self.log.end(), received, deaths: 0 };
+        let entry = Entry { seq: self.next_seq, start: self.tail, end: self.log.end(), received, weight: 0, deaths: 0 };
         self.next_seq += 1;
         self.tail = entry.end;
         if self.cursor >= entry.end {
@@ -323,7 +325,7 @@ impl Ring {
         self.append(bytes, 0);
         for end in ends {
             let entry =
-                Entry { seq: self.next_seq, start: self.tail, end: start + u64::from(*end), received, deaths: 0 };
+                Entry { seq: self.next_seq, start: self.tail, end: start + u64::from(*end), received, weight: 0, deaths: 0 };
             self.next_seq += 1;
             self.tail = entry.end;
             self.entries.push_back(entry);
@@ -495,13 +497,14 @@ impl Ring {
 
     // Between two legs.
 
-    /// A backend died of what it was doing: that counts against a message that it had, or had part of, alone. Among
-    /// several, none can be blamed. Call it before [`Self::rewind`].
-    pub fn count_death(&mut self) -> Death {
+    /// A backend died: that weighs so much against a message that it had, or had part of, alone. Among several, none
+    /// can be blamed. Call it before [`Self::rewind`].
+    pub fn count_death(&mut self, weight: u8) -> Death {
         let touched = self.on_leg();
         let alone = self.entries.front_mut().filter(|_| touched == 1).map(|entry| {
-            entry.deaths = entry.deaths.saturating_add(1);
-            (entry.seq, entry.deaths)
+            entry.deaths = entry.deaths.saturating_add(u8::from(weight > 0));
+            entry.weight = entry.weight.saturating_add(weight.into());
+            Alone { seq: entry.seq, deaths: entry.deaths, weight: entry.weight }
         });
         let through = touched.checked_sub(1).map_or(0, |last| self.entries[last].seq);
         Death { alone, through }
@@ -535,8 +538,19 @@ impl Ring {
 /// What a backend that died had of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// The message that was alone at it, and at how many deaths it was, this one included.
-    pub alone: Option<(u64, u8)>,
+    /// The message that was alone at it.
+    pub alone: Option<Alone>,
     /// The last message that it had, or had part of; 0 if none.
     pub through: u64,
+}
+
+/// A message that a backend had alone when it died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// Its seq.
+    pub seq: u64,
+    /// The deaths at which it was alone and that weigh anything, this one included.
+    pub deaths: u8,
+    /// How much they weigh.
+    pub weight: u16,
 }

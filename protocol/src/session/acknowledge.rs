@@ -11,6 +11,7 @@ use super::config::{AckMode, Commit, Linger};
 use super::downstream;
 use super::event::{Action, Event, Loss};
 use super::leg::{Attachment, BackendLeg};
+use super::poison::Isolation;
 use super::{Passed, Session, Tally, Treatment};
 
 /// What `--ack-linger auto` is where pongs come early, or may.
@@ -126,6 +127,9 @@ impl Session {
             return true;
         }
         if self.upstream.halted {
+            return self.ack == AckMode::Pong && self.downstream.is_holding();
+        }
+        if self.isolation() == Isolation::Waiting {
             return self.ack == AckMode::Pong && self.downstream.is_holding();
         }
         if let Some(stop) = self.upstream.next_stop() {

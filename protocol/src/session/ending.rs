@@ -10,6 +10,7 @@ use crate::time::Instant;
 use super::config::{AckMode, OnAmbiguous, Reattach};
 use super::event::{Action, AttachRequest, EndReason, Event, Hindrance, Loss};
 use super::leg::{Attachment, BackendLeg, LegEnd};
+use super::poison::Weight;
 use super::{Session, Verdict};
 
 /// Where a session is in its life.
@@ -192,9 +193,11 @@ impl Session {
         }
         match (self.meaning(&end), self.config.on_ambiguous) {
             (Meaning::GoesAway(code), _) => self.lose_leg(now, Loss::GoingAway(code)),
-            (Meaning::Ambiguous, OnAmbiguous::Failover) => self.handle_death(now, end, self.is_mute()),
+            (Meaning::Ambiguous, OnAmbiguous::Failover) => {
+                self.handle_death(now, end, self.is_mute(), Weight::WHOLE);
+            }
             (Meaning::Ambiguous, OnAmbiguous::Probe) if sabotage::is(Sabotage::NoProof) => {
-                self.handle_death(now, end, false);
+                self.handle_death(now, end, false, Weight::WHOLE);
             }
             (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
             (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
@@ -228,7 +231,7 @@ impl Session {
         self.backend = Attachment::Asking { end, leg, mute };
     }
 
-    pub(super) fn handle_asked(&mut self, now: Instant, verdict: Verdict) {
+    pub(super) fn handle_asked(&mut self, now: Instant, verdict: Verdict, weight: Weight) {
         let Attachment::Asking { end, leg, mute } = std::mem::replace(&mut self.backend, Attachment::None) else {
             return;
         };
@@ -236,7 +239,7 @@ impl Session {
             self.backend = Attachment::Attached(leg);
         }
         match verdict {
-            Verdict::Dying => self.handle_death(now, end, mute),
+            Verdict::Dying => self.handle_death(now, end, mute, weight),
             Verdict::Healthy => self.forward(now, end),
         }
     }

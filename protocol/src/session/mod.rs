@@ -65,6 +65,7 @@ pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
 use migration::Migration;
 pub use outlet::Gather;
+pub use poison::{Isolation, Weight};
 pub use survey::RingSurvey;
 use upstream::{Taking, Upstream};
 
@@ -454,14 +455,15 @@ impl Session {
         }
     }
 
-    /// The answer to [`Action::Ask`] about the leg of `epoch`.
-    pub fn handle_verdict(&mut self, now: Instant, epoch: Epoch, verdict: Verdict) {
+    /// The answer to [`Action::Ask`] about the leg of `epoch`. `weight` is how much the death of a leg that has ended
+    /// says against a message that has its turn; [`Weight::NONE`] for any other.
+    pub fn handle_verdict(&mut self, now: Instant, epoch: Epoch, verdict: Verdict, weight: Weight) {
         if epoch != self.epoch {
             return;
         }
         let again = now + self.config.ack_timeout;
         match (&mut self.backend, verdict) {
-            (Attachment::Asking { .. }, _) => self.handle_asked(now, verdict),
+            (Attachment::Asking { .. }, _) => self.handle_asked(now, verdict, weight),
             (Attachment::Attached(leg), Verdict::Dying) if leg.live.is_suspect() => self.lose_leg(now, Loss::Hung),
             (Attachment::Attached(leg), _) => leg.live.handle_healthy(again),
             (Attachment::Waiting { .. } | Attachment::Dialling { .. } | Attachment::None, _) => {}

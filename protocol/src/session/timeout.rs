@@ -25,6 +25,8 @@ enum Timer {
     /// A leg that is to be left may have come to rest, or had its time. Ahead of what a leg makes due that is not left
     /// after all, and of what is for sessions without one.
     Migration,
+    /// Messages that go out one by one have waited long enough for their turns.
+    Turn,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
     /// Nothing moved on the backend leg: ping it.
@@ -55,10 +57,11 @@ enum Timer {
     Phase,
 }
 
-const TIMERS: [Timer; 17] = [
+const TIMERS: [Timer; 18] = [
     Timer::Linger,
     Timer::Unanswered,
     Timer::Migration,
+    Timer::Turn,
     Timer::Barrier,
     Timer::BackendKeepalive,
     Timer::BackendOverdue,
@@ -100,6 +103,7 @@ impl Session {
         let config = &self.config;
         match timer {
             Timer::Linger => self.open_leg().and_then(|_| self.upstream.linger_at()),
+            Timer::Turn => self.turn_at(),
             Timer::Barrier => self.writable_leg().and_then(|leg| self.barrier_at(leg)),
             Timer::BackendKeepalive => {
                 self.writable_leg().and_then(|leg| leg.live.keepalive_at(&leg.pings, config.ping_interval?))
@@ -181,6 +185,7 @@ impl Session {
                 self.upstream.expire_lingering(now, &mut self.counters);
                 self.settle_forgotten();
             }
+            Timer::Turn => self.upstream.waive_turns(),
             Timer::Barrier | Timer::BackendKeepalive => {
                 if let Some(leg) = self.leg_mut() {
                     leg.pings.due = true;

@@ -13,6 +13,7 @@ use crate::time::Instant;
 use super::config::{Config, OnFull};
 use super::event::Counters;
 use super::outlet::{Gather, Outlet, frame_border};
+use super::poison::{Isolation, Turn};
 
 /// Most messages that are taken at once.
 const RUN: usize = 32;
@@ -70,6 +71,8 @@ pub(super) struct Upstream {
     pub(super) gapless: bool,
     /// In isolation after deaths of backends: up to which seq messages go out one by one.
     isolated: Option<u64>,
+    /// Whether the next of them may go out.
+    turn: Turn,
     /// A frame larger than half the ring has begun behind unacknowledged messages.
     before_large: bool,
     /// The leg is to be left: no further message begins on it.
@@ -90,6 +93,7 @@ impl Upstream {
             frozen: false,
             gapless: false,
             isolated: None,
+            turn: Turn::Awaited,
             before_large: false,
             halted: false,
         }
@@ -366,6 +370,7 @@ impl Upstream {
 
     /// A new leg: write everything retained again.
     pub(super) fn rewind(&mut self) {
+        self.turn = Turn::Awaited;
         if sabotage::is(Sabotage::NoRewind) {
             return;
         }
@@ -397,7 +402,13 @@ impl Upstream {
     }
 
     pub(super) fn gather<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
-        let end = self.next_stop().map_or(self.ring.end(), |stop| stop.at).min(self.halt(outlet));
+        let end = match self.isolation() {
+            Isolation::Waiting => self.ring.cursor(),
+            Isolation::None | Isolation::Alone | Isolation::InCompany => {
+                self.next_stop().map_or(self.ring.end(), |stop| stop.at)
+            }
+        };
+        let end = end.min(self.halt(outlet));
         outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
     }
 
@@ -461,6 +472,9 @@ impl Upstream {
 
     /// Where a barrier goes: behind the last whole message, or at the next stop.
     pub(super) fn barrier_place(&self) -> Option<Stop> {
+        if self.isolation() == Isolation::Waiting {
+            return self.ring.message_end().map(|(at, seq, messages)| Stop { at, seq, messages });
+        }
         if let Some(stop) = self.next_stop() {
             // The cursor may have skipped a hole behind the stop.
             let at = stop.at.max(self.ring.cursor());
@@ -483,6 +497,36 @@ impl Upstream {
             return;
         }
         self.isolated = self.isolated.max(Some(through));
+    }
+
+    /// Whether messages go out one by one, and whether the next may.
+    pub(super) fn isolation(&self) -> Isolation {
+        let Some(stop) = self.next_stop() else { return Isolation::None };
+        match self.turn {
+            Turn::Awaited if sabotage::is(Sabotage::TurnNotAwaited) => Isolation::InCompany,
+            Turn::Had(seq) if seq == stop.seq => Isolation::Alone,
+            Turn::Awaited | Turn::Had(_) => Isolation::Waiting,
+            Turn::Waived => Isolation::InCompany,
+        }
+    }
+
+    /// Whether the message that stands alone has its turn.
+    pub(super) fn has_turn(&self) -> bool {
+        self.isolation() == Isolation::Alone
+    }
+
+    /// It is the turn of the next message, if it waits for that.
+    pub(super) fn give_turn(&mut self) {
+        if self.isolation() == Isolation::Waiting
+            && let Some(stop) = self.next_stop()
+        {
+            self.turn = Turn::Had(stop.seq);
+        }
+    }
+
+    /// Until the next leg, nothing waits for its turn.
+    pub(super) fn waive_turns(&mut self) {
+        self.turn = Turn::Waived;
     }
 
     /// Messages go out as they come.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tideover_protocol::scan::MessageLimits;
 use tideover_protocol::session::{
     AckCarrier, AckMode, Commit, Config, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach,
+    Weight,
 };
 
 use crate::dice::Dice;
@@ -83,6 +84,10 @@ pub(crate) struct Plan {
     pub(crate) carrier: Option<AckCarrier>,
     /// One message in so many kills who reads it; 0 is none.
     pub(crate) deadly: usize,
+    /// In isolation, a message gets its turn in one of so many turns of the driver; 0 is never.
+    pub(crate) turns: usize,
+    /// How much the death of a backend says against a message that has its turn, each as likely.
+    pub(crate) weights: &'static [Weight],
     /// Longest message.
     pub(crate) longest: usize,
     pub(crate) faults: Faults,
@@ -91,6 +96,8 @@ pub(crate) struct Plan {
     /// Longest jump of the clock, in milliseconds.
     pub(crate) jump: usize,
 }
+
+const WEIGHTS: [Weight; 3] = [Weight::NONE, Weight::of_chance(0.2), Weight::of_chance(0.03)];
 
 impl Plan {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
@@ -102,6 +109,8 @@ impl Plan {
             greeting: dice.of(&[0, 0, 0, 1, 2]),
             carrier: None,
             deadly: if dice.one_in(4) { dice.of(&[10, 40, 100]) } else { 0 },
+            turns: dice.of(&[1, 1, 4, 0]),
+            weights: dice.of(&[&[Weight::WHOLE], &[Weight::WHOLE, Weight::NONE], &WEIGHTS]),
             longest: dice.of(&[3, 3, 40, 700]),
             faults: Self::faults(dice),
             budget: 1 << 20,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
     AckCarrier, Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather,
-    Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict,
+    Isolation, Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict,
+    Weight,
 };
 use tideover_protocol::time::Instant;
 
@@ -31,6 +32,10 @@ pub(crate) struct World {
     pub(crate) asked: Vec<(Epoch, bool)>,
     /// What every question is answered with; `None` leaves it open.
     pub(crate) verdict: Option<Verdict>,
+    /// How much each death says against a message that has its turn.
+    pub(crate) weight: Weight,
+    /// Whether a message in isolation that waits for its turn gets it at once.
+    pub(crate) gives_turns: bool,
     /// Whether the session waits for the outcome of a dial.
     pub(crate) dialling: bool,
     /// How many times it has dialled.
@@ -110,6 +115,8 @@ impl World {
             events: Vec::new(),
             asked: Vec::new(),
             verdict: None,
+            weight: Weight::WHOLE,
+            gives_turns: true,
             dialling: false,
             dials: 0,
             dial_succeeds: Some(true),
@@ -147,7 +154,7 @@ impl World {
 
     pub(crate) fn answer(&mut self, verdict: Verdict) {
         let (epoch, _) = self.asked.remove(0);
-        self.session.handle_verdict(self.now, epoch, verdict);
+        self.session.handle_verdict(self.now, epoch, verdict, self.weight);
         self.run();
     }
 
@@ -235,6 +242,9 @@ impl World {
         moved |= self.session.wants_memory() && self.session.handle_memory(self.now);
         moved |= self.read_backend();
         moved |= self.read_client();
+        if self.gives_turns && self.session.isolation() == Isolation::Waiting {
+            self.session.handle_turn(self.session.epoch());
+        }
         moved |= self.write_backend();
         moved |= self.write_client(&[]);
         moved |= self.act();
@@ -385,7 +395,7 @@ impl World {
         let verdict = self.verdict.filter(|_| !self.asked.is_empty());
         if let Some(verdict) = verdict {
             let (epoch, _) = self.asked.remove(0);
-            self.session.handle_verdict(self.now, epoch, verdict);
+            self.session.handle_verdict(self.now, epoch, verdict, self.weight);
         }
         if let Some(succeeds) = self.prepare_succeeds.filter(|_| self.preparing) {
             self.preparing = false;

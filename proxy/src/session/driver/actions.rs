@@ -4,7 +4,7 @@ use std::task::{Context as Cx, Poll};
 
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, EndReason, Epoch, Event, Poisoned, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, EndReason, Epoch, Event, Poisoned, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
@@ -59,13 +59,14 @@ impl Driver {
 
     pub(super) fn poll_probe(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
         let Some(probe) = &mut self.probe else { return false };
-        let Poll::Ready((epoch, verdict)) = probe.as_mut().poll(cx) else { return false };
+        let Poll::Ready((epoch, (verdict, ended))) = probe.as_mut().poll(cx) else { return false };
         self.probe = None;
-        let verdict = match verdict {
-            pool::Verdict::Dying => Verdict::Dying,
-            pool::Verdict::Healthy => Verdict::Healthy,
+        let (verdict, weight) = match (verdict, ended) {
+            (pool::Verdict::Dying, Some(ended)) => (Verdict::Dying, self.weigh_death(ended)),
+            (pool::Verdict::Dying, None) => (Verdict::Dying, Weight::NONE),
+            (pool::Verdict::Healthy, _) => (Verdict::Healthy, Weight::NONE),
         };
-        self.engine.handle_verdict(now, epoch, verdict);
+        self.engine.handle_verdict(now, epoch, verdict, weight);
         true
     }
 
@@ -147,7 +148,8 @@ impl Driver {
         }
         let (route, handshake, backend) = (self.route().clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
-        let probe = async move { (epoch, route.pool.probe(&backend, since, &handshake).await) };
+        let probe =
+            async move { (epoch, (route.pool.probe(&backend, since, &handshake).await, ended.then_some(since))) };
         self.probe = Some(Box::pin(probe));
     }
 

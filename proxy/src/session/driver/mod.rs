@@ -8,6 +8,7 @@
 mod actions;
 mod io;
 mod migration;
+mod turns;
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -29,6 +30,7 @@ use crate::edge::SessionSlot;
 use crate::pool::{self, Attached, Backend, Denials, KeptHandshake, Lease, ReattachError, Route};
 
 use migration::Moving;
+use turns::Troubles;
 
 /// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
@@ -64,8 +66,10 @@ pub(super) struct Driver {
     dial: Option<Dial>,
     /// The way to another backend, while the session is to be moved.
     moving: Option<Box<Moving>>,
-    /// Whether a leg's backend is dying.
-    probe: Option<Question<pool::Verdict>>,
+    /// Whether a leg's backend is dying, and when the leg ended if it has.
+    probe: Option<Question<(pool::Verdict, Option<std::time::Instant>)>>,
+    /// Kept since a backend died, if one did.
+    troubles: Option<Box<Troubles>>,
     /// Whether a leg's backend answers pings.
     pinging: Option<Question<bool>>,
     /// The backend of the latest leg.
@@ -110,6 +114,7 @@ impl Driver {
             moving: None,
             denials: Denials::default(),
             probe: None,
+            troubles: None,
             pinging: None,
             handshake: Arc::new(handshake),
             kept_memory,
@@ -252,9 +257,10 @@ impl Driver {
     }
 
     fn write_and_act(&mut self, cx: &mut Cx<'_>, now: Instant, wanted: [bool; 2]) -> bool {
+        let turned = self.poll_turn(cx);
         self.flush(cx, now, Side::Backend);
         self.flush(cx, now, Side::Client);
-        self.act() | self.wants_more_than(wanted)
+        self.act() | turned | self.wants_more_than(wanted)
     }
 
     /// Whether a leg is to be read that was not at the reading: nothing that comes on it would wake the task. A write
