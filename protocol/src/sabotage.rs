@@ -61,11 +61,23 @@ pub enum Sabotage {
     TurnNotAwaited,
     /// A death is laid to a message's charge whoever else may be to blame.
     DoubtIgnored,
+    /// A pinned message that is retained is written again in its turn.
+    PinSentTwice,
+    /// Pinned messages are written to a new leg in the wrong order.
+    PinsOutOfOrder,
+    /// Nothing waits for the answer to a pinned message.
+    HoldIgnored,
+    /// The client gets the answers to pinned messages again.
+    SwallowedPassed,
+    /// What concerned one leg only is written to the next.
+    LegLocalReplayed,
+    /// A key acknowledges the oldest message, whichever it is.
+    KeyForgetsAnother,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 32] = [
         Self::NoRewind,
         Self::AckOffByOne,
         Self::DeadEpochAccepted,
@@ -92,6 +104,12 @@ impl Sabotage {
         Self::MemoryOutlivesMigration,
         Self::TurnNotAwaited,
         Self::DoubtIgnored,
+        Self::PinSentTwice,
+        Self::PinsOutOfOrder,
+        Self::HoldIgnored,
+        Self::SwallowedPassed,
+        Self::LegLocalReplayed,
+        Self::KeyForgetsAnother,
     ];
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
-use super::{Epoch, Session};
 use super::config::{AckMode, OnExpired, OnPoison};
 use super::event::{Action, EndReason, Loss, Poisoned};
 use super::leg::{Attachment, LegEnd};
+use super::{Epoch, Session};
 
 /// How long a leg's messages wait, in all, until they go out one by one without their turn.
 pub(super) const TURN_PATIENCE: Duration = Duration::from_secs(5);
@@ -69,7 +69,8 @@ impl Session {
         if self.ack == AckMode::None || mute {
             return self.lose_leg(now, Loss::Died);
         }
-        let death = self.upstream.ring.count_death(self.weigh(weight).0);
+        let shared = self.ruled.as_deref().is_some_and(|ruled| ruled.prelude_len() > 1);
+        let death = self.upstream.ring.count_death(self.weigh(weight).0, shared);
         if death.through == 0 {
             return self.lose_leg(now, Loss::Died);
         }
@@ -119,6 +120,9 @@ impl Session {
         self.upstream.rewind();
         let seq = seq + u64::from(sabotage::is(Sabotage::NeighbourPoisoned));
         let frames = self.upstream.ring.take(seq);
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            ruled.remove(seq);
+        }
         self.settle_forgotten();
         self.counters.poisoned += 1;
         self.deaths = 0;

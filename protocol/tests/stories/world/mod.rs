@@ -10,8 +10,7 @@ use std::time::Duration;
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
     AckCarrier, Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather,
-    Isolation, Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict,
-    Weight,
+    Isolation, Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
@@ -421,7 +420,7 @@ impl World {
 
     fn check(&self) {
         let c = self.session.counters();
-        let out = c.slid + c.dropped + c.abandoned + c.expired + c.poisoned;
+        let out = c.slid + c.dropped + c.skipped + c.abandoned + c.expired + c.poisoned;
         let accounted = c.forgotten + self.session.retained() as u64 + out;
         assert_eq!(c.received, accounted, "the accounts balance: {c:?}");
         assert!(self.session.unacknowledged() <= self.session.retained());
