@@ -182,6 +182,7 @@ impl Session {
         }
         if outcome.0.consumed > 0 && outcome.1.is_none() {
             self.answers.handle_data(now);
+            self.limits.handle_data(now);
         }
         if tally.replies > 0 {
             self.handle_replies(now, tally.replies);

@@ -10,6 +10,7 @@ use crate::time::Instant;
 use super::config::{AckMode, OnAmbiguous, Reattach};
 use super::event::{Action, AttachRequest, EndReason, Event, Hindrance, Loss};
 use super::leg::{Attachment, BackendLeg, LegEnd};
+use super::limits::Limit;
 use super::{Session, Verdict};
 
 /// Where a session is in its life.
@@ -37,8 +38,8 @@ pub(super) enum Phase {
 pub(super) struct Closing {
     pub(super) payload: ControlPayload,
     deadline: Instant,
-    /// The client did not close: it broke the protocol, and is told so at the end.
-    broken: Option<FrameError>,
+    /// The client did not close: it broke the protocol or went beyond a limit, and is told so at the end.
+    broken: Option<EndReason>,
 }
 
 #[derive(Debug)]
@@ -144,14 +145,32 @@ impl Session {
     /// The client broke the protocol: nothing more is taken from it, and it is told so (RFC 6455 7.1.7). As on a direct
     /// connection, what it said before is handled and answered first: the error takes the place of its Close.
     pub(super) fn fail_client(&mut self, now: Instant, error: FrameError) {
+        self.cut_off(now, close_payload(error.close_code(), &error.to_string()), EndReason::ClientError(error));
+    }
+
+    fn cut_off(&mut self, now: Instant, payload: ControlPayload, reason: EndReason) {
         self.client.closed = true;
         if matches!(self.phase, Phase::Relaying) {
+            self.give_up_migration(Hindrance::Ending);
             self.upstream.stop();
-            let payload = close_payload(error.close_code(), &error.to_string());
             let deadline = now + self.config.close_timeout;
-            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(error) }));
+            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(reason) }));
         }
         self.check_done(now);
+    }
+
+    /// The client went beyond a limit. What it said before is handled first, as where it breaks the protocol; but not if
+    /// it is in the middle of a message, which may take any time, or takes nothing of what it is told.
+    pub(super) fn end_beyond(&mut self, now: Instant, limit: Limit) {
+        let reason = EndReason::OverLimit(limit);
+        let close = close_payload(limit.close_code(), &reason.to_string());
+        if limit == Limit::SlowClient {
+            return self.begin_ending(now, Some(close), Some(going_away()), reason);
+        }
+        if self.upstream.is_in_message() {
+            return self.begin_ending(now, Some(close), Some(close), reason);
+        }
+        self.cut_off(now, close, reason);
     }
 
     pub(super) fn end_for_full_ring(&mut self, now: Instant) {
@@ -423,7 +442,7 @@ impl Session {
         } else {
             close_payload(CloseCode::SERVICE_RESTART, "messages before this Close may be lost")
         };
-        let reason = closing.broken.map_or(EndReason::ClientClosed, EndReason::ClientError);
+        let reason = closing.broken.unwrap_or(EndReason::ClientClosed);
         let farewell = closing.broken.map(|_| close);
         self.begin_ending(now, Some(close), farewell, reason);
     }

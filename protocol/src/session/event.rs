@@ -5,6 +5,7 @@ use crate::frame::{ControlFrame, FrameError};
 
 use super::Epoch;
 use super::ack::PongOrder;
+use super::limits::Limit;
 
 /// One of the two connections of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +147,8 @@ pub enum EndReason {
     RingFull,
     /// A message is older than `--replay-max-age` and `--on-expired close`.
     Expired,
+    /// The client went beyond a limit.
+    OverLimit(Limit),
     /// The operator closed it with this code.
     Operator(CloseCode),
     /// The proxy shuts down.
@@ -167,6 +170,7 @@ impl std::fmt::Display for EndReason {
             Self::NotWhole => f.write_str("not whole, so not attached again"),
             Self::RingFull => f.write_str("replay ring full"),
             Self::Expired => f.write_str("message over replay-max-age"),
+            Self::OverLimit(limit) => write!(f, "{limit}"),
             Self::Operator(code) => write!(f, "closed by the operator with {code}"),
             Self::Shutdown => f.write_str("shutdown"),
         }
@@ -259,6 +263,8 @@ pub enum Event {
     Cleared(Epoch),
     /// Replies turned out not to be one a message: from here on, pongs acknowledge.
     FellBack,
+    /// The client is read no faster than it may send, for the first time in a spell.
+    Slowed(Limit),
     /// The client leg ended without Close; what it sent is still delivered.
     ClientVanished,
     /// The session is ending, for this reason.

@@ -35,6 +35,8 @@ pub(super) struct Taking {
     pub(super) mute: bool,
     /// The time in milliseconds of the session.
     pub(super) millis: u32,
+    /// No further message begins when so many were received.
+    pub(super) through: u64,
 }
 
 /// A place in the stream behind a whole message.
@@ -128,6 +130,10 @@ impl Upstream {
     fn receive_whole(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Admission {
         loop {
             self.receive_run(data, taking, counters);
+            // Not even its header, which would have to wait somewhere.
+            if counters.received >= taking.through && !self.scanner.is_in_message() {
+                return Admission::Wait;
+            }
             let Some(header) = self.scanner.whole_message(data) else { return Admission::Yes };
             match self.admit(true, header.frame_len(), taking, counters) {
                 Admission::Yes => {}
@@ -147,7 +153,8 @@ impl Upstream {
             return;
         }
         let (mut ends, mut count, mut end) = ([0_u32; RUN], 0, 0);
-        while count < RUN
+        let most = taking.through.saturating_sub(counters.received).min(RUN as u64) as usize;
+        while count < most
             && let Some(header) = self.scanner.whole_message(&data[end..])
         {
             let next = end + header.frame_len() as usize;
@@ -211,6 +218,11 @@ impl Upstream {
         }
         self.wanted = need;
         if self.memory.try_cover(need) { Admission::Yes } else { Admission::Wait }
+    }
+
+    /// Whether a message has begun and is not whole.
+    pub(super) fn is_in_message(&self) -> bool {
+        self.scanner.is_in_message()
     }
 
     /// Near the end of the process's memory, those who hold the most are slowed first.
