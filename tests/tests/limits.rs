@@ -9,7 +9,7 @@ use tideover_tests::{
     lock::{machine_alone, machine_shared},
     metrics::{METRICS, metric, metric_becomes},
     proxy::says,
-    raw::{Connection, Death, Ended, Frame, Leg, RawBackend, Stage, opcode},
+    raw::{Connection, Death, Ended, Frame, Leg, RawBackend, SESSION_PATH, Stage, opcode, upgrade_request},
 };
 
 mod honest;
@@ -49,6 +49,77 @@ async fn code_at_backend(mut leg: Leg) -> u16 {
     let code = close_code(&mut leg.connection).await.expect("a Close before the end");
     leg.connection.send(&Frame::close(code, "")).await.expect("sent");
     code
+}
+
+// What a connection and a message may be.
+
+/// Asks for a session, and gives the status.
+async fn asks(proxy: &Proxy, headers: &[&str]) -> u16 {
+    let mut client = Connection::dial(proxy.address()).await.expect("connected");
+    client.send_bytes(upgrade_request(SESSION_PATH, "proxy", headers)).await.expect("sent");
+    client.head(SOON).await.expect("an answer").status()
+}
+
+async fn refused(proxy: &Proxy, reason: &str) -> f64 {
+    metric(proxy, &format!("handshakes_refused_total{{reason=\"{reason}\"}}")).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_over_its_limits_has_a_status_and_is_counted() {
+    let _machine = machine_shared();
+    let flags = ["--max-sessions", "1", "--max-header-fields", "10", "--max-handshake-bytes", "8KiB"];
+    let stage = stage(&[&flags[..], &["--handshake-timeout", "2s"]].concat()).await;
+    let honest = Honest::begin(&stage).await;
+    let proxy = &stage.proxy;
+    assert_eq!((asks(proxy, &[]).await, refused(proxy, "full").await), (503, 1.0));
+    assert_eq!((asks(proxy, &["X: 1"; 10]).await, refused(proxy, "too_large").await), (431, 1.0));
+    let long = format!("X: {}", "x".repeat(9000));
+    assert_eq!((asks(proxy, &[&long]).await, refused(proxy, "too_large").await), (431, 2.0));
+    let mut slow = Connection::dial(proxy.address()).await.expect("connected");
+    slow.send_bytes("GET / HTTP/1.1\r\n").await.expect("sent");
+    assert_eq!(slow.head(SOON).await.expect("an answer").status(), 408);
+    assert_eq!(refused(proxy, "timeout").await, 1.0);
+    honest.end(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_over_its_limits_gets_429_and_is_counted() {
+    let _machine = machine_shared();
+    let many = stage(&["--max-sessions-per-address", "1"]).await;
+    let honest = Honest::begin(&many).await;
+    assert_eq!((asks(&many.proxy, &[]).await, refused(&many.proxy, "address").await), (429, 1.0));
+    honest.end(&many).await;
+
+    let fast = stage(&["--session-rate-per-address", "1"]).await;
+    let honest = Honest::begin(&fast).await;
+    // One may come every second.
+    let asking = async { while asks(&fast.proxy, &[]).await != 429 {} };
+    fast.echoing_while(asking).await;
+    assert_eq!(refused(&fast.proxy, "rate").await, 1.0);
+    honest.end(&fast).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_over_its_limits_is_closed_with_their_code() {
+    let _machine = machine_shared();
+    let stage = stage(&["--max-message-bytes", "1KiB", "--max-message-frames", "10"]).await;
+    let honest = Honest::begin(&stage).await;
+    let (mut long, leg) = stage.session().await;
+    leg.echo();
+    long.send(&Frame::text(&"x".repeat(1025))).await.expect("sent");
+    assert_eq!(close_code(&mut long).await, Ok(1009));
+    let (mut torn, leg) = stage.session().await;
+    leg.echo();
+    torn.send(&Frame::text("").unfinished()).await.expect("sent");
+    for _ in 0..10 {
+        torn.send(&Frame::new(opcode::CONTINUATION, "").unfinished()).await.expect("sent");
+    }
+    assert_eq!(close_code(&mut torn).await, Ok(1008));
+    for limit in ["message_bytes", "message_frames"] {
+        let series = format!("sessions_limited_total{{limit=\"{limit}\"}}");
+        metric_becomes(&stage.proxy, &series, |count| count == 1.0).await;
+    }
+    honest.end(&stage).await;
 }
 
 // Rates.

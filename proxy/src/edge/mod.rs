@@ -7,6 +7,8 @@ mod addresses;
 mod body;
 mod elsewhere;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod guard;
 mod headers;
 mod opening;
