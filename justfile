@@ -24,9 +24,13 @@ doc:
 test:
     .ci/run test
 
-# Licences, advisories and sources of the dependencies (installs cargo-deny below target/)
+# Licences and sources of the dependencies (installs cargo-deny below target/)
 deny:
     .ci/run deny
+
+# Known vulnerabilities of the dependencies (reaches the advisory database)
+advisories:
+    .ci/run advisories
 
 # See it survive killed backends
 demo *ARGS:

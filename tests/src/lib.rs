@@ -13,6 +13,7 @@ pub mod example;
 pub mod judge;
 pub mod lock;
 pub mod matrix;
+pub mod metrics;
 pub mod operator;
 pub mod ports;
 pub mod program;

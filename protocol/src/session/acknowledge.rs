@@ -208,6 +208,7 @@ impl Session {
         }
         if outcome.0.consumed > 0 && outcome.1.is_none() {
             self.answers.handle_data(now);
+            self.limits.handle_data(now);
         }
         if let Some(ruled) = self.ruled.as_deref_mut() {
             tally.replies -= ruled.take_unmatched(tally.replies);

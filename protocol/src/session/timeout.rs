@@ -55,11 +55,13 @@ enum Timer {
     Failover,
     /// The process may have memory again.
     Pressure,
+    /// The client has had its time, or may be read again.
+    Limits,
     /// The closing handshake or the delivery for a vanished client takes too long.
     Phase,
 }
 
-const TIMERS: [Timer; 19] = [
+const TIMERS: [Timer; 20] = [
     Timer::Linger,
     Timer::Unanswered,
     Timer::Migration,
@@ -78,6 +80,7 @@ const TIMERS: [Timer; 19] = [
     Timer::Backoff,
     Timer::Failover,
     Timer::Pressure,
+    Timer::Limits,
     Timer::Phase,
 ];
 
@@ -151,6 +154,10 @@ impl Session {
                 }
                 Attachment::Attached(_) | Attachment::Asking { .. } | Attachment::None => None,
             },
+            Timer::Limits if matches!(self.phase, Phase::Relaying) => {
+                self.limits.deadline(self.client.live.blocked(), &config.limits)
+            }
+            Timer::Limits => None,
             Timer::Phase => self.phase.deadline(),
         }
     }
@@ -215,6 +222,12 @@ impl Session {
             Timer::Hold => self.time_out_hold(now),
             Timer::Migration => self.advance_migration(now),
             Timer::Pressure => self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN),
+            Timer::Limits => {
+                let slow = (self.client.live.blocked(), self.downstream.memory().is_contended());
+                if let Some(limit) = self.limits.handle_timeout(now, slow, &self.config.limits) {
+                    self.end_beyond(now, limit);
+                }
+            }
             Timer::Failover => self.end_without_backend(now),
             Timer::Phase => match self.phase {
                 Phase::Closing(_) => self.answer_close(now),

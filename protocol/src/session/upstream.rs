@@ -38,6 +38,8 @@ pub(super) struct Taking {
     pub(super) mute: bool,
     /// The time in milliseconds of the session.
     pub(super) millis: u32,
+    /// No further message begins when so many were received.
+    pub(super) through: u64,
 }
 
 /// A place in the stream behind a whole message.
@@ -145,6 +147,10 @@ impl Upstream {
         }
         loop {
             self.receive_run(data, taking, counters);
+            // Not even its header, which would have to wait somewhere.
+            if counters.received >= taking.through && !self.scanner.is_in_message() {
+                return Admission::Wait;
+            }
             let Some(header) = self.scanner.whole_message(data) else { return Admission::Yes };
             match self.admit(true, header.frame_len(), taking, counters) {
                 Admission::Yes => {}
@@ -164,7 +170,8 @@ impl Upstream {
             return;
         }
         let (mut ends, mut count, mut end) = ([0_u32; RUN], 0, 0);
-        while count < RUN
+        let most = taking.through.saturating_sub(counters.received).min(RUN as u64) as usize;
+        while count < most
             && let Some(header) = self.scanner.whole_message(&data[end..])
         {
             let next = end + header.frame_len() as usize;
@@ -245,6 +252,11 @@ impl Upstream {
         }
         self.wanted = need;
         if self.memory.try_cover(need) { Admission::Yes } else { Admission::Wait }
+    }
+
+    /// Whether a message has begun and is not whole.
+    pub(super) fn is_in_message(&self) -> bool {
+        self.scanner.is_in_message()
     }
 
     /// Near the end of the process's memory, those who hold the most are slowed first.

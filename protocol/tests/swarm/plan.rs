@@ -1,6 +1,7 @@
 //! What one run is made of: how the proxy is configured, how the backends behave and what goes wrong. Each seed draws
 //! only some of the faults, so that rare ones are not drowned by the rest.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use tideover_protocol::scan::MessageLimits;
@@ -152,6 +153,18 @@ impl Plan {
         config.failover_timeout = Duration::from_secs(dice.of(&[30, 300]));
         plan.config = config;
         plan
+    }
+
+    /// One run in four has a client that is read no faster than it may send. Drawn apart, so that seeds keep their runs.
+    pub(crate) fn slowed(mut self, dice: &mut Dice) -> Self {
+        let limits = &mut self.config.limits;
+        limits.control_rate = None;
+        if dice.one_in(4) {
+            limits.message_rate = NonZeroU32::new(dice.of(&[0, 3, 40, 1000]));
+            limits.byte_rate = NonZeroU64::new(dice.of(&[0, 20, 500, 20_000]));
+            limits.control_rate = NonZeroU32::new(dice.of(&[0, 1, 20]));
+        }
+        self
     }
 
     fn mode(&mut self, dice: &mut Dice, config: &mut Config) {

@@ -59,7 +59,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let plan = Plan::draw(&mut dice).slowed(&mut Dice::new(!seed));
         if trace() {
             eprintln!("{plan:#?}");
         }

@@ -85,6 +85,12 @@ impl Strict {
         matches!(&self.state, State::Head(head) if !head.is_empty())
     }
 
+    /// Whether the last byte taken ended a request, or none has come.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(&self.state, State::Head(head) if head.is_empty())
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -285,10 +291,6 @@ mod tests {
         result.map(|()| whole)
     }
 
-    fn is_between_requests(strict: &Strict) -> bool {
-        matches!(&strict.state, State::Head(head) if head.is_empty())
-    }
-
     #[test]
     fn good_requests_follow_each_other_whatever_their_bodies() {
         let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -302,7 +304,7 @@ mod tests {
         ] {
             for behind in ["", get] {
                 let strict = check(&(request.to_owned() + behind)).unwrap_or_else(|bad| panic!("{request:?}: {bad:?}"));
-                assert!(is_between_requests(&strict), "{request:?}: {strict:?}");
+                assert!(strict.is_between_requests(), "{request:?}: {strict:?}");
             }
         }
     }

@@ -18,6 +18,7 @@ pub(crate) use peer::Peer;
 
 /// Turns after which a world that does not come to rest is taken to be spinning.
 const MAX_TURNS: usize = 1_000_000;
+const SEED: [u8; 16] = [7; 16];
 
 pub(crate) struct World {
     pub(crate) session: Session,
@@ -82,32 +83,37 @@ impl World {
     }
 
     pub(crate) fn sharing(budgets: &Budgets, configure: impl FnOnce(&mut Config)) -> Self {
-        Self::build(budgets, BackendTraits::default(), configure)
+        Self::build(SEED, budgets, BackendTraits::default(), configure)
     }
 
     /// A world whose backends speak the session protocol.
     pub(crate) fn speaking(carrier: AckCarrier, configure: impl FnOnce(&mut Config)) -> Self {
         let traits = BackendTraits { carrier: Some(carrier), ..BackendTraits::default() };
-        Self::build(&Budgets::new(1 << 30), traits, configure)
+        Self::build(SEED, &Budgets::new(1 << 30), traits, configure)
     }
 
     /// A world whose backends agreed to permessage-deflate with the client.
     pub(crate) fn deflating(traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
         let traits = BackendTraits { deflate: true, ..traits };
-        let mut world = Self::build(&Budgets::new(1 << 30), traits, configure);
+        let mut world = Self::build(SEED, &Budgets::new(1 << 30), traits, configure);
         world.client.ear.deflate = true;
         world.backend().ear.deflate = true;
         world
     }
 
-    fn build(budgets: &Budgets, traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
+    /// The same, with other random numbers.
+    pub(crate) fn seeded(seed: u8, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::build([seed; 16], &Budgets::new(1 << 30), BackendTraits::default(), configure)
+    }
+
+    fn build(seed: [u8; 16], budgets: &Budgets, traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
         // The plain relay. Stories of lingering and de-duplication switch them on.
         let linger = Linger::For(Duration::ZERO);
         let mut config = Config { ack_linger: linger, dedupe_replies: false, ..Config::default() };
         configure(&mut config);
         let now = Instant::from_origin(seconds(1));
         Self {
-            session: Session::new(Arc::new(config), budgets, [7; 16], now, traits),
+            session: Session::new(Arc::new(config), budgets, seed, now, traits),
             now,
             client: Peer::client(),
             backends: vec![Peer::backend()],

@@ -272,6 +272,8 @@ impl Shadow {
                 self.fall_back();
             }
             Event::HoldFailed { .. } | Event::PinRefused => panic!("rules: there are none"),
+            // When a client's bytes are taken is the engine's choice; what becomes of them is judged.
+            Event::Slowed(_) => {}
             Event::ClientVanished => assert!(matches!(self.phase, Phase::Orphaned(_)), "law 10: the client is there"),
             Event::Ending(reason) => self.ending(reason),
         }

@@ -11,6 +11,7 @@ use tideover_protocol::time::Instant;
 use super::{Driver, traits};
 use crate::pool::{self, Attached, Denials, Lease, Reattach, ReattachError, SessionHeaders, Target};
 use crate::session::farewell;
+use crate::session::limited::Cause;
 use crate::session::poisons::Poison;
 use crate::session::wire::Wire;
 
@@ -203,6 +204,10 @@ impl Driver {
             Event::Migrated(epoch) => tracing::info!(%session, epoch, backend, "migrated"),
             Event::MigrationFailed(why) => tracing::info!(%session, backend, %why, "not migrated"),
             Event::Suspect(epoch) => tracing::info!(%session, epoch, backend, "backend leg is suspect"),
+            Event::Slowed(limit) => {
+                self.registered.context.totals.slowed(limit.into());
+                tracing::debug!(%session, peer = %self.registered.handle.peer, %limit, "the client is slowed down");
+            }
             Event::Cleared(epoch) => tracing::info!(%session, epoch, backend, "backend leg moves again"),
             Event::FellBack => {
                 tracing::warn!(%session, epoch = self.engine.epoch(), backend, "replies are not one a message: pongs acknowledge");
@@ -217,6 +222,9 @@ impl Driver {
             Event::Ending(reason) => {
                 let epoch = self.engine.epoch();
                 let peer = self.registered.handle.peer;
+                if let Some(cause) = Cause::of_end(reason) {
+                    self.registered.context.totals.limited(cause);
+                }
                 match reason {
                     EndReason::ClientClosed | EndReason::ClientVanished | EndReason::BackendClosed(_) => {
                         tracing::debug!(%session, epoch, %peer, backend, %reason, "session ends");
