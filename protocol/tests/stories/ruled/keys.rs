@@ -165,6 +165,24 @@ fn in_isolation_a_message_that_was_read_is_waited_for_so_long_and_the_next_goes_
 }
 
 #[test]
+fn in_isolation_pinned_messages_that_are_retained_hold_up_nothing() {
+    let mut world = ruled();
+    world.say("pin:p zero");
+    world.pass(seconds(1));
+    world.backend().pongs = false;
+    for message in ["pin:a one", "pin:b two", "three", "pin:c four", "five"] {
+        world.say(message);
+    }
+    for _ in 0..2 {
+        die_for(&mut world, Peer::silent_backend());
+    }
+    die_for(&mut world, quiet());
+    world.pass(seconds(10));
+    let said = ["pin:p zero", "pin:a one", "pin:b two", "pin:c four", "three", "five"];
+    assert_eq!((world.backend().messages(), world.session.retained()), (said.map(String::from).to_vec(), 0));
+}
+
+#[test]
 fn in_isolation_an_answer_lets_the_next_message_out() {
     let mut world = ruled();
     world.backend().pongs = false;
