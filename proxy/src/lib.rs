@@ -12,6 +12,7 @@ pub mod mover;
 pub mod net;
 pub mod pool;
 pub mod reload;
+pub mod renewal;
 pub mod schemes;
 pub mod serve;
 pub mod session;
