@@ -5,6 +5,7 @@ pub mod config;
 pub mod ctl;
 pub mod deflate;
 pub mod demo;
+pub mod doctor;
 pub mod edge;
 mod fields;
 pub mod logging;

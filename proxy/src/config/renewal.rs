@@ -217,7 +217,11 @@ fn header_name(flag: &Flag, text: &str) -> Result<HeaderName, String> {
 
 /// What the flags say.
 pub(super) fn renewal(reader: &mut Reader<'_>) -> RenewalConfig {
-    RenewalConfig { query: QueryEdit::default(), hook: hook(reader), file: reader.one("reattach-values-file", values_file) }
+    RenewalConfig {
+        query: QueryEdit::default(),
+        hook: hook(reader),
+        file: reader.one("reattach-values-file", values_file),
+    }
 }
 
 fn hook(reader: &mut Reader<'_>) -> Option<HookConfig> {
@@ -301,7 +305,10 @@ mod tests {
     fn what_is_wrong_with_a_file_shows_none_of_its_values() {
         let wrong = [
             ("[headers]\nHost = 'secret'", "the header field host cannot be set: it has a meaning already"),
-            ("[headers]\nX = \"secret\\r\\nHost: x\"", "the value of the header field x has bytes that no field may have"),
+            (
+                "[headers]\nX = \"secret\\r\\nHost: x\"",
+                "the value of the header field x has bytes that no field may have",
+            ),
             ("[headers]\nX = 5", "headers.X is no string"),
             ("[header]\nX = 'secret'", "unknown table [header]; there are [headers] and [query]"),
             ("query = 'secret'", "\"query\" is no table"),

@@ -9,12 +9,12 @@ use super::parse::{self, End};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::reader::Reader;
-use super::{renewal, schemes};
 use super::units::{format_duration, format_size};
 use super::{
     Admission, Balancing, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings,
     Rebalance, RouteConfig, Statuses, fleet, tls,
 };
+use super::{renewal, schemes};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {

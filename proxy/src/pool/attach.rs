@@ -195,7 +195,10 @@ impl Route {
             let left = round.left();
             let id = lease.backend().id;
             round.begin(id);
-            let error = match self.reattach_to(&mut lease, handshake, session, renewed.as_ref(), options.explicit, left).await {
+            let error = match self
+                .reattach_to(&mut lease, handshake, session, renewed.as_ref(), options.explicit, left)
+                .await
+            {
                 Ok(leg) => return Ok(leg.attached(lease)),
                 Err(error) => error,
             };

@@ -153,7 +153,10 @@ mod tests {
 
     #[test]
     fn a_removed_key_goes_with_all_its_pairs_however_it_is_spelled() {
-        assert_eq!(edit().remove("sid").apply("/io/?EIO=4&sid=a&transport=x&sid=b&%73id&sid"), "/io/?EIO=4&transport=x");
+        assert_eq!(
+            edit().remove("sid").apply("/io/?EIO=4&sid=a&transport=x&sid=b&%73id&sid"),
+            "/io/?EIO=4&transport=x"
+        );
         assert_eq!(edit().remove("a b").apply("/?a+b=1&a%20b=2&ab=3"), "/?ab=3");
         assert_eq!(edit().remove("sid").apply("/?sid=1"), "/");
         assert_eq!(edit().remove("si").apply("/?sid=1"), "/?sid=1");

@@ -50,7 +50,9 @@ impl fmt::Display for InvalidValues {
         match self {
             Self::HeaderName(name) => write!(f, "{name:?} is no name of a header field"),
             Self::Forbidden(name) => write!(f, "the header field {name} cannot be set: it has a meaning already"),
-            Self::HeaderValue(name) => write!(f, "the value of the header field {name} has bytes that no field may have"),
+            Self::HeaderValue(name) => {
+                write!(f, "the value of the header field {name} has bytes that no field may have")
+            }
             Self::Twice(name) => write!(f, "the header field {name} is named twice"),
             Self::QueryKey => write!(f, "a query key is empty or has more than {LONGEST_NAME} bytes"),
             Self::Type(name) => write!(f, "{name} is not of the right type"),
@@ -186,11 +188,13 @@ mod tests {
     #[test]
     fn a_field_takes_the_place_of_all_that_a_backend_may_read_as_the_same() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("host", "h"), ("authorization", "1"), ("authorization", "2"), ("x_old", "3"), ("y", "4")] {
+        for (name, value) in [("host", "h"), ("authorization", "1"), ("authorization", "2"), ("x_old", "3"), ("y", "4")]
+        {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         some().apply_to(&mut headers);
-        let mut left: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let mut left: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         left.sort();
         assert_eq!(left, ["authorization: Bearer secret", "host: h", "y: 4"]);
     }

@@ -97,7 +97,8 @@ mod tests {
     fn an_answer_sets_removes_and_delays() {
         let body = br#"{"headers": {"Authorization": "Bearer 2", "X-Old": null},
                         "query": {"token": "a b", "sid": null}, "delay_ms": 250}"#;
-        let values = Values::default().header("authorization", Some("Bearer 2")).unwrap().header("x-old", None).unwrap();
+        let values =
+            Values::default().header("authorization", Some("Bearer 2")).unwrap().header("x-old", None).unwrap();
         let values = values.query("token", Some("a b")).unwrap().query("sid", None).unwrap();
         let Answer::Values { values: read, delay } = Answer::parse(body).unwrap() else { panic!("denied") };
         assert_eq!(delay, Duration::from_millis(250));
@@ -121,7 +122,10 @@ mod tests {
             (r#"{"headers": "secret"}"#, "headers is not of the right type"),
             (r#"{"headers": {"a": 12345}}"#, "a is not of the right type"),
             (r#"{"headers": {"Host": "secret"}}"#, "the header field host cannot be set: it has a meaning already"),
-            (r#"{"headers": {"a": "secret\r\nb: c"}}"#, "the value of the header field a has bytes that no field may have"),
+            (
+                r#"{"headers": {"a": "secret\r\nb: c"}}"#,
+                "the value of the header field a has bytes that no field may have",
+            ),
             (r#"{"deny": "yes"}"#, "deny is not of the right type"),
             (r#"{"delay_ms": -1}"#, "delay_ms is not of the right type"),
             (r#"{"delay_ms": 60001}"#, "delay_ms is more than a minute"),
