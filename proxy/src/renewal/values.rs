@@ -136,7 +136,9 @@ impl Values {
 }
 
 fn header_value(name: &HeaderName, text: &str) -> Result<HeaderValue, InvalidValues> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| InvalidValues::HeaderValue(name.clone()))?;
+    let is_visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    let value = HeaderValue::from_str(text).ok().filter(|_| text.bytes().all(is_visible));
+    let mut value = value.ok_or_else(|| InvalidValues::HeaderValue(name.clone()))?;
     value.set_sensitive(true);
     Ok(value)
 }
