@@ -210,6 +210,7 @@ fn session_config(reader: &mut Reader<'_>) -> session::Config {
             bytes: reader.number("max-message-bytes"),
             frames: reader.number("max-message-frames"),
         },
+        ..session::Config::default()
     }
 }
 
