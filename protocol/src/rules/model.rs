@@ -109,7 +109,8 @@ pub struct HexTest {
 pub struct Actions {
     /// Client: it is written first on every later leg.
     pub pin: Option<PinAction>,
-    /// The pin of this key (a template) ends; from a backend always at once.
+    /// The pin of this key (a template) ends; from a backend always at once. Of a message of the client with an id to
+    /// translate, the pin that brought the id.
     pub unpin: Option<(String, UnpinWhen)>,
     /// A template. Client: it waits for a message of the backend with this key. Backend: what waits for it is done with.
     pub acknowledge: Option<String>,
