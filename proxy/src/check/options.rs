@@ -58,9 +58,9 @@ impl Args for Samples {
             arg.allow_hyphen_values(true).help(help).help_heading("Samples")
         };
         let hex = arg("hex", "HEX", "A binary message, two hexadecimal digits a byte; repeatable");
-        command.arg(arg("message", "TEXT", "A text message that the rules are tried with; repeatable")).arg(
-            hex.value_parser(|text: &str| unhex(text).ok_or("not bytes of two hexadecimal digits each")),
-        )
+        command
+            .arg(arg("message", "TEXT", "A text message that the rules are tried with; repeatable"))
+            .arg(hex.value_parser(|text: &str| unhex(text).ok_or("not bytes of two hexadecimal digits each")))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -115,7 +115,8 @@ impl Builder<'_, '_> {
         if tables.routes.is_empty() {
             return vec![all];
         }
-        let (routes, known): (Vec<_>, Vec<_>) = tables.routes.iter().map(|table| self.route(table, &tables.rules, total)).unzip();
+        let (routes, known): (Vec<_>, Vec<_>) =
+            tables.routes.iter().map(|table| self.route(table, &tables.rules, total)).unzip();
         for (n, route) in routes.iter().enumerate() {
             let covers = |earlier: &usize| known[*earlier] && known[n] && routes[*earlier].takes_all_of(route);
             let earlier = (0..n).find(covers);

@@ -8,7 +8,8 @@ use hyper::header::HeaderName;
 
 use super::{
     Admission, BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern,
-    Mode, Moving, PathPrefix, Public, ReattachOrder, RenewalConfig, RulesConfig, ScaleConfig, SessionKey, Transport, fleet,
+    Mode, Moving, PathPrefix, Public, ReattachOrder, RenewalConfig, RulesConfig, ScaleConfig, SessionKey, Transport,
+    fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.

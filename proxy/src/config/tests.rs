@@ -13,6 +13,7 @@ use super::*;
 mod fleet;
 mod guarantees;
 mod health;
+mod profiles;
 mod rules;
 mod schemes;
 

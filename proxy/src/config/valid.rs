@@ -12,8 +12,8 @@ use super::reader::Reader;
 use super::rules::{self, Effective, OwnRule};
 use super::units::{format_duration, format_size};
 use super::{
-    Admission, Balancing, Compression, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings,
-    Rebalance, RouteConfig, Statuses, fleet, tls,
+    Admission, Balancing, Compression, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving,
+    PoolSettings, Rebalance, RouteConfig, Statuses, fleet, tls,
 };
 use super::{renewal, schemes};
 

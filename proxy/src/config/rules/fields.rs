@@ -56,7 +56,8 @@ impl<'f, 'a> Fields<'f, 'a> {
     }
 
     fn place_of(&self, key: &Spanned<std::borrow::Cow<'_, str>>) -> Place {
-        let name = if self.name.is_empty() { key.get_ref().to_string() } else { format!("{}.{}", self.name, key.get_ref()) };
+        let name =
+            if self.name.is_empty() { key.get_ref().to_string() } else { format!("{}.{}", self.name, key.get_ref()) };
         self.file.place(key.span().start, &name)
     }
 

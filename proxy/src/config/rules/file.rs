@@ -177,9 +177,8 @@ fn ahead(fields: &mut Fields<'_, '_>) -> Option<WrittenAhead> {
 fn pin_of(text: &str, pin: PinAction) -> Result<Pin, String> {
     let does = Actions { pin: Some(pin), ..Actions::default() };
     let rule = Rule { name: String::new(), from: Side::Client, matches: Match::default(), goes_on: false, does };
-    let rules = RuleSet::compile(&[rule]).map_err(|errors| {
-        errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; ")
-    })?;
+    let rules = RuleSet::compile(&[rule])
+        .map_err(|errors| errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "))?;
     let message = Message { kind: Kind::Text, payload: text.as_bytes(), nth: 1 };
     rules.client(&message).pin.ok_or_else(|| "its keys name what the text lacks".to_owned())
 }

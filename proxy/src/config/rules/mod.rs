@@ -16,10 +16,10 @@ use tideover_protocol::rules::{Mqtt, Pin, RuleSet, Rules};
 pub(crate) use fields::unhex;
 pub use file::{Code, Profile};
 
+use super::Flag;
 use super::file::File;
 use super::problem::{Place, Problem};
 use super::reader::Reader;
-use super::Flag;
 use crate::renewal::QueryEdit;
 use fields::Fields;
 use file::{RuleFile, WrittenAhead};
@@ -118,7 +118,8 @@ impl OwnRule {
     pub(super) fn unknown_routes(&self, known: &[&str]) -> Vec<Problem> {
         let Some((routes, place)) = &self.routes else { return Vec::new() };
         let unknown = routes.iter().filter(|name| !known.contains(&name.as_str()));
-        let known = if known.is_empty() { "no route has a name".to_owned() } else { format!("only {}", known.join(", ")) };
+        let known =
+            if known.is_empty() { "no route has a name".to_owned() } else { format!("only {}", known.join(", ")) };
         unknown.map(|name| Problem::at(place, format!("there is no route {name:?}: {known}"))).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tideover_protocol::rules::model::{
-    Actions, HexTest, JsonTest, Match, PinAction, Rule, RuleError, Scalar, Side, ValueTest,
+    Actions, HexTest, JsonTest, Match, Operation, PinAction, Rule, RuleError, Scalar, Side, ValueTest,
 };
 use tideover_protocol::rules::{Again, Kind, Replay, UnpinWhen};
 
@@ -56,7 +56,11 @@ fn matches(fields: &mut Fields<'_, '_>) -> Match {
 }
 
 /// The tests that there are for a value. TOML has no null.
-const TESTS: [&str; 5] = ["equals", "one-of", "exists", "matches", "null"];
+const TESTS: [&str; 6] = ["equals", "one-of", "exists", "matches", "null", "operation"];
+
+/// What `operation` may be.
+const OPERATIONS: [(&str, Operation); 3] =
+    [("query", Operation::Query), ("mutation", Operation::Mutation), ("subscription", Operation::Subscription)];
 
 fn json_test(fields: &mut Fields<'_, '_>) -> Option<JsonTest> {
     let pointer = fields.needed("pointer");
@@ -72,7 +76,12 @@ fn json_test(fields: &mut Fields<'_, '_>) -> Option<JsonTest> {
     if fields.has("null") && fields.boolean("null") == Some(false) {
         fields.reject("null", "can be true only; a value that is not null is not told from one that is not there");
     }
-    let test = equals.or(one_of).or(exists).or(matches).or(null)?;
+    let named = fields.text("named");
+    if named.is_some() && !fields.has("operation") {
+        fields.reject("named", "says where the name of an operation stands: it needs operation");
+    }
+    let operation = fields.word("operation", &OPERATIONS).map(|operation| ValueTest::Operation { operation, named });
+    let test = equals.or(one_of).or(exists).or(matches).or(null).or(operation)?;
     Some(JsonTest { pointer: pointer?, test })
 }
 

@@ -214,7 +214,10 @@ fn no_rule_can_be_added_to_a_profile_in_code() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     let start = "tideover.toml:5: route.profile, tideover.toml:7: [[rule]]: this profile is code";
     assert!(lines[0].starts_with(start), "{lines:?}");
-    let (_file, config) = with_file("code-named", &format!("{}route = ['x']\n", text.replace("[[route]]\n[[rule]]", "[[route]]\nname='x'\n[[rule]]")));
+    let (_file, config) = with_file(
+        "code-named",
+        &format!("{}route = ['x']\n", text.replace("[[route]]\n[[rule]]", "[[route]]\nname='x'\n[[rule]]")),
+    );
     assert!(matches!(config.unwrap().routes[0].rules.look, Look::Code(Code::Mqtt)));
 }
 
@@ -270,7 +273,10 @@ learn = "/id"
 
     let message = Message { kind: Kind::Binary, payload: br#"{"id":9}"#, nth: 1 };
     let verdict = rules.backend(&message);
-    assert_eq!((verdict.answers, verdict.once, verdict.unpin), (Some(Key::of(b"e")), Some(Key::of(b"o")), Some(Key::of(b"u"))));
+    assert_eq!(
+        (verdict.answers, verdict.once, verdict.unpin),
+        (Some(Key::of(b"e")), Some(Key::of(b"o")), Some(Key::of(b"u")))
+    );
     assert!(verdict.refuses && verdict.close && verdict.swallow == Some(1));
     assert_eq!(verdict.learn, Some(6..7));
 }
