@@ -33,8 +33,8 @@ pub(super) const RULES: Theme = Theme {
             default: Fallback::Value("64KiB"),
             summary: "Bytes of a session's pinned messages; beyond them as beyond pin-messages",
             details: "",
-            worst_case: "Worst case: this much memory a session, also while it is idle, and 4 times that while some of it is \
-                         being replaced; part of buffer-total-bytes.",
+            worst_case: "Worst case: this much memory a session, and 200 bytes a pinned message, also while it is idle; twice \
+                         that while a new backend is told them. Part of buffer-total-bytes.",
         },
         Flag {
             name: "hold-timeout",
@@ -53,8 +53,7 @@ pub(super) const RULES: Theme = Theme {
             summary: "The longest message, inflated, that rules look into; a longer one matches no rule",
             details: "Where a rule of its side closes sessions, it closes them for a message that cannot be looked into, \
                       too.",
-            worst_case: "Worst case: this much memory a worker while a message is looked into, and as much as long as a \
-                         message of the client is not complete.",
+            worst_case: "Worst case: this much memory a worker while it looks into a message, twice that if it is compressed.",
         },
     ],
 };
