@@ -35,6 +35,12 @@ impl<T> Pin<T> {
         self.id
     }
 
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> u128 {
+        self.key
+    }
+
     /// Seq of the message; 0 if it never had one.
     #[must_use]
     pub fn seq(&self) -> u64 {

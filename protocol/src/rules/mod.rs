@@ -3,10 +3,22 @@
 //! A [`Rules`] looks at one whole message, unmasked and inflated, and answers what is to be done with it, as data. It
 //! keeps no state of a session. What a verdict *does* is the engine's.
 
+mod compile;
+mod condition;
+mod explain;
+mod graphql;
+mod json;
+pub mod model;
+mod mqtt;
+mod set;
+mod template;
 mod verdict;
 
 use std::fmt::Debug;
 
+pub use explain::Trial;
+pub use mqtt::Mqtt;
+pub use set::RuleSet;
 pub use verdict::{Again, BackendVerdict, ClientVerdict, Key, Pin, Replay, Unpin, UnpinWhen};
 
 /// Whether a message is of text or of bytes (RFC 6455 5.6).

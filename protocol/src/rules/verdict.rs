@@ -22,7 +22,8 @@ impl Key {
 pub struct ClientVerdict {
     /// It is written first on every later leg.
     pub pin: Option<Pin>,
-    /// An earlier message is not pinned any more.
+    /// An earlier message is not pinned any more. With `translate`, the one whose answer brought the id that stands
+    /// there; the key is of account only if none did.
     pub unpin: Option<Unpin>,
     /// It is acknowledged only by a message of the backend with this key (`--ack rules`; else of no effect).
     pub acknowledge: Option<Key>,

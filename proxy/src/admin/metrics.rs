@@ -65,6 +65,8 @@ impl Collector for Source {
         page.counters("handshakes_refused", "Handshakes that led to no session", refused)?;
         let pauses = self.edge.accepting().pauses();
         page.counter("accept_pauses", "Times that accepting paused because descriptors ran out", pauses)?;
+        let calls = self.fleet.hook_counts().map(|(result, count)| ([("result", result)], count));
+        page.counters("reattach_hook_calls", "Questions to re-attach hooks by what came of them", calls)?;
         let live = self.edge.requests_live() as i64;
         page.gauge("http_requests_live", "Plain HTTP requests under way", None, &live)?;
         let requests = self.edge.requests().get().into_iter().map(|(result, count)| ([("result", result)], count));

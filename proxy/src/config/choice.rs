@@ -5,7 +5,7 @@ use tideover_protocol::session::{
 };
 
 use super::tls::{ProxyProtocol, SendProxy};
-use super::{Balance, Compression, Http, LogFormat, Mode, ReattachOrder};
+use super::{Balance, Compression, Http, LogFormat, Mode, OnHookFailure, ReattachOrder};
 use crate::tls::ClientAuth;
 
 /// A type whose values are written as words.
@@ -76,6 +76,11 @@ impl Choice for Reattach {
 impl Choice for ReattachOrder {
     const WORDS: &'static [(&'static str, Self)] =
         &[("other-first", Self::OtherFirst), ("same-first", Self::SameFirst), ("same-only", Self::SameOnly)];
+}
+
+impl Choice for OnHookFailure {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("wait", Self::Wait), ("attach", Self::Attach), ("close", Self::Close)];
 }
 
 impl Choice for Compression {

@@ -11,10 +11,12 @@ use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
 use super::dial::{Agreed, Expected};
+use super::renewals::Renewed;
 use super::session_headers::SessionHeaders;
 use crate::config::SessionKey;
 use crate::deflate::{Agreement, Offers};
 use crate::net::proxy_protocol::Ends;
+use crate::renewal;
 
 /// Header fields that a kept handshake may have: what hyper takes from a client (100) and what the edge adds.
 const MAX_FIELDS: usize = 128;
@@ -133,6 +135,14 @@ impl KeptHandshake {
         }
     }
 
+    /// Whether its query has such a key.
+    #[must_use]
+    pub fn has_query_key(&self, key: &str) -> bool {
+        let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let target = line.split(|byte| *byte == b' ').nth(1).and_then(|target| std::str::from_utf8(target).ok());
+        target.is_some_and(|target| renewal::has_key(target, key))
+    }
+
     /// Bytes that this takes: itself and what it points to. At most `--max-handshake-bytes` twice and 256.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -143,10 +153,34 @@ impl KeptHandshake {
     /// The handshake for a backend, signed with `key` as of now. `spelling` may hold how the client spelled the header
     /// names.
     pub(super) fn request(&self, session: &SessionHeaders, key: Option<&SessionKey>, spelling: Extensions) -> Upstream {
-        let (target, mut headers) = self.parse();
+        let (target, headers) = self.parse();
+        let mut upstream = self.upstream(target, headers, session, key);
+        *upstream.request.extensions_mut() = spelling;
+        upstream
+    }
+
+    /// The handshake for a later backend, with what was renewed of it.
+    pub(super) fn request_again(
+        &self,
+        session: &SessionHeaders,
+        key: Option<&SessionKey>,
+        renewed: Option<&Renewed>,
+    ) -> Upstream {
+        match renewed {
+            Some(Renewed { target, headers }) => self.upstream(target.clone(), headers.clone(), session, key),
+            None => self.request(session, key, Extensions::new()),
+        }
+    }
+
+    fn upstream(
+        &self,
+        target: Uri,
+        mut headers: HeaderMap,
+        session: &SessionHeaders,
+        key: Option<&SessionKey>,
+    ) -> Upstream {
         session.add_to(&mut headers, target.path_and_query().map_or("/", |target| target.as_str()), key);
         let mut upstream = Upstream::new(target, headers, self.offers.clone());
-        *upstream.request.extensions_mut() = spelling;
         upstream.client = self.client;
         upstream
     }

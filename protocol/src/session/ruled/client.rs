@@ -106,9 +106,10 @@ impl Session {
         }
         let seq = self.upstream.complete(taking, &mut self.counters);
         let ring = &self.upstream.ring;
-        let (unpin, later) = match verdict.unpin {
-            Some(unpin) if unpin.when == UnpinWhen::Now => (Some(unpin.key), None),
-            Some(unpin) => (None, Some(unpin.key)),
+        let named = id.as_ref().and_then(|id| ruled.key_of_id(&id.clients));
+        let (unpin, later) = match verdict.unpin.map(|unpin| (named.unwrap_or(unpin.key), unpin.when)) {
+            Some((key, UnpinWhen::Now)) => (Some(key), None),
+            Some((key, UnpinWhen::Acknowledged)) => (None, Some(key)),
             None => (None, None),
         };
         unpin.map(|key| ruled.pins.unpin(key.0));

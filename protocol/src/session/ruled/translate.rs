@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use tideover_replay_store::Ring;
 
+use crate::rules::Key;
 use crate::session::keys::Keys;
 
 use super::Ruled;
@@ -56,6 +57,12 @@ impl Ruled {
         let said = payload.get(at.clone())?;
         let known = self.pins.iter().any(|pin| pin.state.ids.clients.as_deref() == Some(said));
         known.then(|| Id { at, clients: said.to_vec() })
+    }
+
+    /// The key of the pin whose answer brought what the client knows by this id.
+    pub(super) fn key_of_id(&self, clients: &[u8]) -> Option<Key> {
+        let pin = self.pins.iter().find(|pin| pin.state.ids.clients.as_deref() == Some(clients));
+        pin.map(|pin| Key(pin.key()))
     }
 
     fn legs_id(&self, clients: &[u8]) -> Option<&[u8]> {

@@ -73,6 +73,26 @@ fn what_the_client_says_before_the_new_id_is_known_is_translated_too() {
 }
 
 #[test]
+fn a_message_that_names_an_id_ends_the_pin_that_brought_it_once_it_is_answered() {
+    const OTHER: &str = "pin:o expects:o learns";
+    let mut world = subscribed();
+    world.say(OTHER);
+    tell(&mut world, "answers:o new-id:another");
+    world.say("ask:1 id:old unpin-later:which");
+    die_for(&mut world, quiet());
+    tell(&mut world, "answers:s new-id:x");
+    tell(&mut world, "answers:o new-id:y");
+    assert_eq!(
+        world.backend().messages(),
+        [SUBSCRIBE, OTHER, "ask:1 id:x unpin-later:which"],
+        "it is not answered yet"
+    );
+    tell(&mut world, "done:1");
+    die_for(&mut world, quiet());
+    assert_eq!(world.backend().messages(), [OTHER]);
+}
+
+#[test]
 fn an_id_that_no_backend_chose_is_left_alone() {
     let mut world = subscribed();
     die_for(&mut world, quiet());

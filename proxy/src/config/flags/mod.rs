@@ -7,7 +7,9 @@ mod http;
 mod limits;
 mod migration;
 mod pool;
+mod reattach;
 mod relay;
+mod rules;
 mod schemes;
 mod server;
 pub(super) mod tables;
@@ -106,6 +108,8 @@ pub enum Kind {
     Paths,
     /// A list of header fields.
     Headers,
+    /// The name of a profile or the path of a rule file, or nothing.
+    Profile,
     /// The path of a file that lists backends, or nothing.
     BackendsFile,
     /// A DNS name that stands for backends, or nothing.
@@ -166,6 +170,12 @@ pub enum Kind {
     ServerName,
     /// Where the operator's API listens, or nothing.
     Admin,
+    /// The URL of a hook, or nothing.
+    HookUrl,
+    /// A list of names of header fields.
+    HeaderNames,
+    /// The path of a file with header fields and query keys, or nothing.
+    ValuesFile,
     /// The path of the configuration file: no key of that file.
     File,
 }
@@ -180,14 +190,16 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 22] = [
+pub static THEMES: [Theme; 24] = [
     server::LISTEN,
     pool::BALANCING,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
     guarantees::ANSWERS,
+    rules::RULES,
     relay::LIVENESS,
     relay::FAILOVER,
+    reattach::CREDENTIALS,
     migration::MIGRATION,
     health::HEALTH,
     guarantees::REPLAY,
@@ -265,6 +277,7 @@ impl Kind {
                 | Self::Paths
                 | Self::Headers
                 | Self::PemFiles
+                | Self::HeaderNames
         )
     }
 
@@ -289,6 +302,7 @@ impl Kind {
             Self::Hosts => "HOSTS".into(),
             Self::Paths => "PATHS".into(),
             Self::Headers => "FIELDS".into(),
+            Self::Profile => "NAME|PATH".into(),
             Self::BackendsFile => "PATH".into(),
             Self::Dns => "NAME".into(),
             Self::DnsServer => "ADDR".into(),
@@ -316,6 +330,9 @@ impl Kind {
             Self::Statuses => "STATUSES".into(),
             Self::KeyFile | Self::PemFile | Self::PemFiles => "PATH".into(),
             Self::ServerName => "NAME".into(),
+            Self::HookUrl => "URL".into(),
+            Self::HeaderNames => "NAME".into(),
+            Self::ValuesFile => "PATH".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
         }
@@ -344,6 +361,10 @@ impl fmt::Display for Kind {
             Self::Hosts => f.write_str("a host such as chat.example.com, or *.example.com for all below example.com"),
             Self::Paths => f.write_str("a path such as /chat, without query and dot segments"),
             Self::Headers => f.write_str("a header field such as X-Tenant, or X-Tenant=a for one value"),
+            Self::Profile => f.write_str(
+                "the name of a profile (tideover profile list), or the path of a rule file, which has a slash or ends in \
+                 .toml; or nothing",
+            ),
             Self::BackendsFile => f.write_str("the path of a file with one backend a line: URL [key=value ...]"),
             Self::Dns => {
                 f.write_str("a DNS name: host:port for its addresses, or srv:_service._tcp.name for its SRV records")
@@ -378,6 +399,9 @@ impl fmt::Display for Kind {
             Self::Admin => f.write_str(
                 "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",
             ),
+            Self::HookUrl => f.write_str("a URL https://host/path, or http:// on a loopback address; or nothing"),
+            Self::HeaderNames => f.write_str("the name of a header field such as Authorization"),
+            Self::ValuesFile => f.write_str("the path of a TOML file with the tables headers and query, or nothing"),
             Self::File => f.write_str("the path of a TOML file"),
         }
     }

@@ -26,7 +26,7 @@ impl Driver {
             Err(error) => {
                 tracing::info!(session = %self.registered.handle.id, %error, "no backend this time");
                 let failure = match error {
-                    ReattachError::Denied(_) => AttachFailure::Denied,
+                    ReattachError::Denied(_) | ReattachError::Closed(_) => AttachFailure::Denied,
                     ReattachError::Failed { denials, .. } => {
                         self.denials = denials;
                         AttachFailure::Failed
