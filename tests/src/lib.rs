@@ -22,6 +22,7 @@ pub mod random;
 pub mod raw;
 pub mod replaced;
 pub mod scratch;
+pub mod soak;
 pub mod target;
 pub mod tls;
 
