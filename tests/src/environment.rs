@@ -109,15 +109,16 @@ pub fn dig() -> Result<&'static str, &'static str> {
 pub fn chromium() -> Result<&'static str, &'static str> {
     static FOUND: OnceLock<Result<(), &str>> = OnceLock::new();
     let starts = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    let found = FOUND.get_or_init(|| match (starts(CHROMIUM), rustix::process::geteuid().is_root(), starts("apt-get")) {
-        (true, ..) => Ok(()),
-        (false, false, _) => Err("needs Chromium, and only root can install it: apt install chromium"),
-        (false, true, false) => Err("needs Chromium, and there is no apt-get to install it"),
-        (false, true, true) => {
-            install("Chromium", CHROMIUM_PACKAGE).unwrap_or_else(|needed| panic!("apt failed; the test {needed}"));
-            Ok(())
-        }
-    });
+    let found =
+        FOUND.get_or_init(|| match (starts(CHROMIUM), rustix::process::geteuid().is_root(), starts("apt-get")) {
+            (true, ..) => Ok(()),
+            (false, false, _) => Err("needs Chromium, and only root can install it: apt install chromium"),
+            (false, true, false) => Err("needs Chromium, and there is no apt-get to install it"),
+            (false, true, true) => {
+                install("Chromium", CHROMIUM_PACKAGE).unwrap_or_else(|needed| panic!("apt failed; the test {needed}"));
+                Ok(())
+            }
+        });
     found.map(|()| CHROMIUM)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tideover_tests::{
     Backend, Kind, Proxy,
+    backend::{Event, What},
     client::{ForeignClients, Load},
     deadline::eventually,
     environment,
@@ -32,7 +33,9 @@ async fn a_page_never_sees_onclose_or_onerror_when_backends_are_killed() {
     // Each kill is to meet sessions: after it, all of them are on the other backend.
     let mut kills = Vec::new();
     for victim in [0, 1, 0, 1] {
-        let busy = || backends[victim].connections() > 0;
+        let pid = backends[victim].pid();
+        let read = |event: &Event| event.pid() == pid && matches!(event.what, What::Read(..));
+        let busy = || backends[victim].events().iter().any(read);
         eventually(STARTED_WITHIN, format_args!("the page has a session on backend {victim}"), busy).await;
         kills.push(backends[victim].kill());
         backends[victim].restart();
@@ -40,7 +43,8 @@ async fn a_page_never_sees_onclose_or_onerror_when_backends_are_killed() {
     let judge = Judge::new(&backends, page.finish().await);
     judge.assert_nothing_lost_and_nobody_closed();
     assert_eq!(judge.transcripts.len(), PAGES_SOCKETS as usize);
-    let killed = |leg: &&Leg| leg.client.is_some() && kills.iter().any(|kill| kill.pid == leg.pid) && leg.ended.is_none();
+    let killed =
+        |leg: &&Leg| leg.client.is_some() && kills.iter().any(|kill| kill.pid == leg.pid) && leg.ended.is_none();
     let met = judge.legs.iter().filter(killed).count();
     assert!(met >= PAGES_SOCKETS as usize, "{met} legs were killed");
 }
