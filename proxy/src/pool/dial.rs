@@ -240,6 +240,13 @@ pub(super) fn validate(head: &response::Parts, expected: &Expected) -> Result<Ag
     if only(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(expected.accept.as_bytes()) {
         return bad("wrong Sec-WebSocket-Accept");
     }
+    // It would be taken for the first frames, by us or, with other eyes, by somebody before us.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return bad("a 101 with a Transfer-Encoding (RFC 9112 section 6.1)");
+    }
+    if only(headers, &header::CONTENT_LENGTH)?.is_some_and(|length| length != b"0") {
+        return bad("a 101 with a body (RFC 9110 section 15.2)");
+    }
     let deflate = expected.offers.answered(headers).map_err(DialError::BadHandshake)?;
     let explicit = ack_carrier(headers)?;
     if expected.explicit && explicit.is_none() {

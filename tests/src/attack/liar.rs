@@ -58,8 +58,11 @@ pub enum Lie {
 }
 
 impl Lie {
-    /// Every one.
-    pub const ALL: [Self; 18] = [
+    /// Those that are not told to the end: whoever waits for an answer waits in vain, as for a handler that takes its time.
+    pub const WITHHELD: [Self; 2] = [Self::SlowFields, Self::EndlessInformation];
+
+    /// Those that are seen at once.
+    pub const SEEN: [Self; 16] = [
         Self::WrongAccept,
         Self::NoAccept,
         Self::TwoAccepts,
@@ -68,14 +71,12 @@ impl Lie {
         Self::Body,
         Self::Chunked,
         Self::EndlessFields,
-        Self::SlowFields,
         Self::BareCr,
         Self::Nul,
         Self::Folded,
         Self::OldVersion,
         Self::NoUpgrade,
         Self::OtherUpgrade,
-        Self::EndlessInformation,
         Self::CutOff,
         Self::Noise,
     ];

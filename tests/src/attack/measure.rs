@@ -40,7 +40,7 @@ impl Site {
             Backend::start(Kind::Rust)
         });
         let attacked = started.join().expect("a backend starts");
-        let liar = (attack == Attack::LyingBackend).then(|| Liar::telling(&Lie::ALL));
+        let liar = (attack == Attack::LyingBackend).then(|| Liar::telling(&Lie::SEEN));
         let urls = |addresses: &[SocketAddr]| {
             addresses.iter().map(|address| format!("'ws://{address}'")).collect::<Vec<_>>().join(", ")
         };
