@@ -7,6 +7,7 @@ mod addresses;
 mod body;
 mod elsewhere;
 mod failure;
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod opening;

@@ -15,6 +15,7 @@ mod discover;
 mod evidence;
 mod exchange;
 mod fleet;
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod members;
