@@ -6,8 +6,8 @@ use crate::log::ByteLog;
 
 mod ruled;
 
-pub use ruled::{Alone, Replay};
 use ruled::{Flags, Ruled};
+pub use ruled::{Replay, Standing};
 
 /// Bounds of a ring. A message begins only while neither is reached, and may then overshoot.
 #[derive(Clone, Copy, Debug)]

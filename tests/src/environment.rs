@@ -25,6 +25,12 @@ const GO_PACKAGES: &str = "golang-go golang-github-gorilla-websocket-dev";
 /// Debian's package for [`dig`].
 const DIG_PACKAGE: &str = "bind9-dnsutils";
 
+/// Where Debian's package for [`chromium`] puts the program.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// That package.
+const CHROMIUM_PACKAGE: &str = "chromium";
+
 /// Where the second of them puts its sources.
 const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
 
@@ -91,6 +97,29 @@ pub fn dig() -> Result<&'static str, &'static str> {
         if Command::new("dig").arg("-v").output().is_ok() { Ok(()) } else { install("dig", DIG_PACKAGE) }
     });
     found.as_ref().map(|()| "dig").map_err(String::as_str)
+}
+
+/// The `chromium` program, installed with Debian's package if it is missing.
+///
+/// # Errors
+/// It is missing, and cannot be installed because we are not root or there is no apt: says which.
+///
+/// # Panics
+/// When apt cannot install it.
+pub fn chromium() -> Result<&'static str, &'static str> {
+    static FOUND: OnceLock<Result<(), &str>> = OnceLock::new();
+    let starts = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    let found =
+        FOUND.get_or_init(|| match (starts(CHROMIUM), rustix::process::geteuid().is_root(), starts("apt-get")) {
+            (true, ..) => Ok(()),
+            (false, false, _) => Err("needs Chromium, and only root can install it: apt install chromium"),
+            (false, true, false) => Err("needs Chromium, and there is no apt-get to install it"),
+            (false, true, true) => {
+                install("Chromium", CHROMIUM_PACKAGE).unwrap_or_else(|needed| panic!("apt failed; the test {needed}"));
+                Ok(())
+            }
+        });
+    found.map(|()| CHROMIUM)
 }
 
 /// Installs Debian's packages, so that one test process at a time does.

@@ -2,6 +2,7 @@
 //! how its parts go together. What a test asserts is judged from the backends' own logs and from what the clients saw,
 //! never from what the proxy says of itself.
 
+pub mod attack;
 pub mod backend;
 pub mod client;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod random;
 pub mod raw;
 pub mod replaced;
 pub mod scratch;
+pub mod soak;
 pub mod target;
 pub mod tls;
 

@@ -9,6 +9,7 @@ mod elsewhere;
 mod failure;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod opening;

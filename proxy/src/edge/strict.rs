@@ -7,6 +7,7 @@
 use std::error::Error as _;
 use std::{fmt, io};
 
+use super::fuzzing::Place;
 use super::headers::is_token_byte;
 
 /// Bytes of a chunk's size and its extensions, or of all trailers together.
@@ -89,6 +90,18 @@ impl Strict {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(&self.state, State::Head(head) if head.is_empty())
+    }
+
+    /// For the fuzz targets.
+    pub(super) fn place(&self) -> Place {
+        match &self.state {
+            State::Head(head) if head.is_empty() => Place::Between,
+            State::Head(_) => Place::Head,
+            State::Length(_) | State::Size(_) | State::Chunk(_) | State::ChunkEnd(_) | State::Trailers(_) => {
+                Place::Body
+            }
+            State::Opaque => Place::Opaque,
+        }
     }
 
     /// Takes the next bytes.

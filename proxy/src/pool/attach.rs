@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::backend::{Backend, BackendId, Lease};
 use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
+use super::exchange::check_framing;
 use super::handshake::{KeptHandshake, Upstream};
 use super::health::{Dial, Failure};
 use super::order::reattach_rank;
@@ -357,6 +358,9 @@ async fn dial_backend(
             let agreed = dial::validate(&response, &upstream.expected)?;
             Ok(Dialled::Leg(Leg { stream, leftover, agreed, response }))
         }
-        Answer::Other(response) => Ok(Dialled::Refused(response)),
+        Answer::Other(response) => {
+            check_framing(response.headers()).map_err(DialError::BadHandshake)?;
+            Ok(Dialled::Refused(response))
+        }
     }
 }

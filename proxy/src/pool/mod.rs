@@ -16,6 +16,7 @@ mod discover;
 mod evidence;
 mod exchange;
 mod fleet;
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod hook;

@@ -50,7 +50,7 @@ impl Flags {
 
 /// What stands alone on a leg, see [`Ring::alone_behind`].
 #[derive(Clone, Copy, Debug)]
-pub struct Alone {
+pub struct Standing {
     /// Its first seq.
     pub first: u64,
     /// Its last seq.
@@ -278,14 +278,14 @@ impl Ring {
     /// What stands alone on a leg that is written one message at a time, behind `past`: the oldest retained message, with
     /// those left out right behind it, which the leg has already.
     #[must_use]
-    pub fn alone_behind(&self, past: u64) -> Option<Alone> {
+    pub fn alone_behind(&self, past: u64) -> Option<Standing> {
         let index = self.entries.partition_point(|entry| entry.seq <= past);
         let first = self.entries.get(index)?.seq;
         let left_out = |entry: &&super::Entry| entry.flags.has(Flags::LEFT_OUT);
         let behind = index + 1 + self.entries.range(index + 1..).take_while(left_out).count();
         let last = self.entries[behind - 1];
         let messages = self.left + (behind - self.left_out_before(behind)) as u64;
-        Some(Alone { first, last: last.seq, end: last.end, messages })
+        Some(Standing { first, last: last.seq, end: last.end, messages })
     }
 
     pub(super) fn rewind_ruled(&mut self) {

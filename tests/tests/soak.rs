@@ -1,0 +1,17 @@
+//! A short run of `cargo run --release -p tideover-tests --bin soak`.
+
+use std::time::Duration;
+
+use tideover_tests::{
+    judge::assert_none,
+    lock::machine_alone,
+    soak::{Plan, run},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mixed_load_with_kills_leaves_memory_descriptors_and_accounts_as_they_should_be() {
+    let _machine = machine_alone();
+    let report = run(Plan { time: Duration::from_secs(20), kill_every: Duration::from_secs(2), sessions: 40 }).await;
+    eprintln!("{report}");
+    assert_none("what should not be", &report.breaches());
+}
