@@ -102,11 +102,15 @@ fn field(line: &[u8]) -> Option<(String, Vec<u8>)> {
     good.then(|| (name.as_str().to_owned(), value.to_vec()))
 }
 
+fn values<'a>(fields: &'a [(String, Vec<u8>)], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_slice())
+}
+
 /// RFC 6455 4.1, and no body (RFC 9110 15.2).
 fn agrees(fields: &[(String, Vec<u8>)], accept: &str) -> Result<(), &'static str> {
-    let all = |name: &str| fields.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_slice());
-    let one = |name: &str| (all(name).count() < 2).then(|| all(name).next()).ok_or("a field stands twice");
-    let lists = |name: &str, token: &str| {
+    let all = |name| values(fields, name);
+    let one = |name| (all(name).count() < 2).then(|| all(name).next()).ok_or("a field stands twice");
+    let lists = |name, token: &str| {
         all(name).any(|value| {
             value.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         })
