@@ -48,3 +48,11 @@ instructions *ARGS:
 # Times of the scan, the ring, a turn and a failover
 micro *ARGS:
     cargo bench -p tideover-benches -- {{ARGS}}
+
+# Mixed load with kills for long: memory, descriptors and accounts, and nothing lost (docs/soak.md)
+soak *ARGS:
+    cargo run --release -p tideover-tests --bin soak -- {{ARGS}}
+
+# How long honest sessions wait beside each attack (docs/attacks.md)
+attacks *ARGS:
+    cargo run --release -p tideover-tests --bin attacks -- {{ARGS}}

@@ -150,7 +150,10 @@ impl Route {
         let answer = Instant::now() + self.pool.settings().connect_timeout;
         let wish = self.pool.wish(handshake);
         let mut round = Round::new(self.pool.candidates(wish));
-        while let Some(mut lease) = self.pool.pick(wish, |id| round.is_left(id).then_some(0)) {
+        // Once the time is up nobody is asked any more: who has no time to answer is not to be blamed for no answer.
+        while Instant::now() < answer
+            && let Some(mut lease) = self.pool.pick(wish, |id| round.is_left(id).then_some(0))
+        {
             let limits = Limits { connect: dial::share(answer, round.left()), answer };
             round.begin(lease.backend().id);
             let request = || {

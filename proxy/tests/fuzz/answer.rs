@@ -74,23 +74,32 @@ fn replaced(mut bytes: &[u8], accept: &[u8]) -> Vec<u8> {
     said
 }
 
-/// The fields of the final answer in `said` and what stands behind it, if it is a good 101 to somebody who forgives nothing.
+/// The fields of the final answer in `said` and what stands behind it, if it is a good 101 to somebody who forgives nothing
+/// but a line that ends with a bare LF (RFC 9112 2.2).
 fn good_101(said: &[u8], accept: &str) -> Result<(Vec<(String, Vec<u8>)>, Vec<u8>), &'static str> {
     let mut rest = said;
     loop {
-        let end = rest.windows(4).position(|four| four == b"\r\n\r\n").ok_or("no end of the head")?;
-        let (head, behind) = (&rest[..end], &rest[end + 4..]);
-        let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let status = lines.next().ok_or("no status line")?;
-        if !status.starts_with(b"HTTP/1.1 101") {
-            // Others of this class may come before (RFC 9110 15.2).
-            let informational = status.starts_with(b"HTTP/1.1 1") || status.starts_with(b"HTTP/1.0 1");
-            rest = informational.then_some(behind).ok_or("another status")?;
-            continue;
+        let mut lines = Vec::new();
+        loop {
+            let end = rest.iter().position(|byte| *byte == b'\n').ok_or("no end of the head")?;
+            let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+            rest = &rest[end + 1..];
+            match (line.is_empty(), lines.is_empty()) {
+                (false, _) => lines.push(line),
+                // Before the status line.
+                (true, true) => {}
+                (true, false) => break,
+            }
         }
-        let fields = lines.map(field).collect::<Option<Vec<_>>>().ok_or("a bad field")?;
-        agrees(&fields, accept)?;
-        return Ok((fields, behind.to_vec()));
+        let status = lines.remove(0);
+        if status.starts_with(b"HTTP/1.1 101") {
+            let fields = lines.into_iter().map(field).collect::<Option<Vec<_>>>().ok_or("a bad field")?;
+            agrees(&fields, accept)?;
+            return Ok((fields, rest.to_vec()));
+        }
+        // Others of this class may come before (RFC 9110 15.2).
+        let informational = status.starts_with(b"HTTP/1.1 1") || status.starts_with(b"HTTP/1.0 1");
+        informational.then_some(()).ok_or("another status")?;
     }
 }
 
@@ -102,11 +111,15 @@ fn field(line: &[u8]) -> Option<(String, Vec<u8>)> {
     good.then(|| (name.as_str().to_owned(), value.to_vec()))
 }
 
+fn values<'a>(fields: &'a [(String, Vec<u8>)], name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_slice())
+}
+
 /// RFC 6455 4.1, and no body (RFC 9110 15.2).
 fn agrees(fields: &[(String, Vec<u8>)], accept: &str) -> Result<(), &'static str> {
-    let all = |name: &str| fields.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_slice());
-    let one = |name: &str| (all(name).count() < 2).then(|| all(name).next()).ok_or("a field stands twice");
-    let lists = |name: &str, token: &str| {
+    let all = |name| values(fields, name);
+    let one = |name| (all(name).count() < 2).then(|| all(name).next()).ok_or("a field stands twice");
+    let lists = |name, token: &str| {
         all(name).any(|value| {
             value.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         })

@@ -178,7 +178,9 @@ async fn tell(mut stream: TcpStream, lie: Lie) {
     }
     if let Some((more, after)) = more {
         while stream.write_all(more.as_bytes()).await.is_ok() {
-            sleep(after).await;
+            if !after.is_zero() {
+                sleep(after).await;
+            }
         }
     } else if lie == Lie::CutOff {
         let _ = stream.shutdown().await;

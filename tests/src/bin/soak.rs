@@ -1,6 +1,6 @@
 //! Mixed load with kills for a while, and whether memory, descriptors and accounts stay as they should.
 //!
-//! `soak [--for 30m] [--kill-every 5s] [--sessions 120] [--publish]`
+//! `soak [--for 30m] [--kill-every 5s] [--away 200ms] [--sessions 120] [--publish]`
 //!
 //! Prints what was measured, and fails if anything is not as it must be. With `--publish` the tables also go to
 //! `docs/soak.md`.
@@ -14,7 +14,8 @@ use tideover_tests::{
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let mut plan = Plan { time: Duration::from_secs(1800), kill_every: Duration::from_secs(5), sessions: 120 };
+    let (time_all, kill_every, away) = (Duration::from_secs(1800), Duration::from_secs(5), Duration::from_millis(200));
+    let mut plan = Plan { time: time_all, kill_every, away, sessions: 120 };
     let mut publish = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(flag) = arguments.next() {
@@ -22,6 +23,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         match flag.as_str() {
             "--for" => plan.time = time(&value()?)?,
             "--kill-every" => plan.kill_every = time(&value()?)?,
+            "--away" => plan.away = time(&value()?)?,
             "--sessions" => plan.sessions = value()?.parse()?,
             "--publish" => publish = true,
             _ => return Err(format!("unknown flag {flag}").into()),
@@ -44,11 +46,11 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// Before the tables in `docs/soak.md`.
 const MARK: &str = "## Measured\n";
 
-/// `90s`, `30m` or `2h`.
+/// `200ms`, `90s`, `30m` or `2h`.
 fn time(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600)];
-    let found = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
-    let (number, seconds) = found.ok_or_else(|| format!("{text}: a number and s, m or h"))?;
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let found = units.iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, millis)));
+    let (number, millis) = found.ok_or_else(|| format!("{text}: a number and ms, s, m or h"))?;
     let number: u64 = number.parse().map_err(|error| format!("{text}: {error}"))?;
-    Ok(Duration::from_secs(number * seconds))
+    Ok(Duration::from_millis(number * millis))
 }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub time: Duration,
     /// Time between two kills, up to a tenth more.
     pub kill_every: Duration,
+    /// How long a killed backend is away.
+    pub away: Duration,
     /// Sessions that stay from the beginning to the end. Others come with them: see [`Report`].
     pub sessions: u32,
 }
@@ -55,7 +57,9 @@ pub async fn run(plan: Plan) -> Report {
         tokio::select! {
             _ = looks.tick() => samples.add(began.elapsed(), scene.sample().await),
             () = sleep_until(due) => {
-                scene.kill_one(&mut random);
+                let killed = scene.kill_one(&mut random);
+                tokio::time::sleep(plan.away).await;
+                scene.restart(killed);
                 kills += 1;
                 due = Instant::now() + plan.kill_every + random.up_to(plan.kill_every / 10);
             }

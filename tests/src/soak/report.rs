@@ -91,7 +91,7 @@ impl fmt::Display for Report {
         let descriptors = self.samples.warm_and_last(|sample| sample.descriptors as u64);
         writeln!(f, "| what | measured | must be |\n|---|---|---|")?;
         writeln!(f, "| time under load | {:.1} min | |", self.plan.time.as_secs_f64() / 60.0)?;
-        writeln!(f, "| kills (SIGKILL) | {} | |", self.kills)?;
+        writeln!(f, "| kills (SIGKILL), each away for {:?} | {} | |", self.plan.away, self.kills)?;
         writeln!(f, "| failovers of sessions | {} | > 0 |", self.last.metrics.value("failovers_total"))?;
         writeln!(f, "| sessions | {sessions}, of them {} to the end | |", self.plan.sessions)?;
         writeln!(f, "| messages sent and echoed | {sent} and {echoed}, {} MiB | the same |", bytes >> 20)?;

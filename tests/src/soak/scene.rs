@@ -60,11 +60,16 @@ impl Scene {
         self.plain
     }
 
-    /// Kills any backend and starts it again.
-    pub(super) fn kill_one(&mut self, random: &mut Random) {
+    /// Kills any backend, and gives which.
+    pub(super) fn kill_one(&mut self, random: &mut Random) -> usize {
         let chosen = random.below(self.backends.len() as u64) as usize;
         self.backends[chosen].kill();
-        self.backends[chosen].restart();
+        chosen
+    }
+
+    /// Starts one again.
+    pub(super) fn restart(&mut self, killed: usize) {
+        self.backends[killed].restart();
     }
 
     /// What the kernel and `/metrics` say of the proxy now.
