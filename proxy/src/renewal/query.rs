@@ -80,7 +80,7 @@ impl QueryEdit {
         let mut waiting: Vec<&(Box<str>, Option<Box<str>>)> = self.keys.iter().collect();
         let mut pairs: Vec<String> = Vec::new();
         for pair in query.into_iter().flat_map(|query| query.split('&')) {
-            let key = decoded(pair.split_once('=').map_or(pair, |(key, _)| key));
+            let key = decoded(key_of(pair));
             let Some((name, value)) = self.keys.iter().find(|(name, _)| name.as_bytes() == key) else {
                 pairs.push(pair.to_owned());
                 continue;
@@ -91,6 +91,16 @@ impl QueryEdit {
         pairs.extend(waiting.iter().filter_map(|(name, value)| Some(encoded(name, value.as_ref()?))));
         if pairs.is_empty() { path.to_owned() } else { format!("{path}?{}", pairs.join("&")) }
     }
+}
+
+/// Whether the query of a target has `key`, decoded, with or without a value.
+#[must_use]
+pub fn has_key(target: &Uri, key: &str) -> bool {
+    target.query().is_some_and(|query| query.split('&').any(|pair| decoded(key_of(pair)) == key.as_bytes()))
+}
+
+fn key_of(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(key, _)| key)
 }
 
 impl fmt::Debug for QueryEdit {
@@ -190,6 +200,13 @@ mod tests {
         assert_eq!(edit().set("token", &"x".repeat(70_000)).changed(&Uri::from_static("/")), None);
         let short = edit().set("token", "\r\n ").changed(&Uri::from_static("/p?a"));
         assert_eq!(short.unwrap(), "/p?a&token=%0D%0A%20");
+    }
+
+    #[test]
+    fn a_key_is_found_however_it_is_spelled() {
+        let has = |target| has_key(&Uri::from_static(target), "sid");
+        assert!(["/?sid=1", "/?a&sid", "/?%73id=1&a"].into_iter().all(has));
+        assert!(!["/", "/sid", "/?", "/?sidx=1", "/?a=sid", "/?a=1%26sid=1"].into_iter().any(has));
     }
 
     #[test]
