@@ -517,7 +517,9 @@ impl Ring {
         let from = index.checked_sub(1).map_or(entry.start, |before| self.entries[before].end);
         let to = self.entries.get(index).map_or(self.tail, |behind| behind.start);
         self.log.release_within(from, to);
-        self.skip_holes();
+        if self.skip_holes() && self.ruled.left_out > 0 {
+            self.count_written();
+        }
         self.release();
         self.absorb_loose();
     }
