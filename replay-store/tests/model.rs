@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tideover_replay_store::{ByteLog, CHUNK_MAX, Limits, Ring};
+use tideover_replay_store::{ByteLog, CHUNK_MAX, Limits, Replay, Ring};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -18,6 +18,17 @@ enum Op {
     DropOldest,
     Rewind,
     AbandonTail,
+    // What rules do.
+    /// The last message is acknowledged by a key only.
+    MarkKeyed,
+    AcknowledgeUnkeyed(u64),
+    /// Forgets the message that stands so many hundredths down the ring.
+    ForgetOne(usize),
+    EvictKeyed,
+    /// A new leg that is given every so-manieth message from elsewhere.
+    RewindWithout(usize),
+    /// A new leg on which every so-manieth message says something else.
+    RewindReplacing(usize, usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -33,6 +44,12 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::DropOldest),
         1 => Just(Op::Rewind),
         1 => Just(Op::AbandonTail),
+        3 => Just(Op::MarkKeyed),
+        3 => (0..60_u64).prop_map(Op::AcknowledgeUnkeyed),
+        2 => (0..100_usize).prop_map(Op::ForgetOne),
+        1 => Just(Op::EvictKeyed),
+        1 => (1..4_usize).prop_map(Op::RewindWithout),
+        1 => (1..4_usize, 1..3000_usize).prop_map(|(nth, len)| Op::RewindReplacing(nth, len)),
     ]
 }
 
@@ -46,6 +63,9 @@ struct Message {
     /// Whether any byte was written to any leg.
     touched: bool,
     acknowledged: bool,
+    keyed: bool,
+    /// The leg is given it from elsewhere.
+    left_out: bool,
 }
 
 impl Message {
@@ -61,6 +81,8 @@ struct Model {
     last_seq: u64,
     /// Bytes received, which gives each byte its value.
     received: usize,
+    /// Up to which message a barrier of the leg has proven what is written read.
+    proven: u64,
 }
 
 impl Model {
@@ -70,13 +92,26 @@ impl Model {
         bytes
     }
 
+    /// The leg has got so far that what comes next from elsewhere is behind it.
+    fn pass(&mut self) {
+        let next = self.messages.iter().position(|message| !message.left_out && !message.is_written());
+        // Who stands within a message has not passed what is behind it.
+        let through = next.unwrap_or(self.messages.len());
+        for message in self.messages.iter_mut().take(through).filter(|message| message.left_out) {
+            message.written = message.bytes.len();
+        }
+        let touched = self.messages.iter().take(through).rposition(|message| message.left_out).map_or(0, |at| at + 1);
+        self.messages.iter_mut().take(touched).for_each(|message| message.touched = true);
+    }
+
     fn unwritten(&self) -> Vec<u8> {
-        let all = self.messages.iter().chain(Some(&self.tail));
+        let all = self.messages.iter().filter(|message| !message.left_out).chain(Some(&self.tail));
         all.flat_map(|message| message.bytes[message.written..].iter().copied()).collect()
     }
 
     fn advance(&mut self, mut len: usize) {
-        for message in self.messages.iter_mut().chain(Some(&mut self.tail)) {
+        let left = self.messages.iter_mut().filter(|message| !message.left_out);
+        for message in left.chain(Some(&mut self.tail)) {
             let step = len.min(message.bytes.len() - message.written);
             message.written += step;
             message.touched |= step > 0;
@@ -96,11 +131,24 @@ impl Model {
         }
     }
 
+    fn acknowledge_unkeyed(&mut self, seq: u64) {
+        self.proven = self.proven.max(seq);
+        for message in self.messages.iter_mut().take_while(|message| message.seq <= seq && message.is_written()) {
+            message.acknowledged |= !message.keyed;
+        }
+    }
+
     fn forget(&mut self, seq: u64) -> usize {
-        let gone = |message: &&Message| message.acknowledged && message.seq <= seq;
-        let count = self.messages.iter().take_while(gone).count();
-        self.messages.drain(..count);
-        count
+        let before = self.messages.len();
+        self.messages.retain(|message| !(message.acknowledged && message.seq <= seq));
+        before - self.messages.len()
+    }
+
+    fn evict_keyed(&mut self) -> Option<u64> {
+        let proven = self.proven;
+        let read = self.messages.iter().take_while(|message| message.is_written() && message.seq <= proven);
+        let index = read.enumerate().find(|(_, message)| message.keyed).map(|(index, _)| index)?;
+        Some(self.messages.remove(index).seq)
     }
 
     fn evict(&mut self, may: impl Fn(&Message) -> bool) -> Option<u64> {
@@ -109,15 +157,15 @@ impl Model {
     }
 
     fn drop_oldest(&mut self) -> Option<u64> {
-        let index = self.messages.iter().position(|message| !message.touched)?;
+        let index = self.messages.iter().position(|message| !message.touched && !message.left_out)?;
         Some(self.messages.remove(index).seq)
     }
 
     fn rewind(&mut self) {
         for message in &mut self.messages {
-            (message.written, message.acknowledged) = (0, false);
+            (message.written, message.acknowledged, message.left_out) = (0, false, false);
         }
-        self.tail.written = 0;
+        (self.tail.written, self.proven) = (0, 0);
     }
 
     fn bytes(&self, of: impl Fn(&Message) -> bool) -> usize {
@@ -162,6 +210,43 @@ fn apply(op: &Op, ring: &mut Ring, model: &mut Model) {
             ring.rewind();
             model.rewind();
         }
+        Op::MarkKeyed => {
+            // It is known of a message when it comes, and not later.
+            if let Some(last) = model.messages.last_mut().filter(|last| last.written == 0 && !last.left_out) {
+                ring.mark_last(true, false, Replay::Normal);
+                last.keyed = true;
+            }
+        }
+        Op::AcknowledgeUnkeyed(seq) => {
+            ring.acknowledge_unkeyed(seq);
+            model.acknowledge_unkeyed(seq);
+        }
+        Op::ForgetOne(_) if model.messages.is_empty() => {}
+        Op::ForgetOne(share) => {
+            let index = model.messages.len() * share / 100;
+            let message = &model.messages[index];
+            if message.is_written() || message.left_out {
+                assert!(ring.forget_one(message.seq) && !ring.retains(message.seq));
+                model.messages.remove(index);
+            }
+        }
+        Op::EvictKeyed => assert_eq!(ring.evict_keyed(), model.evict_keyed()),
+        Op::RewindWithout(nth) => {
+            ring.rewind();
+            model.rewind();
+            let out: Vec<u64> = model.messages.iter().step_by(nth).map(|message| message.seq).collect();
+            ring.leave_out(out.iter().copied());
+            model.messages.iter_mut().step_by(nth).for_each(|message| message.left_out = true);
+        }
+        Op::RewindReplacing(nth, len) => {
+            ring.rewind();
+            model.rewind();
+            let bytes = model.next_bytes(len);
+            let changes: Vec<_> =
+                model.messages.iter().step_by(nth).map(|message| (message.seq, bytes.clone())).collect();
+            ring.replace(&changes);
+            model.messages.iter_mut().step_by(nth).for_each(|message| message.bytes.clone_from(&bytes));
+        }
         Op::AbandonTail if model.tail.written > 0 => {}
         Op::AbandonTail => {
             ring.abandon_tail();
@@ -173,7 +258,8 @@ fn apply(op: &Op, ring: &mut Ring, model: &mut Model) {
 fn compare(ring: &Ring, model: &Model) {
     let unwritten: Vec<u8> = ring.unwritten(ring.end()).flatten().copied().collect();
     assert!(unwritten == model.unwritten(), "what is to be written");
-    assert_eq!(ring.is_written(), unwritten.is_empty());
+    let out = model.messages.iter().any(|message| message.left_out);
+    assert!(out || ring.is_written() == unwritten.is_empty());
     assert_eq!(ring.retained(), model.messages.len());
     assert_eq!(ring.first_retained(), model.messages.first().map(|message| message.seq));
     assert_eq!(ring.last_seq(), model.last_seq);
@@ -182,7 +268,8 @@ fn compare(ring: &Ring, model: &Model) {
     assert_eq!(ring.bytes(), model.bytes(|_| true));
     assert_eq!(ring.unacknowledged_bytes(), model.bytes(|message| !message.acknowledged));
     assert_eq!(ring.touched(), model.messages.iter().filter(|message| message.touched).count());
-    assert_eq!(ring.has_unwritten(), model.messages.last().is_some_and(|message| !message.touched));
+    let waits = |message: &Message| !message.touched && !message.left_out;
+    assert_eq!(ring.has_unwritten(), model.messages.iter().any(waits));
     assert_eq!(ring.has_written(), model.messages.first().is_some_and(Message::is_written));
     assert_eq!(ring.is_receiving(), !model.tail.bytes.is_empty());
     let full = waiting >= 8 || model.bytes(|message| !message.acknowledged) >= 100_000;
@@ -206,6 +293,7 @@ proptest! {
         let mut model = Model::default();
         for op in &ops {
             apply(op, &mut ring, &mut model);
+            model.pass();
             compare(&ring, &model);
         }
     }

@@ -34,8 +34,13 @@ pub(super) fn either(words: &[&str]) -> String {
 }
 
 impl Choice for AckMode {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("none", Self::None), ("pong", Self::Pong), ("reply", Self::Reply), ("explicit", Self::Explicit)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("pong", Self::Pong),
+        ("reply", Self::Reply),
+        ("rules", Self::Rules),
+        ("explicit", Self::Explicit),
+    ];
 }
 
 impl Choice for bool {
