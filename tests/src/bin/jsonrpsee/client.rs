@@ -71,7 +71,8 @@ impl Session {
 pub(crate) async fn run(flags: Flags, journal: Arc<Journal>, finish: watch::Receiver<bool>) -> io::Result<()> {
     let flags = Arc::new(flags);
     let mut clients = Vec::new();
-    for number in 0..flags.number("--sessions")? {
+    let first = flags.number("--first")?;
+    for number in first..first + flags.number("--sessions")? {
         let session = Arc::new(Session { number, journal: journal.clone(), missing: Mutex::default() });
         let (flags, finish) = (flags.clone(), finish.clone());
         clients.push(tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! JSON-RPC 2.0 with subscriptions whose ids the server chooses, both sides by jsonrpsee:
 //! `jsonrpsee server --port PORT --log FILE` and
-//! `jsonrpsee client --url URL --log FILE --sessions N --patience-ms MS [--quiet]`, which do what the scripts of
+//! `jsonrpsee client --url URL --log FILE --sessions N --first N --patience-ms MS [--quiet]`, which do what the scripts of
 //! `tests/interop` do. The end of standard input is the test's end.
 
 mod client;
@@ -30,7 +30,9 @@ impl Flags {
     }
 
     pub(crate) fn number(&self, flag: &str) -> io::Result<u64> {
-        self.text(flag)?.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{flag}: {error}")))
+        self.text(flag)?
+            .parse()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, format!("{flag}: {error}")))
     }
 
     pub(crate) fn has(&self, flag: &str) -> bool {

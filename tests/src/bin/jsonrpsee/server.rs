@@ -49,9 +49,12 @@ fn module(shared: Shared) -> Result<RpcModule<Shared>, jsonrpsee::core::Register
         tokio::time::sleep(Duration::from_millis(5)).await;
         Ok::<_, ErrorObjectOwned>(id)
     })?;
-    module.register_subscription("eth_subscribe", "eth_subscription", "eth_unsubscribe", |params, pending, shared, _| {
-        subscription(params, pending, shared)
-    })?;
+    module.register_subscription(
+        "eth_subscribe",
+        "eth_subscription",
+        "eth_unsubscribe",
+        |params, pending, shared, _| subscription(params, pending, shared),
+    )?;
     Ok(module)
 }
 
