@@ -5,6 +5,7 @@
 
 pub mod close;
 pub mod frame;
+pub mod rules;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 #[cfg(not(feature = "sabotage"))]

@@ -57,11 +57,23 @@ pub enum Sabotage {
     ReplayedAfterMigration,
     /// What clients were told before a migration is swallowed after it.
     MemoryOutlivesMigration,
+    /// A pinned message that is retained is written again in its turn.
+    PinSentTwice,
+    /// Pinned messages are written to a new leg in the wrong order.
+    PinsOutOfOrder,
+    /// Nothing waits for the answer to a pinned message.
+    HoldIgnored,
+    /// The client gets the answers to pinned messages again.
+    SwallowedPassed,
+    /// What concerned one leg only is written to the next.
+    LegLocalReplayed,
+    /// A key acknowledges the oldest message, whichever it is.
+    KeyForgetsAnother,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 30] = [
         Self::NoRewind,
         Self::AckOffByOne,
         Self::DeadEpochAccepted,
@@ -86,6 +98,12 @@ impl Sabotage {
         Self::MigratedBeforePong,
         Self::ReplayedAfterMigration,
         Self::MemoryOutlivesMigration,
+        Self::PinSentTwice,
+        Self::PinsOutOfOrder,
+        Self::HoldIgnored,
+        Self::SwallowedPassed,
+        Self::LegLocalReplayed,
+        Self::KeyForgetsAnother,
     ];
 }
 

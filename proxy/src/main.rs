@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tideover::config::{self, Problems, Sources};
-use tideover::{ctl, demo, logging, serve};
+use tideover::{ctl, demo, doctor, logging, serve};
 
 /// A WebSocket reverse proxy that keeps the client's connection open while backends come and go.
 #[derive(Debug, Parser)]
@@ -28,6 +28,11 @@ enum Command {
     /// Exit codes: 0 done, 1 refused or failed, 2 called wrongly, 3 the API cannot be reached. docs/operator.md has all
     /// about it.
     Ctl(ctl::Options),
+    /// Say what a backend is like, and which settings fit it.
+    ///
+    /// Connects to it a few times, sends what it is told to, and prints what it saw, with the flags that follow from it.
+    /// Exit codes: 0 examined, 1 it cannot be reached or refused, 2 called wrongly. docs/doctor.md has all about it.
+    Doctor(doctor::Options),
     /// Show it: a proxy, echo backends that are killed, and clients that do not notice.
     Demo(demo::Options),
     #[command(flatten)]
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve(args.sources()),
         Command::Ctl(options) => ctl::run(options),
+        Command::Doctor(options) => doctor::run(options),
         Command::Demo(options) => demo::run(options),
         Command::DemoPart(part) => demo::run_part(part),
     }

@@ -79,7 +79,7 @@ async fn the_first_handshake_names_the_session_and_signs_it() {
 async fn a_reattach_says_where_the_session_stands_and_a_probe_says_nothing() {
     let backend = Fake::echo("").await;
     let route = route_of(&config(&[backend.addr]));
-    let session = SessionHeaders { epoch: 3, next_seq: Some(18), pinned: 0, delivered: Some(17), ..first() };
+    let session = SessionHeaders { epoch: 3, next_seq: Some(18), pinned: Some(0), delivered: Some(17), ..first() };
     soon(route.reattach(&kept(), &session, Reattach::default())).await.unwrap();
     soon(route.pool.probe(&route.pool.backends()[0], Instant::now(), &kept())).await;
     let heads = backend.heads();

@@ -6,8 +6,10 @@
 
 mod budget;
 mod log;
+mod pins;
 mod ring;
 
 pub use budget::{Budget, Reservation};
 pub use log::{ByteLog, CHUNK_MAX};
-pub use ring::{Death, Limits, Ring};
+pub use pins::{Pin, PinLimits, Pins, PinsFull};
+pub use ring::{Death, Limits, Replay, Ring};

@@ -4,6 +4,11 @@ use std::collections::VecDeque;
 
 use crate::log::ByteLog;
 
+mod ruled;
+
+pub use ruled::Replay;
+use ruled::{Flags, Ruled};
+
 /// Bounds of a ring. A message begins only while neither is reached, and may then overshoot.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -23,9 +28,16 @@ struct Entry {
     received: u32,
     /// Backends that died while they had it, or part of it, and no other message.
     deaths: u8,
+    /// Whether a later leg may be written it.
+    replay: Replay,
+    flags: Flags,
 }
 
 impl Entry {
+    fn new(seq: u64, start: u64, end: u64, received: u32) -> Self {
+        Self { seq, start, end, received, deaths: 0, replay: Replay::Normal, flags: Flags::default() }
+    }
+
     fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
@@ -65,8 +77,11 @@ pub struct Ring {
     touched: u64,
     /// Messages of the current leg that are forgotten.
     left: u64,
-    /// Ranges of offsets that dropping messages left behind, in order. Nearly always empty.
+    /// Ranges of offsets that dropping messages left behind and those of messages left out, in order, none touching the
+    /// next. Nearly always empty.
     holes: VecDeque<(u64, u64)>,
+    /// What only rules bring about.
+    ruled: Ruled,
 }
 
 impl Ring {
@@ -87,6 +102,7 @@ impl Ring {
             touched: 0,
             left: 0,
             holes: VecDeque::new(),
+            ruled: Ruled::default(),
         }
     }
 
@@ -119,7 +135,7 @@ impl Ring {
     /// Whole messages that are not acknowledged.
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
-        self.entries.len() - self.acked
+        self.entries.len() - self.acked - self.ruled.loose
     }
 
     /// Bytes of messages, whole or not, that are not acknowledged.
@@ -179,7 +195,8 @@ impl Ring {
     /// Whether there is a whole message of which no byte was ever written to any leg.
     #[must_use]
     pub fn has_unwritten(&self) -> bool {
-        self.entries.back().is_some_and(|last| last.seq > self.touched)
+        let unwritten = self.entries.back().is_some_and(|last| last.seq > self.touched);
+        unwritten && (self.ruled.left_out == 0 || self.oldest_unwritten().is_some())
     }
 
     /// Retained messages that were written, wholly or in part, to some leg.
@@ -203,7 +220,7 @@ impl Ring {
     /// Whole messages for the current leg so far, written or not.
     #[must_use]
     pub fn leg_messages(&self) -> u64 {
-        self.left + self.entries.len() as u64
+        self.left + (self.entries.len() - self.ruled.left_out) as u64
     }
 
     /// Retained messages that were written, wholly or in part, to the current leg.
@@ -216,13 +233,13 @@ impl Ring {
     /// Of these, how many are not acknowledged.
     #[must_use]
     pub fn on_leg_unacknowledged(&self) -> usize {
-        self.on_leg() - self.acked
+        self.on_leg() - self.acked - self.ruled.loose
     }
 
     /// Messages wholly written to the current leg, forgotten ones included.
     #[must_use]
     pub fn leg_written(&self) -> u64 {
-        self.left + self.written as u64
+        self.left + (self.written - self.left_out_before(self.written)) as u64
     }
 
     /// The end of the message that the cursor stands in, or the cursor's own place where it stands between two: the
@@ -284,8 +301,9 @@ impl Ring {
 
     /// What is received from `from` up to `until`, without the holes.
     pub fn pieces(&self, from: u64, until: u64) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(from).chain(self.holes.iter().map(move |hole| hole.1.max(from)));
-        let ends = self.holes.iter().map(move |hole| hole.0.min(until)).chain(std::iter::once(until));
+        let first = self.holes.partition_point(|hole| hole.1 <= from);
+        let starts = std::iter::once(from).chain(self.holes.range(first..).map(move |hole| hole.1.max(from)));
+        let ends = self.holes.range(first..).map(move |hole| hole.0.min(until)).chain(std::iter::once(until));
         starts.zip(ends).filter(|(start, end)| start < end).flat_map(|(start, end)| self.log.slices(start, end))
     }
 
@@ -305,7 +323,7 @@ impl Ring {
     /// The message being received is whole: it gets the next seq, which is returned. `received` is the time in
     /// milliseconds of the session.
     pub fn complete(&mut self, received: u32) -> u64 {
-        let entry = Entry { seq: self.next_seq, start: self.tail, end: self.log.end(), received, deaths: 0 };
+        let entry = Entry::new(self.next_seq, self.tail, self.log.end(), received);
         self.next_seq += 1;
         self.tail = entry.end;
         if self.cursor >= entry.end {
@@ -322,8 +340,7 @@ impl Ring {
         let start = self.tail;
         self.append(bytes, 0);
         for end in ends {
-            let entry =
-                Entry { seq: self.next_seq, start: self.tail, end: start + u64::from(*end), received, deaths: 0 };
+            let entry = Entry::new(self.next_seq, self.tail, start + u64::from(*end), received);
             self.next_seq += 1;
             self.tail = entry.end;
             self.entries.push_back(entry);
@@ -345,7 +362,8 @@ impl Ring {
     /// `len` more bytes were written to the current leg.
     pub fn advance(&mut self, mut len: usize) {
         while len > 0 {
-            let stop = self.holes.iter().find(|hole| hole.0 >= self.cursor).map_or(self.log.end(), |hole| hole.0);
+            let next = self.holes.partition_point(|hole| hole.0 < self.cursor);
+            let stop = self.holes.get(next).map_or(self.log.end(), |hole| hole.0);
             let step = len.min((stop - self.cursor) as usize);
             self.cursor += step as u64;
             len -= step;
@@ -355,6 +373,14 @@ impl Ring {
                 break;
             }
         }
+        self.count_written();
+        if self.cursor > self.tail {
+            // What is being received gets this seq.
+            self.touched = self.next_seq;
+        }
+    }
+
+    fn count_written(&mut self) {
         while let Some(entry) = self.entries.get(self.written) {
             if entry.start < self.cursor {
                 self.touched = self.touched.max(entry.seq);
@@ -364,21 +390,19 @@ impl Ring {
             }
             self.written += 1;
         }
-        if self.cursor > self.tail {
-            // What is being received gets this seq.
-            self.touched = self.next_seq;
-        }
     }
 
     fn skip_holes(&mut self) -> bool {
         // A hole grows behind a cursor that has skipped it, so the cursor may also stand within.
-        let hole = self.holes.iter().find(|hole| hole.0 <= self.cursor && self.cursor < hole.1).copied();
+        let next = self.holes.partition_point(|hole| hole.1 <= self.cursor);
+        let hole = self.holes.get(next).filter(|hole| hole.0 <= self.cursor).copied();
         self.cursor = hole.map_or(self.cursor, |hole| hole.1);
         hole.is_some()
     }
 
     /// A new leg: everything retained is unacknowledged again and written again from the first byte.
     pub fn rewind(&mut self) {
+        self.rewind_ruled();
         self.cursor = self.entries.front().map_or(self.tail, |first| first.start);
         self.written = 0;
         self.acked = 0;
@@ -397,36 +421,42 @@ impl Ring {
                 break;
             }
             self.acked += 1;
-            self.acked_bytes += entry.len();
+            self.acked_bytes += if self.take_loose(self.acked - 1) { 0 } else { entry.len() };
         }
+        self.absorb_loose();
     }
 
     /// The oldest message that the current leg was written wholly and that is not acknowledged is; returns its seq.
+    ///
+    /// With it, messages before it that were left out of the leg are.
     pub fn acknowledge_next(&mut self) -> Option<u64> {
-        let entry = self.entries.get(self.acked).filter(|_| self.acked < self.written)?;
-        self.acked_bytes += entry.len();
-        self.acked += 1;
-        Some(entry.seq)
+        let written = self.entries.range(self.acked..self.written);
+        let ahead = written.take_while(|entry| entry.flags.has(Flags::LEFT_OUT)).count();
+        let seq = self.entries.get(self.acked + ahead).filter(|_| self.acked + ahead < self.written)?.seq;
+        self.acknowledge(seq);
+        Some(seq)
     }
 
     /// Forgets the acknowledged messages up to `seq`; returns how many.
     pub fn forget(&mut self, seq: u64) -> usize {
         let count = self.entries.iter().take(self.acked).take_while(|entry| entry.seq <= seq).count();
         self.forget_first(count);
-        count
+        count + self.forget_loose(seq)
     }
 
     /// Forgets the oldest message if the current leg was written it wholly, acknowledged or not; returns its seq.
     pub fn evict_written(&mut self) -> Option<u64> {
         let seq = self.first_retained().filter(|_| self.written > 0)?;
         self.forget_first(1);
+        self.absorb_loose();
         Some(seq)
     }
 
     /// Whether lingering messages and the rest together reach a bound, so that lingering ones must make room.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        self.acked > 0 && (self.entries.len() >= self.limits.messages || self.bytes >= self.limits.bytes)
+        self.acked + self.ruled.loose > 0
+            && (self.entries.len() >= self.limits.messages || self.bytes >= self.limits.bytes)
     }
 
     fn forget_first(&mut self, count: usize) {
@@ -438,6 +468,10 @@ impl Ring {
                 self.acked_bytes -= entry.len();
             }
             self.written = self.written.saturating_sub(1);
+            if !entry.flags.is_empty() {
+                self.left -= u64::from(entry.flags.has(Flags::LEFT_OUT));
+                self.ruled.note_gone(entry.flags);
+            }
         }
         self.release();
     }
@@ -457,10 +491,17 @@ impl Ring {
 
     /// Drops the oldest whole message of which no byte was ever written to any leg; returns its seq.
     pub fn drop_oldest_unwritten(&mut self) -> Option<u64> {
-        let index = self.touched();
-        let seq = self.entries.get(index)?.seq;
+        let index = self.oldest_unwritten()?;
+        let entry = self.entries[index];
+        self.ruled.pinned_gone += u64::from(entry.flags.has(Flags::PINNED));
         self.remove(index);
-        Some(seq)
+        Some(entry.seq)
+    }
+
+    fn oldest_unwritten(&self) -> Option<usize> {
+        let touched = self.touched();
+        let behind = self.entries.range(touched..).position(|entry| !entry.flags.has(Flags::LEFT_OUT))?;
+        Some(touched + behind)
     }
 
     /// Takes a message out of the middle. The current leg must not have been written part of it only.
@@ -471,35 +512,41 @@ impl Ring {
             self.acked -= 1;
             self.acked_bytes -= entry.len();
         }
-        self.written -= usize::from(index < self.written);
-        let place = self.holes.partition_point(|hole| hole.0 < entry.start);
-        self.holes.insert(place, (entry.start, entry.end));
-        self.merge_holes();
-        for &(from, to) in &self.holes {
-            self.log.release_within(from, to);
+        if entry.flags.has(Flags::LOOSE) {
+            self.ruled.loose -= 1;
+            self.acked_bytes -= entry.len();
         }
+        self.ruled.left_out -= usize::from(entry.flags.has(Flags::LEFT_OUT));
+        self.written -= usize::from(index < self.written);
+        self.punch(entry.start, entry.end);
+        // What is left out of the leg has a hole too, and its bytes.
+        let from = index.checked_sub(1).map_or(entry.start, |before| self.entries[before].end);
+        let to = self.entries.get(index).map_or(self.tail, |behind| behind.start);
+        self.log.release_within(from, to);
         self.skip_holes();
         self.release();
+        self.absorb_loose();
     }
 
-    fn merge_holes(&mut self) {
-        let mut merged: VecDeque<(u64, u64)> = VecDeque::with_capacity(self.holes.len());
-        for &hole in &self.holes {
-            match merged.back_mut() {
-                Some(last) if last.1 == hole.0 => last.1 = hole.1,
-                _ => merged.push_back(hole),
-            }
+    fn punch(&mut self, mut from: u64, mut to: u64) {
+        let place = self.holes.partition_point(|hole| hole.1 < from);
+        while let Some(hole) = self.holes.get(place).filter(|hole| hole.0 <= to).copied() {
+            (from, to) = (from.min(hole.0), to.max(hole.1));
+            self.holes.remove(place);
         }
-        self.holes = merged;
+        self.holes.insert(place, (from, to));
     }
 
     // Between two legs.
 
     /// A backend died of what it was doing: that counts against a message that it had, or had part of, alone. Among
     /// several, none can be blamed. Call it before [`Self::rewind`].
-    pub fn count_death(&mut self) -> Death {
+    ///
+    /// `shared`: what was left out of this leg had company there.
+    pub fn count_death(&mut self, shared: bool) -> Death {
         let touched = self.on_leg();
-        let alone = self.entries.front_mut().filter(|_| touched == 1).map(|entry| {
+        let blamed = |entry: &&mut Entry| touched == 1 && !(shared && entry.flags.has(Flags::LEFT_OUT));
+        let alone = self.entries.front_mut().filter(blamed).map(|entry| {
             entry.deaths = entry.deaths.saturating_add(1);
             (entry.seq, entry.deaths)
         });

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod dns;
 pub mod environment;
 pub mod example;
+pub mod hook;
 pub mod interop;
 pub mod judge;
 pub mod lock;

@@ -11,6 +11,7 @@ use super::config::{AckMode, Commit, Linger};
 use super::downstream;
 use super::event::{Action, Event, Loss};
 use super::leg::{Attachment, BackendLeg};
+use super::ruled::{Judge, Ruled};
 use super::{Passed, Session, Tally, Treatment};
 
 /// What `--ack-linger auto` is where pongs come early, or may.
@@ -51,7 +52,10 @@ impl Session {
         if late && self.order == PongOrder::Unknown {
             self.learn_order(PongOrder::Late);
         }
-        if self.ack == AckMode::Pong {
+        if self.ack == AckMode::Reply {
+            self.upstream.acknowledge_left_out(barrier.seq, &mut self.counters);
+        }
+        if matches!(self.ack, AckMode::Pong | AckMode::Rules) {
             self.counters.barriers += 1;
             self.counters.passed += self.downstream.release();
             self.downstream.handle_barrier(barrier.seq);
@@ -75,7 +79,11 @@ impl Session {
     fn acknowledge(&mut self, now: Instant, seq: u64) {
         let linger = self.linger();
         let until = (!linger.is_zero()).then(|| now + linger);
-        self.upstream.acknowledge(seq, until, &mut self.counters);
+        if self.ack == AckMode::Rules {
+            self.upstream.acknowledge_unkeyed(seq, until, &mut self.counters);
+        } else {
+            self.upstream.acknowledge(seq, until, &mut self.counters);
+        }
         self.settle_forgotten();
     }
 
@@ -84,6 +92,9 @@ impl Session {
         let ring = &self.upstream.ring;
         let gone = ring.first_retained().map_or(ring.last_seq(), |first| first - 1);
         let empty = ring.retained() == 0;
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            ruled.settle(ring);
+        }
         self.handle_progress(gone);
         if !sabotage::is(Sabotage::MemoryOutlivesInputs) {
             self.downstream.forget(gone, empty);
@@ -106,9 +117,9 @@ impl Session {
         match (self.ack, self.config.ack_linger) {
             (AckMode::None | AckMode::Reply | AckMode::Explicit, _) => Duration::ZERO,
             (AckMode::Pong, _) if self.config.commit == Commit::Barrier => Duration::ZERO,
-            (AckMode::Pong, Linger::For(linger)) => linger,
-            (AckMode::Pong, Linger::Auto) if self.order == PongOrder::Late => Duration::ZERO,
-            (AckMode::Pong, Linger::Auto) => AUTO_LINGER,
+            (AckMode::Pong | AckMode::Rules, Linger::For(linger)) => linger,
+            (AckMode::Pong | AckMode::Rules, Linger::Auto) if self.order == PongOrder::Late => Duration::ZERO,
+            (AckMode::Pong | AckMode::Rules, Linger::Auto) => AUTO_LINGER,
         }
     }
 
@@ -122,6 +133,9 @@ impl Session {
     /// Whether messages wait for a barrier.
     pub(super) fn wants_barrier(&self, leg: &BackendLeg) -> bool {
         let ring = &self.upstream.ring;
+        if self.is_in_prelude() {
+            return false;
+        }
         if self.is_settling() && !self.is_proven(leg) {
             return true;
         }
@@ -135,14 +149,16 @@ impl Session {
             AckMode::None => false,
             AckMode::Pong => ring.unacknowledged() > 0 || self.downstream.is_holding(),
             // What a barrier has proven read waits for something else.
-            AckMode::Reply | AckMode::Explicit => ring.unacknowledged() > 0 && ring.last_seq() > leg.proven,
+            AckMode::Reply | AckMode::Explicit | AckMode::Rules => {
+                ring.unacknowledged() > 0 && ring.last_seq() > leg.proven
+            }
         }
     }
 
     /// The least time between two barriers.
     pub(super) fn barrier_interval(&self) -> Duration {
         match self.ack {
-            AckMode::None | AckMode::Pong | AckMode::Reply => self.config.ack_interval,
+            AckMode::None | AckMode::Pong | AckMode::Reply | AckMode::Rules => self.config.ack_interval,
             AckMode::Explicit => self.config.ack_interval.max(LIVENESS_INTERVAL),
         }
     }
@@ -156,11 +172,13 @@ impl Session {
         data: &[u8],
         acks: bool,
     ) -> (Passed, Option<downstream::Incoming>) {
+        let ruled = self.ruled.as_deref().is_some_and(Ruled::looks_at_backends);
         let ring = &self.upstream.ring;
         // What is not on the leg yet is not what it answers.
         let (retained, unacknowledged) = (ring.on_leg() > 0, ring.on_leg_unacknowledged() > 0);
         let commit = self.config.commit == Commit::Barrier && self.ack == AckMode::Pong;
-        let commit = commit && !sabotage::is(Sabotage::NothingHeld);
+        // What a message that rules looked at has changed could not be undone if it were held and dropped.
+        let commit = commit && !ruled && !sabotage::is(Sabotage::NothingHeld);
         let treatment = Treatment {
             // With `reply`, what was answered is forgotten; with commit, what was not is not passed: a new leg
             // repeats nothing that the client was told.
@@ -169,7 +187,11 @@ impl Session {
             acks,
         };
         let mut tally = Tally::default();
-        let mut outcome = self.downstream.receive(data, treatment, &mut tally);
+        let judge = self.ruled.as_deref_mut().filter(|_| ruled);
+        let mut outcome = match judge.map(|ruled| Judge { ruled, ring: &self.upstream.ring, now }) {
+            Some(mut judge) => self.downstream.receive_judged(data, treatment, &mut tally, &mut judge),
+            None => self.downstream.receive(data, treatment, &mut tally),
+        };
         if self.is_deaf() {
             outcome.0.direct = 0..0;
             self.downstream.discard();
@@ -183,8 +205,14 @@ impl Session {
         if outcome.0.consumed > 0 && outcome.1.is_none() {
             self.answers.handle_data(now);
         }
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            tally.replies -= ruled.take_unmatched(tally.replies);
+        }
         if tally.replies > 0 {
             self.handle_replies(now, tally.replies);
+        }
+        if ruled {
+            self.follow_rules(now);
         }
         outcome
     }
@@ -229,8 +257,22 @@ impl Session {
     /// When messages that a barrier has proven read count as never to be answered.
     pub(super) fn unanswered_at(&self) -> Option<Instant> {
         let Attachment::Attached(leg) = &self.backend else { return None };
-        let first = self.upstream.ring.first_unacknowledged()?;
-        (self.ack == AckMode::Reply && first <= leg.proven).then(|| leg.answered + self.config.ack_timeout)
+        let first = match self.ack {
+            AckMode::Reply => self.upstream.ring.first_unacknowledged()?,
+            AckMode::Rules => self.upstream.next_stop()?.seq,
+            AckMode::None | AckMode::Pong | AckMode::Explicit => return None,
+        };
+        (first <= leg.proven).then(|| leg.answered + self.config.ack_timeout)
+    }
+
+    /// What a barrier has proven read was not answered for too long.
+    pub(super) fn handle_unanswered(&mut self, now: Instant) {
+        match self.ack {
+            AckMode::Reply => self.fall_back(now),
+            // In isolation: the next need not wait for it.
+            AckMode::Rules => self.upstream.pass_stop(),
+            AckMode::None | AckMode::Pong | AckMode::Explicit => {}
+        }
     }
 
     /// Pongs and replies contradict each other: from here on, pongs acknowledge.

@@ -1,8 +1,10 @@
 //! What a session is told about how to behave. Sizes are bytes; `None` in place of a duration means off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::close::CloseCode;
+use crate::rules::Rules;
 use crate::scan::MessageLimits;
 
 /// When a client message counts as acknowledged (`--ack`).
@@ -17,6 +19,9 @@ pub enum AckMode {
     Reply,
     /// When the backend says so (the session protocol).
     Explicit,
+    /// When a message of the backend with its key has come, out of order; messages without a key as with [`Self::Pong`].
+    /// What is a key, [`Config::rules`] say.
+    Rules,
 }
 
 /// How long an acknowledged message stays and is replayed too (`--ack-linger`).
@@ -194,6 +199,19 @@ pub struct Config {
     pub buffer_bytes: usize,
     /// `--max-message-bytes`, `--max-message-frames`: what a message may be, both ways.
     pub max_message: MessageLimits,
+    /// What messages say that something follows from. `None`: none is looked at.
+    ///
+    /// With rules for messages of backends, [`Commit::Barrier`] is as [`Commit::Off`]: what a message of theirs has
+    /// changed could not be undone if it were held and then dropped.
+    pub rules: Option<Arc<dyn Rules>>,
+    /// `--pin-messages`: pinned messages of a session.
+    pub pin_messages: u32,
+    /// `--pin-bytes`: their bytes.
+    pub pin_bytes: usize,
+    /// `--hold-timeout`: how long a new leg may take for the answer to a pinned message that holds back the rest.
+    pub hold_timeout: Duration,
+    /// `--inspect-bytes`: a message whose content is longer is not looked into.
+    pub inspect_bytes: usize,
 }
 
 impl Default for Config {
@@ -231,6 +249,11 @@ impl Default for Config {
             buffer_messages: 1024,
             buffer_bytes: 1 << 20,
             max_message: MessageLimits { bytes: 16 << 20, frames: 128 << 10 },
+            rules: None,
+            pin_messages: 64,
+            pin_bytes: 64 << 10,
+            hold_timeout: Duration::from_secs(10),
+            inspect_bytes: 1 << 20,
         }
     }
 }

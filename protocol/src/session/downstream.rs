@@ -15,6 +15,8 @@ use super::echoes::{Bounds, Digest, Digester, Echoes, Kind, Said};
 use super::inflate::inflate;
 use super::outlet::{Gather, Outlet, frame_border};
 
+mod judged;
+
 /// The backend is not read while so many bytes of whole messages wait for the client.
 const HIGH_WATER: u64 = 64 * 1024;
 /// The largest message in pieces that may be an acknowledgement: one byte a frame would be enough to hide it.
@@ -61,6 +63,14 @@ pub(super) struct Tally {
     pub(super) swallowed: u64,
     /// Answers to messages: all but greetings and acknowledgements.
     pub(super) replies: u64,
+}
+
+/// How far a message is that is copied.
+enum Collected {
+    Starved,
+    /// It lies behind `whole`.
+    Whole,
+    Other(Incoming),
 }
 
 /// What becomes of one message.
@@ -243,18 +253,22 @@ impl Downstream {
     /// Copies a message that is not all there yet, or that is in fragments, until it is whole.
     fn collect(&mut self, data: &[u8], treatment: Treatment, tally: &mut Tally) -> (Passed, Option<Incoming>) {
         let mut rest = data;
-        let incoming = self.collect_from(&mut rest, treatment, tally);
+        let incoming = match self.collect_from(&mut rest) {
+            Collected::Whole => self.finish_collected(treatment, tally),
+            Collected::Starved => None,
+            Collected::Other(incoming) => Some(incoming),
+        };
         (Passed { consumed: data.len() - rest.len(), direct: 0..0 }, incoming)
     }
 
-    fn collect_from(&mut self, data: &mut &[u8], treatment: Treatment, tally: &mut Tally) -> Option<Incoming> {
+    fn collect_from(&mut self, data: &mut &[u8]) -> Collected {
         loop {
             let before = *data;
             match self.scanner.step(data) {
-                Ok(Step::Starved) => return None,
+                Ok(Step::Starved) => return Collected::Starved,
                 Ok(Step::Announced(header)) => {
                     if !self.reserve(header.begins, header.frame_len()) {
-                        return None;
+                        return Collected::Starved;
                     }
                     self.scanner.admit();
                     self.log.append(header.as_bytes(), usize::try_from(header.payload).unwrap_or(usize::MAX));
@@ -262,13 +276,13 @@ impl Downstream {
                 Ok(Step::Payload { len, ends_message, to_come }) => {
                     self.log.append(&before[..len], usize::try_from(to_come).unwrap_or(usize::MAX));
                     if ends_message {
-                        return self.finish_collected(treatment, tally);
+                        return Collected::Whole;
                     }
                 }
-                Ok(Step::Ping(payload)) => return Some(Incoming::Ping(payload)),
-                Ok(Step::Pong(payload)) => return Some(Incoming::Pong(payload)),
-                Ok(Step::Close(payload)) => return Some(Incoming::Close(payload)),
-                Err(error) => return Some(Incoming::Error(error)),
+                Ok(Step::Ping(payload)) => return Collected::Other(Incoming::Ping(payload)),
+                Ok(Step::Pong(payload)) => return Collected::Other(Incoming::Pong(payload)),
+                Ok(Step::Close(payload)) => return Collected::Other(Incoming::Close(payload)),
+                Err(error) => return Collected::Other(Incoming::Error(error)),
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
 use super::config::{AckMode, OnAmbiguous, Reattach};
-use super::event::{Action, AttachRequest, EndReason, Event, Hindrance, Loss};
+use super::event::{Action, AttachRequest, EndReason, Event, Hindrance, HoldFailure, Loss, Side};
 use super::leg::{Attachment, BackendLeg, LegEnd};
 use super::{Session, Verdict};
 
@@ -37,8 +37,15 @@ pub(super) enum Phase {
 pub(super) struct Closing {
     pub(super) payload: ControlPayload,
     deadline: Instant,
-    /// The client did not close: it broke the protocol, and is told so at the end.
-    broken: Option<FrameError>,
+    /// The client did not close: it broke the protocol, or a rule, and is told so at the end.
+    broken: Option<Fault>,
+}
+
+/// For what a client is told off.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Frame(FrameError),
+    Rule,
 }
 
 #[derive(Debug)]
@@ -144,14 +151,31 @@ impl Session {
     /// The client broke the protocol: nothing more is taken from it, and it is told so (RFC 6455 7.1.7). As on a direct
     /// connection, what it said before is handled and answered first: the error takes the place of its Close.
     pub(super) fn fail_client(&mut self, now: Instant, error: FrameError) {
+        self.tell_off(now, close_payload(error.close_code(), &error.to_string()), Fault::Frame(error));
+    }
+
+    fn tell_off(&mut self, now: Instant, payload: ControlPayload, fault: Fault) {
         self.client.closed = true;
         if matches!(self.phase, Phase::Relaying) {
             self.upstream.stop();
-            let payload = close_payload(error.close_code(), &error.to_string());
             let deadline = now + self.config.close_timeout;
-            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(error) }));
+            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(fault) }));
         }
         self.check_done(now);
+    }
+
+    /// A rule allows no session with a message that came from `side`. One of the client takes the place of its Close, as
+    /// if it had broken the protocol; behind one of the backend nothing counts.
+    pub(super) fn close_for_rule(&mut self, now: Instant, side: Side) {
+        let close = close_payload(CloseCode::POLICY, "closed by a rule");
+        self.counters.rule_closes += 1;
+        match side {
+            Side::Client => {
+                self.give_up_migration(Hindrance::Ending);
+                self.tell_off(now, close, Fault::Rule);
+            }
+            Side::Backend => self.end_for_backend(now, close, EndReason::ClosedByRule(side)),
+        }
     }
 
     pub(super) fn end_for_full_ring(&mut self, now: Instant) {
@@ -162,6 +186,9 @@ impl Session {
     // The end of a leg.
 
     pub(super) fn handle_leg_end(&mut self, now: Instant, end: LegEnd) {
+        if self.is_in_hold() && !matches!(self.phase, Phase::Ending(_) | Phase::Ended) {
+            return self.handle_end_in_hold(now, end);
+        }
         let unacknowledged = self.upstream.ring.unacknowledged();
         let close_written = matches!(&self.backend, Attachment::Attached(leg) if leg.close_written);
         match &self.phase {
@@ -199,6 +226,11 @@ impl Session {
             (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
             (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
         }
+    }
+
+    /// Whether the end is the application's decision.
+    pub(super) fn is_final(&self, end: &LegEnd) -> bool {
+        matches!(self.meaning(end), Meaning::Final)
     }
 
     fn meaning(&self, end: &LegEnd) -> Meaning {
@@ -276,6 +308,9 @@ impl Session {
             Loss::Operator | Loss::Unsettled => Some(going_away()),
             Loss::Died | Loss::Hung => None,
         };
+        if self.is_in_hold() {
+            return self.fail_hold(now, farewell, HoldFailure::Ended);
+        }
         self.retire(farewell);
         let unacknowledged = self.upstream.ring.unacknowledged();
         match self.phase {
@@ -283,18 +318,11 @@ impl Session {
             Phase::Orphaned { .. } if unacknowledged == 0 => return self.finish(EndReason::ClientVanished),
             Phase::Orphaned { .. } | Phase::Relaying | Phase::Closing(_) => {}
         }
-        let c = &self.counters;
-        match self.config.reattach {
-            Reattach::Never => return self.end_not_whole(now, CloseCode::BAD_GATEWAY, "backend lost"),
-            Reattach::Whole if c.forgotten + c.slid + c.dropped > 0 => {
-                return self.end_not_whole(now, CloseCode::SERVICE_RESTART, "backend lost");
-            }
-            Reattach::Whole | Reattach::Always => {}
+        if let Some((code, text)) = self.cannot_attach_again() {
+            return self.end_not_whole(now, code, text);
         }
         self.counters.failovers += 1;
-        self.downstream.end_leg();
-        self.upstream.frozen = false;
-        self.upstream.rewind();
+        self.leave_leg();
         self.tell(Event::LegLost { epoch: self.epoch, loss, retained: self.upstream.ring.retained() });
         let delay = self.patience.next_delay();
         if self.fall_to_prepared(now, loss) {
@@ -306,6 +334,35 @@ impl Session {
         }
     }
 
+    /// With what a session ends that may not have another leg.
+    pub(super) fn cannot_attach_again(&self) -> Option<(CloseCode, &'static str)> {
+        let c = &self.counters;
+        let gone = c.forgotten + c.slid + c.dropped;
+        match self.config.reattach {
+            Reattach::Never => Some((CloseCode::BAD_GATEWAY, "backend lost")),
+            // What is or was pinned is not missing on another leg.
+            Reattach::Whole if gone > self.upstream.ring.pinned_gone() => {
+                Some((CloseCode::SERVICE_RESTART, "backend lost"))
+            }
+            Reattach::Whole | Reattach::Always => self
+                .ruled
+                .as_deref()
+                .filter(|ruled| ruled.is_incomplete())
+                .map(|_| (CloseCode::SERVICE_RESTART, "backend lost, and too much to tell another one")),
+        }
+    }
+
+    /// What the leg was written is written again, and what it said in part, or that is held, is dropped.
+    pub(super) fn leave_leg(&mut self) {
+        self.downstream.end_leg();
+        self.upstream.frozen = false;
+        self.upstream.rewind();
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            ruled.end_leg();
+            self.drop_leg_local();
+        }
+    }
+
     pub(super) fn dial(&mut self, now: Instant) {
         if let Attachment::Waiting { since, until } = self.backend
             && until <= now
@@ -313,12 +370,14 @@ impl Session {
             if !self.expire_messages(now) {
                 return;
             }
+            self.drop_aged(now);
             self.backend = Attachment::Dialling { since };
             // What the handshake says of the leg must stay true until it is there.
             self.upstream.frozen = true;
             // Where the others stay away, sparing the last one would end sessions that killed nobody.
             let spare_last = self.upstream.is_isolated() && now < since + SPARE_FOR;
-            let request = AttachRequest { spare_last, ..self.attach_request() };
+            let pinned = Some(self.freeze_prelude());
+            let request = AttachRequest { spare_last, pinned, ..self.attach_request() };
             self.actions.push_back(Action::Attach(request));
         }
     }
@@ -330,6 +389,7 @@ impl Session {
             epoch: self.epoch + 1,
             next_seq: Some(ring.first_retained().unwrap_or(ring.last_seq() + 1)),
             delivered: Some(self.counters.passed),
+            pinned: Some(0),
             explicit: self.ack == AckMode::Explicit,
             spare_last: false,
         }
@@ -346,7 +406,7 @@ impl Session {
     fn farewell_frame(&mut self, leg: &BackendLeg, payload: Option<ControlPayload>) -> Option<ControlFrame> {
         let payload = payload?;
         let open = !leg.outlet.is_dead() && !leg.outlet.is_mid_control() && !leg.close_placed;
-        (open && self.upstream.is_at_border())
+        (open && self.is_at_border())
             .then(|| ControlFrame::new(Opcode::Close, payload.as_bytes(), Some(self.keys.mask())))
     }
 
@@ -368,7 +428,7 @@ impl Session {
         self.end_detached(now, close, reason);
     }
 
-    fn end_not_whole(&mut self, now: Instant, code: CloseCode, text: &str) {
+    pub(super) fn end_not_whole(&mut self, now: Instant, code: CloseCode, text: &str) {
         self.end_detached(now, close_payload(code, text), EndReason::NotWhole);
     }
 
@@ -382,11 +442,14 @@ impl Session {
     }
 
     pub(super) fn end_over_limit(&mut self, now: Instant, error: FrameError) {
+        let reason = EndReason::BackendOverLimit(error);
+        self.end_for_backend(now, close_payload(error.close_code(), &reason.to_string()), reason);
+    }
+
+    fn end_for_backend(&mut self, now: Instant, close: ControlPayload, reason: EndReason) {
         if let Some(leg) = self.leg_mut() {
             leg.closed = true;
         }
-        let reason = EndReason::BackendOverLimit(error);
-        let close = close_payload(error.close_code(), &reason.to_string());
         match self.phase {
             Phase::Orphaned { .. } => self.finish(reason),
             _ => self.begin_ending(now, Some(close), Some(close), reason),
@@ -423,7 +486,11 @@ impl Session {
         } else {
             close_payload(CloseCode::SERVICE_RESTART, "messages before this Close may be lost")
         };
-        let reason = closing.broken.map_or(EndReason::ClientClosed, EndReason::ClientError);
+        let reason = match closing.broken {
+            None => EndReason::ClientClosed,
+            Some(Fault::Frame(error)) => EndReason::ClientError(error),
+            Some(Fault::Rule) => EndReason::ClosedByRule(Side::Client),
+        };
         let farewell = closing.broken.map(|_| close);
         self.begin_ending(now, Some(close), farewell, reason);
     }
@@ -501,6 +568,7 @@ impl Session {
         self.counters.abandoned += self.upstream.ring.unacknowledged() as u64;
         self.counters.forgotten += (self.upstream.ring.retained() - self.upstream.ring.unacknowledged()) as u64;
         self.upstream.close();
+        self.ruled = None;
         self.downstream.close();
         self.actions.push_back(Action::End { farewell });
     }

@@ -67,6 +67,8 @@ pub struct AttachRequest {
     pub next_seq: Option<u64>,
     /// Messages of backends that the client was passed so far. `None` like `next_seq`.
     pub delivered: Option<u64>,
+    /// Pinned messages that the leg is written first, which have no part in the count of seqs. `None` like `next_seq`.
+    pub pinned: Option<u32>,
     /// Only a backend that speaks the session protocol is a candidate.
     pub explicit: bool,
     /// The last healthy backend of a pool of several is no candidate: what is replayed may kill it.
@@ -146,6 +148,8 @@ pub enum EndReason {
     RingFull,
     /// A message is older than `--replay-max-age` and `--on-expired close`.
     Expired,
+    /// A rule allows no session with a message that came from this side.
+    ClosedByRule(Side),
     /// The operator closed it with this code.
     Operator(CloseCode),
     /// The proxy shuts down.
@@ -167,6 +171,8 @@ impl std::fmt::Display for EndReason {
             Self::NotWhole => f.write_str("not whole, so not attached again"),
             Self::RingFull => f.write_str("replay ring full"),
             Self::Expired => f.write_str("message over replay-max-age"),
+            Self::ClosedByRule(Side::Client) => f.write_str("closed by a rule for a message of the client"),
+            Self::ClosedByRule(Side::Backend) => f.write_str("closed by a rule for a message of the backend"),
             Self::Operator(code) => write!(f, "closed by the operator with {code}"),
             Self::Shutdown => f.write_str("shutdown"),
         }
@@ -230,6 +236,27 @@ impl std::fmt::Display for Hindrance {
     }
 }
 
+/// Why a new leg did not get through its pinned messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldFailure {
+    /// The backend refused one.
+    Refused,
+    /// The leg ended first, or was given up.
+    Ended,
+    /// The answer did not come within `--hold-timeout`.
+    TimedOut,
+}
+
+impl std::fmt::Display for HoldFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "the backend refused a pinned message",
+            Self::Ended => "the leg ended before a pinned message was answered",
+            Self::TimedOut => "a pinned message was not answered within hold-timeout",
+        })
+    }
+}
+
 /// Something that an operator may want to know. The driver adds session, epoch and backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -259,6 +286,15 @@ pub enum Event {
     Cleared(Epoch),
     /// Replies turned out not to be one a message: from here on, pongs acknowledge.
     FellBack,
+    /// A new leg did not get through the pinned messages that hold back the rest: it counts as a failed attempt.
+    HoldFailed {
+        /// Which leg.
+        epoch: Epoch,
+        /// Why.
+        why: HoldFailure,
+    },
+    /// A message could not be pinned for want of room: the session is not attached again.
+    PinRefused,
     /// The client leg ended without Close; what it sent is still delivered.
     ClientVanished,
     /// The session is ending, for this reason.
@@ -278,9 +314,11 @@ pub struct Counters {
     pub slid: u64,
     /// Messages dropped by `--on-full drop-oldest`.
     pub dropped: u64,
+    /// Messages not replayed because a rule says so: they concern the old backend only, or are worth nothing late.
+    pub skipped: u64,
     /// Messages still retained when the session ended.
     pub abandoned: u64,
-    /// Messages dropped because they were older than `--replay-max-age`.
+    /// Messages dropped because they were older than `--replay-max-age`, or than a rule allows.
     pub expired: u64,
     /// Messages set aside because backends died of them.
     pub poisoned: u64,
@@ -306,6 +344,26 @@ pub struct Counters {
     pub passed: u64,
     /// Bytes that came from a leg that had already ended.
     pub dead_bytes: u64,
+    /// Messages of those forgotten that a key acknowledged.
+    pub keyed: u64,
+    /// Of those forgotten, messages with a key whose answer had not come, because room was needed.
+    pub evicted_keyed: u64,
+    /// Messages pinned.
+    pub pinned: u64,
+    /// Messages that could not be pinned for want of room.
+    pub pins_refused: u64,
+    /// Pinned messages written to later legs.
+    pub pins_sent: u64,
+    /// Legs that did not get through their pinned messages.
+    pub holds_failed: u64,
+    /// Messages of backends that rules kept from the client.
+    pub ruled_swallowed: u64,
+    /// Messages, of either side, in which an id was translated.
+    pub translated: u64,
+    /// Messages, of either side, that rules could not look into.
+    pub opaque: u64,
+    /// Sessions closed by a rule.
+    pub rule_closes: u64,
 }
 
 impl std::ops::AddAssign for Counters {
@@ -316,6 +374,7 @@ impl std::ops::AddAssign for Counters {
             evicted,
             slid,
             dropped,
+            skipped,
             abandoned,
             expired,
             poisoned,
@@ -330,12 +389,23 @@ impl std::ops::AddAssign for Counters {
             barriers,
             passed,
             dead_bytes,
+            keyed,
+            evicted_keyed,
+            pinned,
+            pins_refused,
+            pins_sent,
+            holds_failed,
+            ruled_swallowed,
+            translated,
+            opaque,
+            rule_closes,
         } = other;
         self.received += received;
         self.forgotten += forgotten;
         self.evicted += evicted;
         self.slid += slid;
         self.dropped += dropped;
+        self.skipped += skipped;
         self.abandoned += abandoned;
         self.expired += expired;
         self.poisoned += poisoned;
@@ -350,5 +420,15 @@ impl std::ops::AddAssign for Counters {
         self.barriers += barriers;
         self.passed += passed;
         self.dead_bytes += dead_bytes;
+        self.keyed += keyed;
+        self.evicted_keyed += evicted_keyed;
+        self.pinned += pinned;
+        self.pins_refused += pins_refused;
+        self.pins_sent += pins_sent;
+        self.holds_failed += holds_failed;
+        self.ruled_swallowed += ruled_swallowed;
+        self.translated += translated;
+        self.opaque += opaque;
+        self.rule_closes += rule_closes;
     }
 }

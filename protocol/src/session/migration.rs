@@ -28,6 +28,7 @@ use super::config::{AckMode, OnFull, OnMigrateTimeout, Reattach};
 use super::ending::{Phase, going_away};
 use super::event::{Action, AttachRequest, Event, Hindrance, Loss, Unmovable};
 use super::leg::{Attachment, BackendLeg, BackendTraits};
+use super::ruled::Ruled;
 use super::{Config, Session};
 
 /// Between the end of the silence and the leaving, what came meanwhile is read once more.
@@ -98,13 +99,14 @@ impl Session {
         if !matches!(self.phase, Phase::Relaying) {
             return Err(Unmovable::Ending);
         }
-        if self.open_leg().is_none() {
+        if self.open_leg().is_none() || self.is_in_prelude() {
             return Err(Unmovable::Detached);
         }
         if self.upstream.is_isolated() {
             return Err(Unmovable::Isolated);
         }
-        if self.config.reattach != Reattach::Always {
+        let incomplete = self.ruled.as_deref().is_some_and(Ruled::is_incomplete);
+        if self.config.reattach != Reattach::Always || incomplete {
             return Err(Unmovable::Forbidden);
         }
         let stage = if self.ack == AckMode::Explicit { self.settling(now, None) } else { self.preparing() };
@@ -113,7 +115,8 @@ impl Session {
     }
 
     fn preparing(&mut self) -> Stage {
-        let request = AttachRequest { next_seq: None, delivered: None, ..self.attach_request() };
+        let pinned = self.ruled.is_none().then_some(0);
+        let request = AttachRequest { next_seq: None, delivered: None, pinned, ..self.attach_request() };
         self.actions.push_back(Action::Prepare(request));
         Stage::Preparing
     }
@@ -234,8 +237,10 @@ impl Session {
             return Some(since);
         }
         let proven = self.is_proven(leg) || sabotage::is(Sabotage::MigratedBeforePong);
-        let answered = self.ack != AckMode::Reply || self.upstream.is_written_acknowledged();
-        let whole = self.downstream.is_between_messages() && self.downstream.wants_read();
+        let by_answers = matches!(self.ack, AckMode::Reply | AckMode::Rules);
+        let answered = !by_answers || self.upstream.is_written_acknowledged();
+        let packets = self.ruled.as_deref().is_none_or(|ruled| !ruled.is_inside_packet());
+        let whole = self.downstream.is_between_messages() && self.downstream.wants_read() && packets;
         if !self.upstream.is_at_rest() || !proven || !answered || !whole || !leg.outlet.is_free() {
             return None;
         }
@@ -323,7 +328,8 @@ impl Session {
         }
         self.settle_leg();
         (self.upstream.halted, self.upstream.frozen) = (true, true);
-        self.actions.push_back(Action::Prepare(self.attach_request()));
+        let pinned = Some(self.freeze_prelude());
+        self.actions.push_back(Action::Prepare(AttachRequest { pinned, ..self.attach_request() }));
         self.set_stage(Stage::Attaching);
     }
 
@@ -340,11 +346,25 @@ impl Session {
     }
 
     fn complete_migration(&mut self, now: Instant) {
+        let told = self.is_dialled_at_rest();
         self.settle_leg();
         self.downstream.end_leg();
         self.retire(Some(going_away()));
+        if !told {
+            self.begin_next_leg();
+        }
         self.set_stage(Stage::Adopting);
         self.adopt(now);
+    }
+
+    /// What is pinned by now is for the next leg, and what concerns the last one is not. Where a handshake has said what
+    /// comes first, that was settled then.
+    fn begin_next_leg(&mut self) {
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            ruled.end_leg();
+            self.drop_leg_local();
+            self.freeze_prelude();
+        }
     }
 
     fn adopt(&mut self, now: Instant) {
@@ -376,6 +396,8 @@ impl Session {
         }
         if self.expire_messages(now) {
             self.abandon_migration(hindrance);
+            self.drop_aged(now);
+            self.freeze_prelude();
             self.adopt(now);
         }
         true
@@ -395,6 +417,9 @@ impl Session {
 
     fn abandon_migration(&mut self, why: Hindrance) {
         if self.is_dialled_at_rest() {
+            if let Some(ruled) = self.ruled.as_deref_mut() {
+                ruled.thaw();
+            }
             self.upstream.frozen = self.upstream.gapless && matches!(self.backend, Attachment::Attached(_));
         }
         self.migration = None;

@@ -9,6 +9,7 @@
 //! - `echoes`: what clients were told, so that a new leg's repetition can be swallowed; `inflate`: what compressed
 //!   messages say, where that decides
 //! - `ack`: barriers; `liveness`: what is overdue; `leg`: legs, back-off and what is between two of them
+//! - `ruled`: what rules say of messages, and what follows: pinned messages on a new leg, keys, holds, ids
 //! - `migration`: how a session leaves a leg that is well; `answers`: when all that was written counts as answered
 //! - `ending`: what the end of a leg means, and how a session ends; `timeout`: all deadlines in one table
 //!
@@ -34,6 +35,7 @@ mod liveness;
 mod migration;
 mod outlet;
 mod poison;
+mod ruled;
 mod survey;
 mod timeout;
 mod transmit;
@@ -59,12 +61,15 @@ pub use config::{
 pub use downstream::Passed;
 use downstream::{Downstream, Tally, Treatment};
 use ending::Phase;
-pub use event::{Action, AttachRequest, Counters, EndReason, Event, Hindrance, Loss, Poisoned, Side, Unmovable};
+pub use event::{
+    Action, AttachRequest, Counters, EndReason, Event, Hindrance, HoldFailure, Loss, Poisoned, Side, Unmovable,
+};
 use keys::Keys;
 pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
 use migration::Migration;
 pub use outlet::Gather;
+use ruled::Ruled;
 pub use survey::RingSurvey;
 use upstream::{Taking, Upstream};
 
@@ -131,6 +136,7 @@ pub struct Session {
     backend: Attachment,
     patience: Patience,
     migration: Option<Box<Migration>>,
+    ruled: Option<Box<Ruled>>,
     upstream: Upstream,
     downstream: Downstream,
     answers: Answers,
@@ -151,12 +157,15 @@ impl Session {
             (_, Some(_)) => AckMode::Explicit,
             // Without a backend that asks for it there is nobody to be explicit.
             (AckMode::Explicit, None) => AckMode::Pong,
+            // Without rules nothing has a key.
+            (AckMode::Rules, None) if config.rules.is_none() => AckMode::Pong,
             (ack, None) => ack,
         };
         let mut upstream = Upstream::new(&config, budgets.upstream.clone(), traits.deflate);
         upstream.gapless = ack == AckMode::Explicit;
         upstream.frozen = upstream.gapless;
         Self {
+            ruled: Ruled::new(&config, budgets.upstream.clone()),
             upstream,
             downstream: Downstream::new(
                 &config,
@@ -212,10 +221,11 @@ impl Session {
         self.upstream.ring.unacknowledged()
     }
 
-    /// Bytes of buffer memory held, both ways. Zero for an idle session.
+    /// Bytes of buffer memory held, both ways, and for pinned messages. Zero for an idle session that has none.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.upstream.ring.allocated() + self.downstream.allocated()
+        let ruled = self.ruled.as_deref().map_or(0, Ruled::allocated);
+        self.upstream.ring.allocated() + self.downstream.allocated() + ruled
     }
 
     /// Whether bytes of that leg should be read now: the level of back-pressure.
@@ -338,6 +348,7 @@ impl Session {
             upstream::Incoming::Close(payload) => self.handle_client_close(now, payload),
             upstream::Incoming::Error(error) => self.fail_client(now, error),
             upstream::Incoming::Full => self.end_for_full_ring(now),
+            upstream::Incoming::Whole => self.handle_client_message(now),
         }
     }
 
@@ -421,13 +432,13 @@ impl Session {
     #[must_use]
     pub fn handle_attached(&mut self, now: Instant, traits: BackendTraits) -> Option<Epoch> {
         let Attachment::Dialling { since } = self.backend else { return None };
-        self.patience.handle_attached(since, now);
         self.epoch += 1;
         self.backend = Attachment::Attached(Box::new(BackendLeg::new(now, traits)));
         self.order = traits.order.or(self.order);
         self.upstream.rewind();
         self.upstream.frozen = self.upstream.gapless;
         self.upstream.halted = false;
+        self.begin_prelude(now, since);
         self.downstream.begin_leg(self.config.greeting);
         self.answers.begin_leg();
         if matches!(self.phase, Phase::Orphaned { .. }) {
@@ -436,7 +447,7 @@ impl Session {
         if traits.mute {
             self.handle_muteness();
         }
-        let replayed = self.upstream.ring.touched();
+        let replayed = self.upstream.ring.replayed();
         self.counters.replayed += replayed as u64;
         self.tell_attached(replayed);
         Some(self.epoch)
@@ -492,7 +503,9 @@ impl Session {
         // What waited may be an empty message, behind whose header nothing need ever come.
         if upstream && matches!(self.phase, Phase::Relaying) {
             let taking = self.taking(now);
-            let _ = self.upstream.receive(&mut &[][..], taking, &mut self.counters);
+            if let Some(incoming) = self.upstream.receive(&mut &[][..], taking, &mut self.counters) {
+                self.handle_client_control(now, incoming);
+            }
         }
         if downstream && !self.is_muffled() {
             let _ = self.receive_output(now, &[], false);

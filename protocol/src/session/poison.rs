@@ -17,7 +17,8 @@ impl Session {
         if self.ack == AckMode::None || mute {
             return self.lose_leg(now, Loss::Died);
         }
-        let death = self.upstream.ring.count_death();
+        let shared = self.ruled.as_deref().is_some_and(|ruled| ruled.prelude_len() > 1);
+        let death = self.upstream.ring.count_death(shared);
         if death.through == 0 {
             return self.lose_leg(now, Loss::Died);
         }
@@ -37,6 +38,9 @@ impl Session {
         self.upstream.rewind();
         let seq = seq + u64::from(sabotage::is(Sabotage::NeighbourPoisoned));
         let frames = self.upstream.ring.take(seq);
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            ruled.remove(seq);
+        }
         self.settle_forgotten();
         self.counters.poisoned += 1;
         self.deaths = 0;

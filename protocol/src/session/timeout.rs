@@ -33,6 +33,8 @@ enum Timer {
     BackendOverdue,
     /// A suspect backend leg has had its time.
     BackendHang,
+    /// A new leg has not answered a pinned message that holds back the rest.
+    Hold,
     /// The backend leg never answered a ping.
     Mute,
     /// The backend leg has lived long enough.
@@ -55,7 +57,7 @@ enum Timer {
     Phase,
 }
 
-const TIMERS: [Timer; 17] = [
+const TIMERS: [Timer; 18] = [
     Timer::Linger,
     Timer::Unanswered,
     Timer::Migration,
@@ -63,6 +65,7 @@ const TIMERS: [Timer; 17] = [
     Timer::BackendKeepalive,
     Timer::BackendOverdue,
     Timer::BackendHang,
+    Timer::Hold,
     Timer::Mute,
     Timer::Stable,
     Timer::ClientKeepalive,
@@ -116,7 +119,9 @@ impl Session {
                 .and_then(|leg| Liveness::mute_at(&leg.pings, self.patience_with_mute())),
             Timer::Stable => self
                 .open_leg()
-                .filter(|leg| !leg.stable && (leg.heard || leg.mute || config.ack == AckMode::None))
+                .filter(|leg| {
+                    !leg.stable && !self.is_in_prelude() && (leg.heard || leg.mute || config.ack == AckMode::None)
+                })
                 .map(|leg| leg.since + config.stable_after),
             Timer::ClientKeepalive => {
                 self.client_deadline(|live, pings| live.keepalive_at(pings, config.ping_interval?))
@@ -133,6 +138,7 @@ impl Session {
                 _ => None,
             },
             Timer::Unanswered => self.unanswered_at(),
+            Timer::Hold => self.hold_over_at(),
             Timer::Pressure => self.pressed,
             Timer::Migration => self.open_leg().and_then(|leg| self.migration_at(leg)),
             Timer::Failover => match self.backend {
@@ -200,7 +206,8 @@ impl Session {
             Timer::ClientHang => self.handle_client_end(now),
             Timer::Expiry => drop(self.expire_messages(now)),
             Timer::Backoff => self.dial(now),
-            Timer::Unanswered => self.fall_back(now),
+            Timer::Unanswered => self.handle_unanswered(now),
+            Timer::Hold => self.time_out_hold(now),
             Timer::Migration => self.advance_migration(now),
             Timer::Pressure => self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN),
             Timer::Failover => self.end_without_backend(now),

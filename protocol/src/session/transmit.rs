@@ -23,6 +23,11 @@ impl Session {
                 self.downstream.gather(&self.client.outlet, out);
             }
             Side::Backend => {
+                self.pass_prelude(now);
+                if self.is_in_prelude() {
+                    self.place_in_prelude(now);
+                    return self.gather_prelude(out);
+                }
                 self.place_upstream(now);
                 if let Attachment::Attached(leg) = &self.backend
                     && !leg.closed
@@ -138,6 +143,9 @@ impl Session {
     }
 
     fn handle_backend_written(&mut self, now: Instant, len: usize) {
+        if self.is_in_prelude() {
+            return self.handle_prelude_written(now, len);
+        }
         let Attachment::Attached(leg) = &mut self.backend else { return };
         if leg.outlet.is_dead() || len == 0 {
             return;

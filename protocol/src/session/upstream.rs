@@ -26,6 +26,8 @@ pub(super) enum Incoming {
     Error(FrameError),
     /// The ring is full and `--on-full close`.
     Full,
+    /// A message is whole, and to be looked at before it counts. It is the ring's tail.
+    Whole,
 }
 
 /// In what circumstances messages of the client are taken.
@@ -74,6 +76,10 @@ pub(super) struct Upstream {
     before_large: bool,
     /// The leg is to be left: no further message begins on it.
     pub(super) halted: bool,
+    /// Messages are looked at when they are whole, before any of them is written.
+    looked_at: bool,
+    /// In isolation: up to which seq nothing is waited for any more.
+    past: u64,
 }
 
 impl Upstream {
@@ -92,6 +98,8 @@ impl Upstream {
             isolated: None,
             before_large: false,
             halted: false,
+            looked_at: config.rules.as_deref().is_some_and(|rules| rules.looks_at(true) || rules.packets().is_some()),
+            past: 0,
         }
     }
 
@@ -100,8 +108,10 @@ impl Upstream {
     /// Takes bytes of the client until they are used up, a message may not begin, or something else than data comes.
     pub(super) fn receive(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Option<Incoming> {
         loop {
-            if let Err(error) = self.continue_frame(data, taking, counters) {
-                return Some(Incoming::Error(error));
+            match self.continue_frame(data, taking, counters) {
+                Ok(false) => {}
+                Ok(true) => return Some(Incoming::Whole),
+                Err(error) => return Some(Incoming::Error(error)),
             }
             match self.receive_whole(data, taking, counters) {
                 Admission::Yes => {}
@@ -126,6 +136,9 @@ impl Upstream {
 
     /// The common case: whole messages one after the other, each copied once.
     fn receive_whole(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Admission {
+        if self.looked_at {
+            return Admission::Yes;
+        }
         loop {
             self.receive_run(data, taking, counters);
             let Some(header) = self.scanner.whole_message(data) else { return Admission::Yes };
@@ -170,24 +183,41 @@ impl Upstream {
         self.ring.append(header.as_bytes(), usize::try_from(header.payload).unwrap_or(usize::MAX));
     }
 
-    fn continue_frame(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Result<(), FrameError> {
+    /// Returns whether a message is whole that is to be looked at.
+    fn continue_frame(
+        &mut self,
+        data: &mut &[u8],
+        taking: Taking,
+        counters: &mut Counters,
+    ) -> Result<bool, FrameError> {
         if !self.scanner.is_in_payload() {
-            return Ok(());
+            return Ok(false);
         }
         let before = *data;
         if let Step::Payload { len, ends_message, to_come } = self.scanner.step(data)? {
             self.ring.append(&before[..len], usize::try_from(to_come).unwrap_or(usize::MAX));
+            if ends_message && self.looked_at {
+                return Ok(true);
+            }
             if ends_message {
                 self.complete(taking, counters);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    fn complete(&mut self, taking: Taking, counters: &mut Counters) {
-        self.ring.complete(taking.millis);
+    /// The message in the tail is whole; returns its seq.
+    pub(super) fn complete(&mut self, taking: Taking, counters: &mut Counters) -> u64 {
+        let seq = self.ring.complete(taking.millis);
         self.memory.cover(self.ring.allocated());
         counters.received += 1;
+        seq
+    }
+
+    /// The message in the tail is not taken on.
+    pub(super) fn refuse_tail(&mut self) {
+        self.ring.abandon_tail();
+        self.memory.shrink(self.ring.allocated());
     }
 
     /// A message begins only if the ring is not full and its first frame fits the budget; what has begun may overshoot.
@@ -240,6 +270,10 @@ impl Upstream {
     }
 
     fn make_room(&mut self, counters: &mut Counters) -> bool {
+        while self.ring.is_full() && self.ring.evict_keyed().is_some() {
+            counters.forgotten += 1;
+            counters.evicted_keyed += 1;
+        }
         while self.ring.is_full() && self.may_drop() && self.ring.drop_oldest_unwritten().is_some() {
             counters.dropped += 1;
         }
@@ -273,6 +307,7 @@ impl Upstream {
             return false;
         }
         !self.ring.is_full()
+            || self.ring.has_evictable()
             || match self.on_full {
                 OnFull::Block => false,
                 OnFull::Close => true,
@@ -311,6 +346,30 @@ impl Upstream {
             None if sabotage::is(Sabotage::NeverForgets) => {}
             None => self.forget(seq, counters),
             Some(until) => self.lingering.push_back((seq, until)),
+        }
+    }
+
+    /// The same for a barrier where some messages are acknowledged only by a key.
+    pub(super) fn acknowledge_unkeyed(&mut self, seq: u64, until: Option<Instant>, counters: &mut Counters) {
+        self.ring.acknowledge_unkeyed(seq);
+        match until {
+            None => self.forget(seq, counters),
+            Some(until) => self.lingering.push_back((seq, until)),
+        }
+    }
+
+    /// One message is done with, whatever stands before it. Returns whether it was retained.
+    pub(super) fn forget_one(&mut self, seq: u64, counters: &mut Counters) -> bool {
+        let forgotten = self.ring.forget_one(seq);
+        counters.forgotten += u64::from(forgotten);
+        self.memory.shrink(self.ring.allocated());
+        forgotten
+    }
+
+    /// A barrier was answered where only answers acknowledge: they do not count for messages that were left out.
+    pub(super) fn acknowledge_left_out(&mut self, seq: u64, counters: &mut Counters) {
+        if self.ring.acknowledge_left_out(seq) {
+            self.forget(seq, counters);
         }
     }
 
@@ -371,6 +430,7 @@ impl Upstream {
         }
         self.ring.rewind();
         self.lingering = VecDeque::new();
+        self.past = 0;
     }
 
     /// The client is gone: what it had begun to send will never be whole. Whether it stands half-written on the leg,
@@ -397,8 +457,15 @@ impl Upstream {
     }
 
     pub(super) fn gather<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
-        let end = self.next_stop().map_or(self.ring.end(), |stop| stop.at).min(self.halt(outlet));
+        let all = if self.looked_at { self.ring.complete_end() } else { self.ring.end() };
+        let end = self.next_stop().map_or(all, |stop| stop.at).min(self.halt(outlet));
         outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
+    }
+
+    /// Messages of a leg that was written nothing yet are to have other bytes.
+    pub(super) fn replace(&mut self, changes: &[(u64, Vec<u8>)]) {
+        self.ring.replace(changes);
+        self.memory.cover(self.ring.allocated());
     }
 
     /// Where a leg that is to be left ends: behind the message that it stands in, or behind a control frame that has its
@@ -443,7 +510,23 @@ impl Upstream {
     pub(super) fn next_stop(&self) -> Option<Stop> {
         let through = self.isolated?;
         let (at, seq) = self.ring.first().filter(|(_, seq)| *seq <= through)?;
-        Some(Stop { at, seq, messages: self.ring.leg_messages() - self.ring.retained() as u64 + 1 })
+        if seq <= self.past {
+            return self.stop_behind(through);
+        }
+        Some(Stop { at, seq, messages: self.ring.first_count() })
+    }
+
+    /// The stop behind those that are not waited for.
+    fn stop_behind(&self, through: u64) -> Option<Stop> {
+        let (at, seq, messages) = self.ring.first_behind(self.past).filter(|(_, seq, _)| *seq <= through)?;
+        Some(Stop { at, seq, messages })
+    }
+
+    /// In isolation: the message that stands alone was read, and its answer is not waited for any longer.
+    pub(super) fn pass_stop(&mut self) {
+        if let Some(stop) = self.next_stop() {
+            self.past = stop.seq;
+        }
     }
 
     /// In isolation: forgets the message that stands alone if it is acknowledged and the leg has given so many

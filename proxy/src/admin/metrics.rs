@@ -62,6 +62,8 @@ impl Collector for Source {
         self.backends(&mut page)?;
         let refused = Reason::HANDSHAKES.map(|reason| ([("reason", reason.word())], self.edge.refused().get(reason)));
         page.counters("handshakes_refused", "Handshakes that led to no session", refused)?;
+        let calls = self.fleet.hook_counts().map(|(result, count)| ([("result", result)], count));
+        page.counters("reattach_hook_calls", "Questions to re-attach hooks by what came of them", calls)?;
         let live = self.edge.requests_live() as i64;
         page.gauge("http_requests_live", "Plain HTTP requests under way", None, &live)?;
         let requests = self.edge.requests().get().into_iter().map(|(result, count)| ([("result", result)], count));
@@ -190,6 +192,7 @@ fn messages(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
         ("messages_evicted", "Of those, forgotten before their linger time was over", counted.evicted),
         ("messages_slid", "Client messages forgotten unacknowledged for a mute backend", counted.slid),
         ("messages_dropped", "Client messages dropped by --on-full drop-oldest", counted.dropped),
+        ("messages_skipped", "Client messages not replayed because a rule says so", counted.skipped),
         ("messages_abandoned", "Client messages retained when their session ended", counted.abandoned),
         ("messages_expired", "Client messages older than --replay-max-age", counted.expired),
         ("messages_poisoned", "Client messages set aside: backends died of them", counted.poisoned),
@@ -202,7 +205,25 @@ fn messages(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
         ("isolations", "Times that messages were replayed one by one", counted.isolations),
     ];
     all.into_iter().try_for_each(|(name, help, value)| page.counter(name, help, value))?;
+    rules(page, sums)?;
     page.counter_of("dead", "Bytes of legs that had already ended", &Unit::Bytes, counted.dead_bytes)
+}
+
+fn rules(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
+    let counted = &sums.counters;
+    let all = [
+        ("messages_keyed", "Client messages forgotten that a key acknowledged", counted.keyed),
+        ("messages_evicted_keyed", "Client messages with a key evicted before their answer", counted.evicted_keyed),
+        ("messages_pinned", "Client messages pinned by rules", counted.pinned),
+        ("pins_refused", "Client messages not pinned for want of room", counted.pins_refused),
+        ("pins_sent", "Pinned messages written to later legs", counted.pins_sent),
+        ("holds_failed", "Legs that did not get through their pinned messages", counted.holds_failed),
+        ("messages_ruled_swallowed", "Backend messages that rules kept from clients", counted.ruled_swallowed),
+        ("messages_translated", "Messages in which rules translated an id", counted.translated),
+        ("messages_opaque", "Messages that rules could not look into", counted.opaque),
+        ("rule_closes", "Sessions closed by a rule", counted.rule_closes),
+    ];
+    all.into_iter().try_for_each(|(name, help, value)| page.counter(name, help, value))
 }
 
 fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {

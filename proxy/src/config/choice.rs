@@ -5,7 +5,7 @@ use tideover_protocol::session::{
 };
 
 use super::tls::{ProxyProtocol, SendProxy};
-use super::{Balance, Compression, Http, LogFormat, Mode, ReattachOrder};
+use super::{Balance, Compression, Http, LogFormat, Mode, OnHookFailure, ReattachOrder};
 use crate::tls::ClientAuth;
 
 /// A type whose values are written as words.
@@ -34,8 +34,13 @@ pub(super) fn either(words: &[&str]) -> String {
 }
 
 impl Choice for AckMode {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("none", Self::None), ("pong", Self::Pong), ("reply", Self::Reply), ("explicit", Self::Explicit)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("pong", Self::Pong),
+        ("reply", Self::Reply),
+        ("rules", Self::Rules),
+        ("explicit", Self::Explicit),
+    ];
 }
 
 impl Choice for bool {
@@ -71,6 +76,11 @@ impl Choice for Reattach {
 impl Choice for ReattachOrder {
     const WORDS: &'static [(&'static str, Self)] =
         &[("other-first", Self::OtherFirst), ("same-first", Self::SameFirst), ("same-only", Self::SameOnly)];
+}
+
+impl Choice for OnHookFailure {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("wait", Self::Wait), ("attach", Self::Attach), ("close", Self::Close)];
 }
 
 impl Choice for Compression {

@@ -26,6 +26,7 @@ mod problem;
 mod public_url;
 mod raw;
 mod reader;
+mod renewal;
 mod schemes;
 mod session_key;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use pool::{BackendConfig, DEFAULT_POOL, DEFAULT_WEIGHT, PoolConfig, PoolSett
 pub use problem::{Place, Problem, Problems};
 pub use public_url::PublicUrl;
 pub use raw::Sources;
+pub use renewal::{HookConfig, HookUrl, OnHookFailure, RenewalConfig, ValuesFile};
 pub use schemes::{AssignConfig, DnsConfig, DnsZone, Mode, OnScale, Public, ScaleConfig, SchemesConfig};
 pub use session_key::SessionKey;
 pub use tls::{Listen, Transport};

@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 
 use super::{
     Admission, BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern,
-    Mode, Moving, PathPrefix, Public, ReattachOrder, ScaleConfig, SessionKey, Transport, fleet,
+    Mode, Moving, PathPrefix, Public, ReattachOrder, RenewalConfig, ScaleConfig, SessionKey, Transport, fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -140,6 +140,8 @@ pub struct RouteConfig {
     pub reattach_order: ReattachOrder,
     /// `--reattach-header`: a field that says `1` on re-attaches and is never taken from a client. `None`: no such field.
     pub reattach_header: Option<HeaderName>,
+    /// What changes of a handshake on re-attaches.
+    pub renewal: RenewalConfig,
     /// `--compression`.
     pub compression: Compression,
     /// `--session-key-file`: what the session protocol's headers are signed with. `None`: they are not.

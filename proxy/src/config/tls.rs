@@ -74,7 +74,7 @@ pub(super) fn listen_url(flag: &Flag, text: &str) -> Result<ListenUrl, String> {
 }
 
 /// The path of a file that is there; empty is none.
-fn path(_: &Flag, text: &str) -> Result<Option<PathBuf>, String> {
+pub(super) fn path(_: &Flag, text: &str) -> Result<Option<PathBuf>, String> {
     if text.is_empty() { Ok(None) } else { readable(text).map(Some) }
 }
 

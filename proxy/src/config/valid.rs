@@ -9,12 +9,12 @@ use super::parse::{self, End};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::reader::Reader;
-use super::schemes;
 use super::units::{format_duration, format_size};
 use super::{
     Admission, Balancing, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings,
     Rebalance, RouteConfig, Statuses, fleet, tls,
 };
+use super::{renewal, schemes};
 
 /// The valid configuration, or all that is wrong.
 pub(super) fn config(raw: Raw) -> Result<Config, Problems> {
@@ -165,6 +165,7 @@ pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
         },
         session: session_config(reader),
         reattach_order: reader.choice("reattach-order"),
+        renewal: renewal::renewal(reader),
         compression: reader.choice("compression"),
         reattach_header: reader.one("reattach-header", parse::header),
         session_key: reader.one("session-key-file", parse::key_file),
@@ -209,6 +210,7 @@ fn session_config(reader: &mut Reader<'_>) -> session::Config {
             bytes: reader.number("max-message-bytes"),
             frames: reader.number("max-message-frames"),
         },
+        ..session::Config::default()
     }
 }
 

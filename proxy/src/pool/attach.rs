@@ -17,6 +17,7 @@ use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
 use super::handshake::{KeptHandshake, Upstream};
 use super::health::{Dial, Failure};
 use super::order::reattach_rank;
+use super::renewals::{NotRenewed, Renewed};
 use super::round::{Denials, Round};
 use super::score::poll;
 use super::session_headers::SessionHeaders;
@@ -99,6 +100,9 @@ pub enum ReattachError {
     /// Two backends, in this round or the ones before, or the only candidate, answered 401 or 403: the session is over
     /// (Close 1008).
     Denied(StatusCode),
+    /// The hook for fresh credentials denied the session, or failed where that is to end it (Close 1008). The text says
+    /// which, for the log.
+    Closed(String),
     /// No candidate took the session in this round.
     Failed {
         /// Why, for the log.
@@ -112,7 +116,7 @@ impl fmt::Display for ReattachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Denied(status) => write!(f, "denied with {status}"),
-            Self::Failed { why, .. } => f.write_str(why),
+            Self::Closed(why) | Self::Failed { why, .. } => f.write_str(why),
         }
     }
 }
@@ -166,7 +170,8 @@ impl Route {
 
     /// One round over all candidates in the order of `--reattach-order`, each once. A candidate may take
     /// `--connect-timeout`, and an equal share of that for its TCP connection, as others are left; besides the time in
-    /// its queue, which is given up when a dial before it fails. With `options.spare_last`, two backends are probed
+    /// its queue, which is given up when a dial before it fails, and to the time that the hook takes which is asked for
+    /// fresh credentials before (`--reattach-hook`). With `options.spare_last`, two backends are probed
     /// before. The new leg agreed to the session's subprotocol and compression, and to no other extension.
     ///
     /// # Errors
@@ -177,6 +182,7 @@ impl Route {
         session: &SessionHeaders,
         options: Reattach,
     ) -> Result<Attached, ReattachError> {
+        let renewed = self.renew(handshake, session, options.denials).await?;
         let mut spares = if options.spare_last { self.pool.spares(handshake).await } else { None };
         let rank = |id| options.rank(self.reattach_order, id);
         let wish = self.pool.wish(handshake);
@@ -189,11 +195,17 @@ impl Route {
             let left = round.left();
             let id = lease.backend().id;
             round.begin(id);
-            let error = match self.reattach_to(&mut lease, handshake, session, options.explicit, left).await {
+            let error = match self
+                .reattach_to(&mut lease, handshake, session, renewed.as_ref(), options.explicit, left)
+                .await
+            {
                 Ok(leg) => return Ok(leg.attached(lease)),
                 Err(error) => error,
             };
             round.failed(lease.backend(), &error);
+            if error.denial().is_some() {
+                self.renewals.refused(handshake, session);
+            }
             if let Some(status) = error.denial().and_then(|status| denials.add(id, status, round.candidates)) {
                 return Err(ReattachError::Denied(status));
             }
@@ -205,17 +217,31 @@ impl Route {
         Err(ReattachError::Failed { why, denials })
     }
 
+    async fn renew(
+        &self,
+        handshake: &KeptHandshake,
+        session: &SessionHeaders,
+        denials: Denials,
+    ) -> Result<Option<Renewed>, ReattachError> {
+        let renewed = self.renewals.renew(handshake, session, self.session_key.as_ref()).await;
+        renewed.map_err(|why| match why {
+            NotRenewed::Closed(why) => ReattachError::Closed(why),
+            NotRenewed::Failed(why) => ReattachError::Failed { why, denials },
+        })
+    }
+
     async fn reattach_to(
         &self,
         lease: &mut Lease,
         handshake: &KeptHandshake,
         session: &SessionHeaders,
+        renewed: Option<&Renewed>,
         explicit: bool,
         left: usize,
     ) -> Result<Leg, DialError> {
         let backend = lease.backend().clone();
         let place = self.pool.queue(&backend).await?;
-        let mut upstream = handshake.request(session, self.session_key.as_ref(), Extensions::new());
+        let mut upstream = handshake.request_again(session, self.session_key.as_ref(), renewed);
         upstream.expected.explicit = explicit || self.is_explicit();
         if let Some(name) = &self.reattach_header {
             upstream.request.headers_mut().insert(name, HeaderValue::from_static("1"));

@@ -1,18 +1,22 @@
 //! All routes and pools of the process.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hyper::http::request;
 
+use super::renewals::Shared;
 use super::{Backend, BackendId, Changes, OrderError, Pool, Route, locked};
 use crate::config::{BackendConfig, Config, PoolConfig};
+use crate::renewal::Values;
 
 /// The routes, and the pools that they lead to. Shared by all workers.
 #[derive(Debug)]
 pub struct Fleet {
     plan: ArcSwap<Plan>,
+    shared: Shared,
     /// Held while the plan changes.
     changing: Mutex<()>,
 }
@@ -35,10 +39,10 @@ impl Plan {
         self.pools.iter().chain(&self.dissolved)
     }
 
-    fn routes(config: &Config, pools: &[Arc<Pool>]) -> Vec<Arc<Route>> {
+    fn routes(config: &Config, pools: &[Arc<Pool>], shared: &Shared) -> Vec<Arc<Route>> {
         let named =
             |name: &str| pools.iter().find(|pool| *pool.name == *name).expect("a route leads to a pool").clone();
-        config.routes.iter().map(|route| Arc::new(Route::new(route, named(&route.pool)))).collect()
+        config.routes.iter().map(|route| Arc::new(Route::new(route, named(&route.pool), shared))).collect()
     }
 }
 
@@ -50,8 +54,9 @@ impl Fleet {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let pools: Vec<_> = config.pools.iter().map(|pool| Arc::new(Pool::new(pool))).collect();
-        let plan = Plan { routes: Plan::routes(config, &pools), pools, dissolved: Vec::new() };
-        Self { plan: ArcSwap::from_pointee(plan), changing: Mutex::default() }
+        let shared = Shared::default();
+        let plan = Plan { routes: Plan::routes(config, &pools, &shared), pools, dissolved: Vec::new() };
+        Self { shared, plan: ArcSwap::from_pointee(plan), changing: Mutex::default() }
     }
 
     /// Makes the fleet what `config` describes. Backends that stay keep their sessions, those that are gone from it are
@@ -79,7 +84,7 @@ impl Fleet {
         let is_gone = |pool: &&Arc<Pool>| !pools.iter().any(|kept| Arc::ptr_eq(kept, pool));
         let dissolved: Vec<_> = before.all().filter(is_gone).cloned().collect();
         dissolved.iter().for_each(|pool| changes.extend(pool.dissolve()));
-        self.plan.store(Arc::new(Plan { routes: Plan::routes(config, &pools), pools, dissolved }));
+        self.plan.store(Arc::new(Plan { routes: Plan::routes(config, &pools, &self.shared), pools, dissolved }));
         changes
     }
 
@@ -146,6 +151,16 @@ impl Fleet {
     #[must_use]
     pub fn backend(&self, id: BackendId) -> Option<Arc<Backend>> {
         self.plan.load().all().find_map(|pool| pool.backend(id))
+    }
+
+    /// What came of asking the hooks of re-attaches, with its word.
+    pub fn hook_counts(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        self.shared.hook_counts()
+    }
+
+    /// The file at `path`, which some route has for its re-attaches, says this now.
+    pub fn set_values(&self, path: &Path, values: &Values) {
+        self.shared.set_values(path, values);
     }
 
     /// The longest time that a closing handshake may take.

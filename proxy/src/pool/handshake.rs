@@ -11,6 +11,7 @@ use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 
 use super::dial::{Agreed, Expected};
+use super::renewals::Renewed;
 use super::session_headers::SessionHeaders;
 use crate::config::SessionKey;
 use crate::deflate::{Agreement, Offers};
@@ -143,10 +144,34 @@ impl KeptHandshake {
     /// The handshake for a backend, signed with `key` as of now. `spelling` may hold how the client spelled the header
     /// names.
     pub(super) fn request(&self, session: &SessionHeaders, key: Option<&SessionKey>, spelling: Extensions) -> Upstream {
-        let (target, mut headers) = self.parse();
+        let (target, headers) = self.parse();
+        let mut upstream = self.upstream(target, headers, session, key);
+        *upstream.request.extensions_mut() = spelling;
+        upstream
+    }
+
+    /// The handshake for a later backend, with what was renewed of it.
+    pub(super) fn request_again(
+        &self,
+        session: &SessionHeaders,
+        key: Option<&SessionKey>,
+        renewed: Option<&Renewed>,
+    ) -> Upstream {
+        match renewed {
+            Some(Renewed { target, headers }) => self.upstream(target.clone(), headers.clone(), session, key),
+            None => self.request(session, key, Extensions::new()),
+        }
+    }
+
+    fn upstream(
+        &self,
+        target: Uri,
+        mut headers: HeaderMap,
+        session: &SessionHeaders,
+        key: Option<&SessionKey>,
+    ) -> Upstream {
         session.add_to(&mut headers, target.path_and_query().map_or("/", |target| target.as_str()), key);
         let mut upstream = Upstream::new(target, headers, self.offers.clone());
-        *upstream.request.extensions_mut() = spelling;
         upstream.client = self.client;
         upstream
     }

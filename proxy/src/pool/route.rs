@@ -7,6 +7,7 @@ use hyper::http::request;
 use tideover_protocol::session::{self, AckMode};
 
 use super::Pool;
+use super::renewals::{Renewals, Shared};
 use crate::config::{
     Admission, Compression, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey,
 };
@@ -29,6 +30,8 @@ pub struct Route {
     pub reattach_order: ReattachOrder,
     /// A field that says `1` on re-attaches and is never taken from a client.
     pub reattach_header: Option<HeaderName>,
+    /// What changes of a handshake on re-attaches.
+    pub(super) renewals: Renewals,
     /// Whether compression is relayed.
     pub compression: Compression,
     /// What the session protocol's headers are signed with.
@@ -60,7 +63,7 @@ fn title(config: &RouteConfig) -> String {
 impl Route {
     /// The route that `config` describes, to `pool`.
     #[must_use]
-    pub fn new(config: &RouteConfig, pool: Arc<Pool>) -> Self {
+    pub(super) fn new(config: &RouteConfig, pool: Arc<Pool>, shared: &Shared) -> Self {
         Self {
             title: title(config).into(),
             hosts: config.hosts.clone(),
@@ -71,6 +74,7 @@ impl Route {
             session: Arc::new(config.session.clone()),
             reattach_order: config.reattach_order,
             reattach_header: config.reattach_header.clone(),
+            renewals: Renewals::new(&config.renewal, shared),
             compression: config.compression,
             session_key: config.session_key.clone(),
         }

@@ -24,8 +24,8 @@ pub struct SessionHeaders {
     /// The seq of the first message on this leg that is not pinned. `None`: not known yet, and left out, as the session
     /// goes on with another leg meanwhile.
     pub next_seq: Option<u64>,
-    /// How many pinned messages precede it on this leg. They are not counted in the seqs.
-    pub pinned: u32,
+    /// How many pinned messages precede it on this leg. They are not counted in the seqs. `None` like `next_seq`.
+    pub pinned: Option<u32>,
     /// Messages of the session's backends that the client was given already. `None` like `next_seq`.
     pub delivered: Option<u64>,
 }
@@ -34,7 +34,7 @@ impl SessionHeaders {
     /// Those of the first leg.
     #[must_use]
     pub fn first(session: Uuid) -> Self {
-        Self { session, epoch: 1, next_seq: Some(1), pinned: 0, delivered: Some(0) }
+        Self { session, epoch: 1, next_seq: Some(1), pinned: Some(0), delivered: Some(0) }
     }
 
     /// Adds the fields to a request for `target` (path and query); with a key, signed as of now.
@@ -43,7 +43,7 @@ impl SessionHeaders {
             (SESSION, Some(self.session.to_string())),
             (EPOCH, Some(self.epoch.to_string())),
             (NEXT_SEQ, self.next_seq.map(|seq| seq.to_string())),
-            (PINNED, Some(self.pinned.to_string())),
+            (PINNED, self.pinned.map(|pinned| pinned.to_string())),
             (DELIVERED, self.delivered.map(|delivered| delivered.to_string())),
         ];
         let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -55,9 +55,9 @@ impl SessionHeaders {
 
     /// `t=TIME, v1=HMAC` over what is said, when, and to which request.
     fn signature(&self, target: &str, key: &SessionKey, time: u64) -> String {
-        let Self { session, epoch, pinned, .. } = self;
-        let [next_seq, delivered] =
-            [self.next_seq, self.delivered].map(|number| number.map_or(String::new(), |number| number.to_string()));
+        let Self { session, epoch, .. } = self;
+        let [next_seq, pinned, delivered] = [self.next_seq, self.pinned.map(u64::from), self.delivered]
+            .map(|number| number.map_or(String::new(), |number| number.to_string()));
         let text = format!("v1\n{session}\n{epoch}\n{next_seq}\n{pinned}\n{delivered}\n{time}\nGET {target}");
         format!("t={time}, v1={}", key.sign(text.as_bytes()))
     }
@@ -79,7 +79,7 @@ mod tests {
             session: "01920c5e-7d3a-7b64-9c1f-3f2a8e5d4c01".parse().unwrap(),
             epoch: 2,
             next_seq: Some(18),
-            pinned: 0,
+            pinned: Some(0),
             delivered: Some(17),
         };
         let key = SessionKey::new(b"correct horse battery staple\n").unwrap();
@@ -90,12 +90,13 @@ mod tests {
 
     #[test]
     fn what_is_not_known_yet_is_left_out_and_signed_as_nothing() {
-        let headers = SessionHeaders { next_seq: None, delivered: None, ..SessionHeaders::first(Uuid::nil()) };
+        let headers =
+            SessionHeaders { next_seq: None, pinned: None, delivered: None, ..SessionHeaders::first(Uuid::nil()) };
         let mut fields = HeaderMap::new();
         headers.add_to(&mut fields, "/", None);
-        assert_eq!(fields.len(), 3);
+        assert_eq!(fields.len(), 2);
         let key = SessionKey::new(b"correct horse battery staple").unwrap();
-        let signed = key.sign(format!("v1\n{}\n1\n\n0\n\n7\nGET /", Uuid::nil()).as_bytes());
+        let signed = key.sign(format!("v1\n{}\n1\n\n\n\n7\nGET /", Uuid::nil()).as_bytes());
         assert_eq!(headers.signature("/", &key, 7), format!("t=7, v1={signed}"));
     }
 

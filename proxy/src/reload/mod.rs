@@ -1,5 +1,5 @@
-//! Taking a new configuration while sessions go on: on SIGHUP, and when its file, a list of backends or a
-//! file of TLS changes.
+//! Taking a new configuration while sessions go on: on SIGHUP, and when its file, a list of backends, the
+//! values for re-attaches or a file of TLS changes.
 //!
 //! A configuration that is wrong changes nothing.
 
@@ -13,13 +13,16 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
-use crate::config::{BackendsFile, Config, Problems, Sources};
+use crate::config::{BackendsFile, Config, Problems, Sources, ValuesFile};
 use crate::pool::{Changes, Discovery, Fleet, Source};
 use tls::Seen;
 use watch::Watch;
 
 /// How often it is looked whether the last leg of a removed backend is gone.
 const SWEEP: Duration = Duration::from_millis(500);
+
+const BAD_LIST: &str = "the list of backends is not taken: nothing was changed";
+const BAD_VALUES: &str = "the values for re-attaches are not taken: those before stay";
 
 /// What a reload came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,8 @@ struct State {
     text: Option<Vec<u8>>,
     /// What is wrong with which list of backends, as far as it was logged.
     bad_lists: Vec<(PathBuf, String)>,
+    /// What is wrong with which values for re-attaches, likewise.
+    bad_values: Vec<(PathBuf, String)>,
     /// The files of TLS as they were read last, good or bad.
     certificates: Seen,
 }
@@ -60,9 +65,10 @@ impl Reloader {
     #[must_use]
     pub fn new(sources: Sources, config: Config, fleet: Arc<Fleet>) -> Self {
         let text = read(&sources);
-        let (discovery, bad_lists) = (Discovery::default(), Vec::new());
+        let discovery = Discovery::default();
         let certificates = Seen::now(&config);
-        let state = State { config: config.clone(), discovery, text, bad_lists, certificates };
+        let (bad_lists, bad_values) = (Vec::new(), Vec::new());
+        let state = State { config: config.clone(), discovery, text, bad_lists, bad_values, certificates };
         Self { sources, fleet, started: config, state: Mutex::new(state), reloaded: Notify::new() }
     }
 
@@ -78,6 +84,7 @@ impl Reloader {
         let changes = self.fleet.apply(&config);
         state.discovery.apply(&config, &self.fleet);
         state.bad_lists.clear();
+        state.bad_values.clear();
         let restart = self.started.differs_in(&config);
         if let (Some(server), Some(new)) = (&self.started.tls, &config.tls) {
             server.adopt(new);
@@ -166,8 +173,9 @@ impl Reloader {
             drop(self.reload_and_log("its file changed"));
         }
         let lists = self.look_at_lists();
+        let values = self.look_at_values();
         let certificates = self.look_at_certificates();
-        differs || lists || certificates
+        differs || lists || values || certificates
     }
 
     fn look_at_certificates(&self) -> bool {
@@ -195,7 +203,27 @@ impl Reloader {
                         self.fleet.pool(&pool.name).map(|pool| pool.list(Source::File, now.backends));
                     }
                 }
-                Err(why) => log_bad_list(bad_lists, &before.path, why),
+                Err(why) => log_once(bad_lists, &before.path, why, BAD_LIST),
+            }
+        }
+        differ
+    }
+
+    fn look_at_values(&self) -> bool {
+        let (mut state, mut differ) = (self.state(), false);
+        let State { config, bad_values, .. } = &mut *state;
+        for file in config.routes.iter_mut().filter_map(|route| route.renewal.file.as_mut()) {
+            match ValuesFile::read(&file.path) {
+                Ok(now) => {
+                    bad_values.retain(|(path, _)| *path != now.path);
+                    if now != *file {
+                        differ = true;
+                        file.clone_from(&now);
+                        self.fleet.set_values(&now.path, &now.values);
+                        tracing::info!(file = %now.path.display(), values = ?now.values, "values for re-attaches loaded again");
+                    }
+                }
+                Err(why) => log_once(bad_values, &file.path, why, BAD_VALUES),
             }
         }
         differ
@@ -205,7 +233,9 @@ impl Reloader {
     fn files(&self) -> Vec<PathBuf> {
         let state = self.state();
         let lists = state.config.pools.iter().filter_map(|pool| pool.file.as_ref()).map(|file| file.path.clone());
-        lists.chain(self.sources.file()).chain(tls::files(&state.config)).collect()
+        let values = state.config.routes.iter().filter_map(|route| route.renewal.file.as_ref());
+        let values = values.map(|file| file.path.clone());
+        lists.chain(values).chain(self.sources.file()).chain(tls::files(&state.config)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -214,9 +244,9 @@ impl Reloader {
 }
 
 /// Once, until it is good again or wrong in another way.
-fn log_bad_list(logged: &mut Vec<(PathBuf, String)>, path: &PathBuf, why: String) {
+fn log_once(logged: &mut Vec<(PathBuf, String)>, path: &PathBuf, why: String, what: &str) {
     if !logged.iter().any(|(other, said)| other == path && *said == why) {
-        tracing::error!(file = %path.display(), why, "the list of backends is not taken: nothing was changed");
+        tracing::error!(file = %path.display(), why, "{what}");
         logged.retain(|(other, _)| other != path);
         logged.push((path.clone(), why));
     }

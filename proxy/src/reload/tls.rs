@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, HookConfig};
 use crate::tls::Server;
 
 /// What was in the files when they were last read.
@@ -26,7 +26,12 @@ impl Seen {
 /// All files with certificates, keys and authorities.
 pub(super) fn files(config: &Config) -> impl Iterator<Item = PathBuf> + '_ {
     let server = config.tls.iter().flat_map(|server| server.paths());
-    server.chain(config.pools.iter().flat_map(|pool| pool.settings.transport.tls.paths().map(PathBuf::from)))
+    let backends = config.pools.iter().flat_map(|pool| pool.settings.transport.tls.paths().map(PathBuf::from));
+    server.chain(backends).chain(hooks(config).flat_map(|hook| hook.tls.paths().map(PathBuf::from)))
+}
+
+fn hooks(config: &Config) -> impl Iterator<Item = &HookConfig> {
+    config.routes.iter().filter_map(|route| route.renewal.hook.as_ref())
 }
 
 /// Reads them again and says so in the log. What is bad stays as it was, and the log says why.
@@ -45,6 +50,12 @@ pub(super) fn reload(config: &Config) {
         match upstream.reload() {
             Ok(()) => tracing::info!(pool = pool.name, "what its backends are trusted by was loaded again"),
             Err(problems) => log_problems("what backends are trusted by stays as it was", &problems),
+        }
+    }
+    for hook in hooks(config).filter(|hook| hook.tls.paths().next().is_some()) {
+        match hook.tls.reload() {
+            Ok(()) => tracing::info!(hook = %hook.url, "what the re-attach hook is trusted by was loaded again"),
+            Err(problems) => log_problems("what the re-attach hook is trusted by stays as it was", &problems),
         }
     }
 }

@@ -17,7 +17,7 @@ pub const FAILOVER_BUCKETS: [u64; 14] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 
 /// lost its core just then; for that case the reader yields. After so many it takes what it sees.
 const ATTEMPTS: usize = 100_000;
 
-const COUNTERS: usize = 19;
+const COUNTERS: usize = 30;
 const BUCKETS: usize = FAILOVER_BUCKETS.len() + 1;
 
 /// Sums over sessions.
@@ -191,6 +191,7 @@ fn values(counters: &Counters) -> [u64; COUNTERS] {
         evicted,
         slid,
         dropped,
+        skipped,
         abandoned,
         expired,
         poisoned,
@@ -205,6 +206,16 @@ fn values(counters: &Counters) -> [u64; COUNTERS] {
         barriers,
         passed,
         dead_bytes,
+        keyed,
+        evicted_keyed,
+        pinned,
+        pins_refused,
+        pins_sent,
+        holds_failed,
+        ruled_swallowed,
+        translated,
+        opaque,
+        rule_closes,
     } = *counters;
     [
         received,
@@ -212,6 +223,7 @@ fn values(counters: &Counters) -> [u64; COUNTERS] {
         evicted,
         slid,
         dropped,
+        skipped,
         abandoned,
         expired,
         poisoned,
@@ -226,6 +238,16 @@ fn values(counters: &Counters) -> [u64; COUNTERS] {
         barriers,
         passed,
         dead_bytes,
+        keyed,
+        evicted_keyed,
+        pinned,
+        pins_refused,
+        pins_sent,
+        holds_failed,
+        ruled_swallowed,
+        translated,
+        opaque,
+        rule_closes,
     ]
 }
 
@@ -237,6 +259,7 @@ fn from_values(values: [u64; COUNTERS]) -> Counters {
         evicted,
         slid,
         dropped,
+        skipped,
         abandoned,
         expired,
         poisoned,
@@ -251,6 +274,16 @@ fn from_values(values: [u64; COUNTERS]) -> Counters {
         barriers,
         passed,
         dead_bytes,
+        keyed,
+        evicted_keyed,
+        pinned,
+        pins_refused,
+        pins_sent,
+        holds_failed,
+        ruled_swallowed,
+        translated,
+        opaque,
+        rule_closes,
     ] = values;
     Counters {
         received,
@@ -258,6 +291,7 @@ fn from_values(values: [u64; COUNTERS]) -> Counters {
         evicted,
         slid,
         dropped,
+        skipped,
         abandoned,
         expired,
         poisoned,
@@ -272,6 +306,16 @@ fn from_values(values: [u64; COUNTERS]) -> Counters {
         barriers,
         passed,
         dead_bytes,
+        keyed,
+        evicted_keyed,
+        pinned,
+        pins_refused,
+        pins_sent,
+        holds_failed,
+        ruled_swallowed,
+        translated,
+        opaque,
+        rule_closes,
     }
 }
 
@@ -299,7 +343,7 @@ mod tests {
     fn the_counters_keep_their_places() {
         let counted = from_values(std::array::from_fn(|n| n as u64 + 1));
         assert_eq!(values(&counted), std::array::from_fn(|n| n as u64 + 1));
-        assert_eq!((counted.received, counted.dead_bytes), (1, 19));
+        assert_eq!((counted.received, counted.rule_closes), (1, 30));
     }
 
     #[test]

@@ -260,6 +260,7 @@ impl Shadow {
                 self.meet(Met::Unanswered);
                 self.fall_back();
             }
+            Event::HoldFailed { .. } | Event::PinRefused => panic!("rules: there are none"),
             Event::ClientVanished => assert!(matches!(self.phase, Phase::Orphaned(_)), "law 10: the client is there"),
             Event::Ending(reason) => self.ending(reason),
         }
@@ -416,6 +417,7 @@ impl Shadow {
         self.expire();
         assert!(!self.is_expired(), "law 1: a message that is too old will be replayed");
         let expected = AttachRequest {
+            pinned: Some(0),
             epoch: self.epoch + 1,
             next_seq: Some(self.ledger.first().unwrap_or(self.ledger.last + 1)),
             delivered: if self.deaf { request.delivered } else { Some(self.tape.passed) },

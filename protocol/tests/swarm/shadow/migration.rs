@@ -68,7 +68,8 @@ impl Shadow {
             }
             other => panic!("migration: a leg is asked for when {other:?}"),
         }
-        let expected = AttachRequest { epoch: self.epoch + 1, next_seq, delivered, explicit, spare_last: false };
+        let expected =
+            AttachRequest { epoch: self.epoch + 1, next_seq, delivered, pinned: Some(0), explicit, spare_last: false };
         let delivered = if self.deaf { expected.delivered } else { request.delivered };
         assert_eq!(AttachRequest { delivered, ..*request }, expected, "session protocol: what the handshake says");
     }

@@ -400,7 +400,7 @@ impl Shadow {
     fn linger(&self) -> std::time::Duration {
         let zero = std::time::Duration::ZERO;
         match (self.mode, self.config.ack_linger) {
-            (AckMode::None | AckMode::Reply | AckMode::Explicit, _) => zero,
+            (AckMode::None | AckMode::Reply | AckMode::Explicit | AckMode::Rules, _) => zero,
             (AckMode::Pong, _) if self.config.commit == Commit::Barrier => zero,
             (AckMode::Pong, Linger::For(linger)) => linger,
             (AckMode::Pong, Linger::Auto) if self.order == PongOrder::Late => zero,

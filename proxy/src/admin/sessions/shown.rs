@@ -112,6 +112,8 @@ pub(crate) struct Counts {
     pub(crate) slid: u64,
     /// Dropped by `--on-full drop-oldest`.
     pub(crate) dropped: u64,
+    /// Not replayed because a rule says so.
+    pub(crate) skipped: u64,
     /// Still retained when the session ended.
     pub(crate) abandoned: u64,
     /// Dropped because they were older than `--replay-max-age`.
@@ -140,6 +142,26 @@ pub(crate) struct Counts {
     pub(crate) passed: u64,
     /// Bytes that came from a leg that had already ended.
     pub(crate) dead_bytes: u64,
+    /// Of those forgotten, acknowledged by a key.
+    pub(crate) keyed: u64,
+    /// Of those forgotten, with a key and not answered, because room was needed.
+    pub(crate) evicted_keyed: u64,
+    /// Pinned.
+    pub(crate) pinned: u64,
+    /// Not pinned for want of room: the session is not attached again.
+    pub(crate) pins_refused: u64,
+    /// Pinned messages written to later legs.
+    pub(crate) pins_sent: u64,
+    /// Legs that did not get through their pinned messages.
+    pub(crate) holds_failed: u64,
+    /// Messages of backends that rules kept from the client.
+    pub(crate) ruled_swallowed: u64,
+    /// Messages, of either side, in which an id was translated.
+    pub(crate) translated: u64,
+    /// Messages, of either side, that rules could not look into.
+    pub(crate) opaque: u64,
+    /// Sessions closed by a rule.
+    pub(crate) rule_closes: u64,
 }
 
 impl From<Counters> for Counts {
@@ -150,6 +172,7 @@ impl From<Counters> for Counts {
             evicted: counters.evicted,
             slid: counters.slid,
             dropped: counters.dropped,
+            skipped: counters.skipped,
             abandoned: counters.abandoned,
             expired: counters.expired,
             poisoned: counters.poisoned,
@@ -164,6 +187,16 @@ impl From<Counters> for Counts {
             barriers: counters.barriers,
             passed: counters.passed,
             dead_bytes: counters.dead_bytes,
+            keyed: counters.keyed,
+            evicted_keyed: counters.evicted_keyed,
+            pinned: counters.pinned,
+            pins_refused: counters.pins_refused,
+            pins_sent: counters.pins_sent,
+            holds_failed: counters.holds_failed,
+            ruled_swallowed: counters.ruled_swallowed,
+            translated: counters.translated,
+            opaque: counters.opaque,
+            rule_closes: counters.rule_closes,
         }
     }
 }

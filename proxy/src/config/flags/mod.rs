@@ -6,6 +6,7 @@ mod health;
 mod http;
 mod migration;
 mod pool;
+mod reattach;
 mod relay;
 mod schemes;
 mod server;
@@ -165,6 +166,12 @@ pub enum Kind {
     ServerName,
     /// Where the operator's API listens, or nothing.
     Admin,
+    /// The URL of a hook, or nothing.
+    HookUrl,
+    /// A list of names of header fields.
+    HeaderNames,
+    /// The path of a file with header fields and query keys, or nothing.
+    ValuesFile,
     /// The path of the configuration file: no key of that file.
     File,
 }
@@ -179,7 +186,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 21] = [
+pub static THEMES: [Theme; 22] = [
     server::LISTEN,
     pool::BALANCING,
     relay::BUFFERS,
@@ -187,6 +194,7 @@ pub static THEMES: [Theme; 21] = [
     guarantees::ANSWERS,
     relay::LIVENESS,
     relay::FAILOVER,
+    reattach::CREDENTIALS,
     migration::MIGRATION,
     health::HEALTH,
     guarantees::REPLAY,
@@ -263,6 +271,7 @@ impl Kind {
                 | Self::Paths
                 | Self::Headers
                 | Self::PemFiles
+                | Self::HeaderNames
         )
     }
 
@@ -314,6 +323,9 @@ impl Kind {
             Self::Statuses => "STATUSES".into(),
             Self::KeyFile | Self::PemFile | Self::PemFiles => "PATH".into(),
             Self::ServerName => "NAME".into(),
+            Self::HookUrl => "URL".into(),
+            Self::HeaderNames => "NAME".into(),
+            Self::ValuesFile => "PATH".into(),
             Self::Admin => "ADDR".into(),
             Self::File => "FILE".into(),
         }
@@ -376,6 +388,9 @@ impl fmt::Display for Kind {
             Self::Admin => f.write_str(
                 "an IP address and port such as 127.0.0.1:8081, or unix: and the path of a socket; or nothing",
             ),
+            Self::HookUrl => f.write_str("a URL https://host/path, or http:// on a loopback address; or nothing"),
+            Self::HeaderNames => f.write_str("the name of a header field such as Authorization"),
+            Self::ValuesFile => f.write_str("the path of a TOML file with the tables headers and query, or nothing"),
             Self::File => f.write_str("the path of a TOML file"),
         }
     }

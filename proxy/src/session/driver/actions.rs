@@ -25,7 +25,7 @@ impl Driver {
             Err(error) => {
                 tracing::info!(session = %self.registered.handle.id, %error, "no backend this time");
                 let failure = match error {
-                    ReattachError::Denied(_) => AttachFailure::Denied,
+                    ReattachError::Denied(_) | ReattachError::Closed(_) => AttachFailure::Denied,
                     ReattachError::Failed { denials, .. } => {
                         self.denials = denials;
                         AttachFailure::Failed
@@ -126,8 +126,8 @@ impl Driver {
 
     /// What the next leg's handshake says, and where it may lead.
     pub(super) fn wanted(&self, request: AttachRequest, target: Target) -> (SessionHeaders, Reattach) {
-        let AttachRequest { epoch, next_seq, delivered, explicit, spare_last } = request;
-        let headers = SessionHeaders { session: self.registered.handle.id, epoch, next_seq, pinned: 0, delivered };
+        let AttachRequest { epoch, next_seq, delivered, pinned, explicit, spare_last } = request;
+        let headers = SessionHeaders { session: self.registered.handle.id, epoch, next_seq, pinned, delivered };
         let last = Some(self.last.id);
         (headers, Reattach { last, explicit, spare_last, denials: self.denials, target })
     }
@@ -204,6 +204,12 @@ impl Driver {
             Event::Cleared(epoch) => tracing::info!(%session, epoch, backend, "backend leg moves again"),
             Event::FellBack => {
                 tracing::warn!(%session, epoch = self.engine.epoch(), backend, "replies are not one a message: pongs acknowledge");
+            }
+            Event::HoldFailed { epoch, why } => {
+                tracing::info!(%session, epoch, backend, %why, "a new leg did not get through the pinned messages");
+            }
+            Event::PinRefused => {
+                tracing::warn!(%session, "no room for another pinned message: the session will not be attached again");
             }
             Event::ClientVanished => tracing::debug!(%session, peer = %self.registered.handle.peer, "client vanished"),
             Event::Ending(reason) => {
