@@ -100,12 +100,12 @@ impl Software {
         };
         let profile = match self {
             Self::Graphql => words(&["--profile", "graphql-transport-ws"]),
-            Self::Ocpp16 | Self::Ocpp201 => vec!["--profile".to_owned(), rule_file("ocpp-boot.toml")],
+            Self::Ocpp16 | Self::Ocpp201 => vec!["--config".to_owned(), configuration("ocpp-boot.toml")],
             Self::SocketIo | Self::SocketIoPolling | Self::SocketIoRooms => {
-                vec!["--profile".to_owned(), rule_file("socket.io-rooms.toml")]
+                vec!["--config".to_owned(), configuration("socket.io-rooms.toml")]
             }
-            Self::Mqtt | Self::MqttBridged => words(&["--profile", "mqtt"]),
-            Self::Jsonrpsee | Self::Ethers => words(&["--profile", "json-rpc", "--compression", "off"]),
+            Self::Mqtt | Self::MqttBridged => words(&["--profile", "mqtt", "--compression", "off"]),
+            Self::Jsonrpsee | Self::Ethers => words(&["--profile", "eth-subscribe", "--compression", "off"]),
         };
         let with_profile = common.iter().cloned().chain(profile).collect();
         (common, with_profile)
@@ -211,7 +211,7 @@ fn script(mut command: Command, at: &Path, port: u16) -> Command {
     command
 }
 
-fn rule_file(name: &str) -> String {
+fn configuration(name: &str) -> String {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("interop").join(name);
     path.to_str().expect("the path is UTF-8").to_owned()
 }
