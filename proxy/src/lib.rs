@@ -1,6 +1,7 @@
 //! Tideover: a WebSocket reverse proxy that keeps the client's connection open while backends come and go.
 
 pub mod admin;
+pub mod check;
 pub mod config;
 pub mod ctl;
 pub mod deflate;
@@ -12,6 +13,7 @@ pub mod logging;
 pub mod mover;
 pub mod net;
 pub mod pool;
+pub mod profiles;
 pub mod reload;
 pub mod renewal;
 pub mod schemes;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tideover::config::{self, Problems, Sources};
-use tideover::{ctl, demo, doctor, logging, serve};
+use tideover::{check, ctl, demo, doctor, logging, profiles, serve};
 
 /// A WebSocket reverse proxy that keeps the client's connection open while backends come and go.
 #[derive(Debug, Parser)]
@@ -33,6 +33,15 @@ enum Command {
     /// Connects to it a few times, sends what it is told to, and prints what it saw, with the flags that follow from it.
     /// Exit codes: 0 examined, 1 it cannot be reached or refused, 2 called wrongly. docs/doctor.md has all about it.
     Doctor(doctor::Options),
+    /// Say whether a configuration is valid, and what its rules make of messages.
+    ///
+    /// Takes the flags, variables and file of serve, and connects to nothing. Each --message or --hex is tried with the
+    /// rules of a route: which match, what of the others does not, under which keys what would be done. Without any
+    /// backend only rules are judged. Exit codes: 0 valid, 2 not, with all mistakes. docs/rules.md has all about rules.
+    Check(check::Options),
+    /// Show the profiles that the program has in it.
+    #[command(subcommand)]
+    Profile(profiles::Command),
     /// Show it: a proxy, echo backends that are killed, and clients that do not notice.
     Demo(demo::Options),
     #[command(flatten)]
@@ -44,6 +53,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(args.sources()),
         Command::Ctl(options) => ctl::run(options),
         Command::Doctor(options) => doctor::run(options),
+        Command::Check(options) => check::run(options),
+        Command::Profile(command) => profiles::run(&command),
         Command::Demo(options) => demo::run(options),
         Command::DemoPart(part) => demo::run_part(part),
     }

@@ -324,6 +324,12 @@ impl RuleSet {
         [&self.client, &self.backend].iter().any(|side| side.rules.iter().any(|rule| rule.does.translate.is_some()))
     }
 
+    /// How many rules there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.client.rules.len() + self.backend.rules.len()
+    }
+
     /// Whether there is no rule.
     #[must_use]
     pub fn is_empty(&self) -> bool {

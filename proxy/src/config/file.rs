@@ -10,7 +10,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::flags::tables::{TABLES, TableKind};
 use super::problem::{Place, Problem};
 use super::raw::{Given, Raw, Table, split};
-use super::{Flag, flags};
+use super::{Flag, flags, rules};
 
 /// Adds what the file at `path` gives, and what is wrong with it. `named_at` is where the path was given.
 pub(super) fn gather(named_at: &Place, path: &Path, raw: &mut Raw) {
@@ -26,10 +26,7 @@ pub(super) fn gather(named_at: &Place, path: &Path, raw: &mut Raw) {
 fn gather_text(path: &str, text: &str, raw: &mut Raw) {
     let file = File { path, text };
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let place = file.place(error.span().map_or(0, |span| span.start), "");
-        raw.problems.push(Problem::at(&place, error.message()));
-    }
+    raw.problems.extend(parse_errors(&file, &errors));
     // What is recovered from a broken file is a guess, not what was meant.
     if !errors.is_empty() {
         raw.lacks_file = true;
@@ -37,6 +34,10 @@ fn gather_text(path: &str, text: &str, raw: &mut Raw) {
     }
     for (key, value) in in_order(table.get_ref()) {
         let name: &str = key.get_ref();
+        if name == "rule" {
+            file.read_rules(key, value, raw);
+            continue;
+        }
         let tables = TABLES.iter().find(|kind| kind.name == name).filter(|_| has_tables(value) || name != "backend");
         match tables {
             Some(kind) => file.read_tables(kind, key, value, raw),
@@ -48,7 +49,16 @@ fn gather_text(path: &str, text: &str, raw: &mut Raw) {
 type Key<'a> = Spanned<std::borrow::Cow<'a, str>>;
 type Value<'a> = Spanned<DeValue<'a>>;
 
-fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Key<'a>, &'t Value<'a>)> {
+/// What makes a text no TOML.
+pub(super) fn parse_errors(file: &File<'_>, errors: &[toml::de::Error]) -> Vec<Problem> {
+    let problem = |error: &toml::de::Error| {
+        Problem::at(&file.place(error.span().map_or(0, |span| span.start), ""), error.message())
+    };
+    errors.iter().map(problem).collect()
+}
+
+/// A table's keys, in the order of the file.
+pub(super) fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t Key<'a>, &'t Value<'a>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
@@ -63,13 +73,13 @@ fn has_tables(value: &Value<'_>) -> bool {
 }
 
 /// A file that was read.
-struct File<'a> {
-    path: &'a str,
-    text: &'a str,
+pub(super) struct File<'a> {
+    pub(super) path: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl File<'_> {
-    fn place(&self, offset: usize, key: &str) -> Place {
+    pub(super) fn place(&self, offset: usize, key: &str) -> Place {
         let line = 1 + self.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count();
         Place::File { path: self.path.to_owned(), line, key: key.to_owned() }
     }
@@ -100,9 +110,7 @@ impl File<'_> {
         for item in items.iter() {
             let place = self.place(item.span().start, &format!("[[{}]]", kind.name));
             let DeValue::Table(table) = item.get_ref() else {
-                let message =
-                    format!("{} is of type {}, not a table", &self.text[item.span()], item.get_ref().type_str());
-                raw.problems.push(Problem::at(&place, message));
+                raw.problems.push(Problem::at(&place, self.no_table(item)));
                 continue;
             };
             let table = self.read_table(kind, place, table, &mut raw.problems);
@@ -112,6 +120,27 @@ impl File<'_> {
                 _ => raw.tables.routes.push(table),
             }
         }
+    }
+
+    /// What stands under `[[rule]]`.
+    fn read_rules(&self, key: &Key<'_>, value: &Value<'_>, raw: &mut Raw) {
+        let DeValue::Array(items) = value.get_ref() else {
+            let place = self.place(key.span().start, key.get_ref());
+            raw.problems.push(Problem::at(&place, "is no array of tables: write [[rule]]"));
+            return;
+        };
+        for (number, item) in (1..).zip(items.iter()) {
+            let place = self.place(item.span().start, "[[rule]]");
+            let DeValue::Table(table) = item.get_ref() else {
+                raw.problems.push(Problem::at(&place, self.no_table(item)));
+                continue;
+            };
+            raw.tables.rules.extend(rules::own(self, place, table, number, &mut raw.problems));
+        }
+    }
+
+    fn no_table(&self, item: &Value<'_>) -> String {
+        format!("{} is of type {}, not a table", &self.text[item.span()], item.get_ref().type_str())
     }
 
     fn read_table(
@@ -166,7 +195,7 @@ impl File<'_> {
 }
 
 /// TOML also writes integers as `0x40` and `1_000`.
-fn decimal(integer: &DeInteger<'_>) -> String {
+pub(super) fn decimal(integer: &DeInteger<'_>) -> String {
     match i128::from_str_radix(integer.as_str(), integer.radix()) {
         Ok(number) => number.to_string(),
         Err(_) => integer.as_str().to_owned(),
@@ -184,10 +213,15 @@ fn out_of_place(kind: &TableKind, key: &str) -> String {
 }
 
 fn unknown(key: &str, all: impl Iterator<Item = &'static str>) -> String {
+    match resembling(key, all) {
+        Some(known) => format!("unknown key; did you mean {known}?"),
+        None => "unknown key; the keys are the names of the flags in `tideover serve --help`".into(),
+    }
+}
+
+/// Which of these keys is meant, if one seems to be.
+pub(super) fn resembling(key: &str, all: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let written = key.replace('_', "-");
     let alike = |known: &str| strsim::jaro_winkler(&written, known);
-    match all.max_by(|a, b| alike(a).total_cmp(&alike(b))) {
-        Some(known) if alike(known) > 0.9 => format!("unknown key; did you mean {known}?"),
-        _ => "unknown key; the keys are the names of the flags in `tideover serve --help`".into(),
-    }
+    all.max_by(|a, b| alike(a).total_cmp(&alike(b))).filter(|known| alike(known) > 0.9)
 }

@@ -6,6 +6,7 @@ use super::flags::tables;
 use super::problem::{Place, Problem};
 use super::raw::{Given, Table, Tables, split};
 use super::reader::Reader;
+use super::rules::OwnRule;
 use super::valid::{check_route, pool_settings, route_settings};
 use super::{BackendConfig, DEFAULT_POOL, Flag, PoolConfig, Public, Reporting, RouteConfig, Scope, parse, schemes};
 
@@ -108,12 +109,13 @@ impl Builder<'_, '_> {
 
     /// The routes; without any table, one that takes all.
     fn routes(&mut self, tables: &Tables, total: usize) -> Vec<RouteConfig> {
-        let all = route_settings(self.top);
+        let all = route_settings(self.top, &tables.rules, None);
         check_route(self.top, &all, total);
+        self.check_names(tables);
         if tables.routes.is_empty() {
             return vec![all];
         }
-        let (routes, known): (Vec<_>, Vec<_>) = tables.routes.iter().map(|table| self.route(table, total)).unzip();
+        let (routes, known): (Vec<_>, Vec<_>) = tables.routes.iter().map(|table| self.route(table, &tables.rules, total)).unzip();
         for (n, route) in routes.iter().enumerate() {
             let covers = |earlier: &usize| known[*earlier] && known[n] && routes[*earlier].takes_all_of(route);
             let earlier = (0..n).find(covers);
@@ -126,15 +128,32 @@ impl Builder<'_, '_> {
         routes
     }
 
+    /// The names of routes, and who uses them.
+    fn check_names(&mut self, tables: &Tables) {
+        let given = tables.routes.iter().flat_map(|table| &table.given).filter(|given| given.flag.name == "name");
+        let names: Vec<(String, &Place)> = given.map(|given| (given.texts.concat(), &given.place)).collect();
+        for (n, (name, place)) in names.iter().enumerate() {
+            if let Some((_, first)) = names[..n].iter().find(|(other, _)| other == name) {
+                let places = vec![(*first).clone(), (*place).clone()];
+                self.top.problems.push(Problem { places, message: format!("there are two routes {name:?}") });
+            }
+        }
+        let known: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
+        self.absorb(tables.rules.iter().flat_map(|rule| rule.unknown_routes(&known)).collect());
+    }
+
     /// And whether it is known what the route takes.
-    fn route(&mut self, table: &Table, total: usize) -> (RouteConfig, bool) {
+    fn route(&mut self, table: &Table, rules: &[OwnRule], total: usize) -> (RouteConfig, bool) {
         let mut reader = self.top.table(table, &tables::ROUTE, |flag| flag.scope != Scope::Source);
+        let name = reader.if_given("name", parse::name);
+        let settings = route_settings(&mut reader, rules, name.as_deref());
         let route = RouteConfig {
+            name,
             hosts: reader.list("host", parse::matching),
             paths: reader.list("path", parse::matching),
             headers: reader.list("header", parse::matching),
             pool: reader.one("pool", parse::name),
-            ..route_settings(&mut reader)
+            ..settings
         };
         check_route(&mut reader, &route, total);
         let (place, named_well) = (reader.place("pool"), reader.is_good("pool"));

@@ -27,6 +27,7 @@ mod public_url;
 mod raw;
 mod reader;
 mod renewal;
+mod rules;
 mod schemes;
 mod session_key;
 #[cfg(test)]
@@ -55,6 +56,8 @@ pub use problem::{Place, Problem, Problems};
 pub use public_url::PublicUrl;
 pub use raw::Sources;
 pub use renewal::{HookConfig, HookUrl, OnHookFailure, RenewalConfig, ValuesFile};
+pub(crate) use rules::unhex;
+pub use rules::{Ahead, Code, Look, Profile, RulesConfig};
 pub use schemes::{AssignConfig, DnsConfig, DnsZone, Mode, OnScale, Public, ScaleConfig, SchemesConfig};
 pub use session_key::SessionKey;
 pub use tls::{Listen, Transport};

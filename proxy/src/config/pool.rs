@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 
 use super::{
     Admission, BackendUrl, BackendsFile, Balancing, Compression, DnsName, HeaderPattern, HealthConfig, HostPattern,
-    Mode, Moving, PathPrefix, Public, ReattachOrder, RenewalConfig, ScaleConfig, SessionKey, Transport, fleet,
+    Mode, Moving, PathPrefix, Public, ReattachOrder, RenewalConfig, RulesConfig, ScaleConfig, SessionKey, Transport, fleet,
 };
 
 /// The pool that `--backend` fills, and that is meant where none is named.
@@ -58,6 +58,18 @@ pub struct PoolSettings {
 }
 
 impl RouteConfig {
+    /// What it takes, as people read it: hosts, paths and header fields as the configuration has them, `*` for all.
+    #[must_use]
+    pub fn title(&self) -> String {
+        fn joined(patterns: &[impl ToString]) -> Option<String> {
+            let texts: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+            (!texts.is_empty()).then(|| texts.join(","))
+        }
+        let parts = [joined(&self.hosts), joined(&self.paths), joined(&self.headers)];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        if parts.is_empty() { "*".to_owned() } else { parts.join(" ") }
+    }
+
     /// Whether it certainly takes every handshake that the `other` one takes.
     pub(super) fn takes_all_of(&self, other: &Self) -> bool {
         let covers = |own: &[HeaderPattern], others: &[HeaderPattern]| own.iter().all(|header| others.contains(header));
@@ -124,6 +136,8 @@ impl BackendConfig {
 /// Which handshakes go to which pool, and what their sessions are configured with.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
+    /// What a `[[rule]]` calls it; no two have the same. `None`: it has none.
+    pub name: Option<String>,
     /// The hosts whose handshakes it takes. Empty: all.
     pub hosts: Vec<HostPattern>,
     /// The paths, with all below them, whose handshakes it takes. Empty: all.
@@ -140,6 +154,8 @@ pub struct RouteConfig {
     pub reattach_order: ReattachOrder,
     /// `--reattach-header`: a field that says `1` on re-attaches and is never taken from a client. `None`: no such field.
     pub reattach_header: Option<HeaderName>,
+    /// What its messages are looked at with; its [`Look`](super::Look) is that of `session`, too.
+    pub rules: RulesConfig,
     /// What changes of a handshake on re-attaches.
     pub renewal: RenewalConfig,
     /// `--compression`.

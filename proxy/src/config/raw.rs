@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::problem::{Place, Problem, Problems};
+use super::rules::OwnRule;
 use super::{Config, Flag, file, flags, valid};
 
 /// Where a configuration is read from. The default is empty: no flag, no variable, no file.
@@ -43,6 +44,8 @@ pub(super) struct Tables {
     pub(super) backends: Vec<Table>,
     pub(super) pools: Vec<Table>,
     pub(super) routes: Vec<Table>,
+    /// Those that can be read.
+    pub(super) rules: Vec<OwnRule>,
 }
 
 /// A table of the file.

@@ -114,6 +114,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Notes that what stands behind this flag is wrong, which is said elsewhere.
+    pub(super) fn spoil(&mut self, name: &'static str) {
+        self.bad.insert(name);
+    }
+
+    /// As [`Self::reject`], with a place that is no flag's.
+    pub(super) fn reject_with(&mut self, names: &[&'static str], place: &Place, message: String) {
+        if !names.iter().any(|name| self.bad.contains(name)) {
+            let places = names.iter().map(|name| self.place(name)).filter(|other| other != place).collect::<Vec<_>>();
+            self.problems.push(Problem { places: places.into_iter().chain([place.clone()]).collect(), message });
+        }
+    }
+
     /// Whether nothing was wrong with this flag.
     pub(super) fn is_good(&self, name: &str) -> bool {
         !self.bad.contains(name)

@@ -13,6 +13,7 @@ use super::*;
 mod fleet;
 mod guarantees;
 mod health;
+mod rules;
 mod schemes;
 
 /// A file in the system's folder for such, gone with the value.
@@ -139,7 +140,7 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "# a comment\nbuffer_bytes = 1\nmax-sessions = 0\nack = true\nfailover-codes = [1012, 1005, 1.5, []]\n\
          drain-timeout = 10\n\n[\"ad\\nmin\"]\nlisten = 1\n",
     );
-    let flags = [("buffer-bytes", "1MiBB"), ("backend", "http://a"), ("backend", "ws://b/chat"), ("ack", "rules")];
+    let flags = [("buffer-bytes", "1MiBB"), ("backend", "http://a"), ("backend", "ws://b/chat"), ("ack", "keys")];
     let env = [("TIDEOVER_MAX_SESSIONS", "many"), ("TIDEOVER_LOG", "a=b=c"), ("TIDEOVER_WORKERS", "")];
     let result = config(&[&flags[..], &[("config", file.path())]].concat(), &env);
     let lines = report(result, Some(&file));
@@ -147,13 +148,13 @@ fn everything_wrong_is_reported_at_once_with_its_place() {
         "--buffer-bytes: \"1MiBB\" is not a size from 1B to 1TiB",
         "--backend: \"http://a\" begins with neither ws:// nor wss://",
         "--backend: \"ws://b/chat\" has a path; the client's path is used",
-        "--ack: \"rules\" is not none, pong, reply or explicit",
+        "--ack: \"keys\" is not none, pong, reply, rules or explicit",
         "TIDEOVER_MAX_SESSIONS: \"many\" is not a whole number from 1 to 10000000",
         "TIDEOVER_LOG: \"a=b=c\" is not a log filter",
         "TIDEOVER_WORKERS: \"\" is not a whole number from 1 to 1024",
         "tideover.toml:2: buffer_bytes: unknown key; did you mean buffer-bytes?",
         "tideover.toml:3: max-sessions: \"0\" is not a whole number from 1 to 10000000",
-        "tideover.toml:4: ack: true is of type boolean, not a string: none, pong, reply or explicit",
+        "tideover.toml:4: ack: true is of type boolean, not a string: none, pong, reply, rules or explicit",
         "tideover.toml:5: failover-codes: \"1005\" is not a close code that may be sent",
         "tideover.toml:5: failover-codes: 1.5 is of type float, not a string or an integer, or an array of them: a close",
         "tideover.toml:5: failover-codes: [] is of type array",
@@ -231,6 +232,10 @@ fn bounds_hold_at_their_edges() {
         ("commit-bytes", ["1", "1TiB"], ["0", "2TiB"]),
         ("poison-entries", ["0", "100000"], ["off", "100001"]),
         ("keep-poison-payload", ["on", "off"], ["true", "1"]),
+        ("pin-messages", ["1", "1024"], ["0", "1025"]),
+        ("pin-bytes", ["1", "1TiB"], ["0", "2TiB"]),
+        ("inspect-bytes", ["1", "1TiB"], ["0", "2TiB"]),
+        ("hold-timeout", ["1ms", "1h"], ["0", "off"]),
         ("reattach-header", ["X-Balancer-Reconnect", ""], ["a b", "Host"]),
     ];
     for (name, good, bad) in cases {

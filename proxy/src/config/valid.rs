@@ -9,9 +9,10 @@ use super::parse::{self, End};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::reader::Reader;
+use super::rules::{self, Effective, OwnRule};
 use super::units::{format_duration, format_size};
 use super::{
-    Admission, Balancing, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings,
+    Admission, Balancing, Compression, Config, DEFAULT_POOL, EdgeLimits, Ejection, HealthCheck, HealthConfig, Moving, PoolSettings,
     Rebalance, RouteConfig, Statuses, fleet, tls,
 };
 use super::{renewal, schemes};
@@ -152,8 +153,14 @@ fn ejection(reader: &mut Reader<'_>) -> Ejection {
 }
 
 /// A route that takes every handshake.
-pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
+///
+/// `own` are the rules of the configuration's file, of which those count that are for a route of this `name`.
+pub(super) fn route_settings(reader: &mut Reader<'_>, own: &[OwnRule], name: Option<&str>) -> RouteConfig {
+    let rules = rules::of_route(reader, own, name);
+    let mut renewal = renewal::renewal(reader);
+    renewal.query = rules.config.query.clone();
     RouteConfig {
+        name: None,
         hosts: Vec::new(),
         paths: Vec::new(),
         headers: Vec::new(),
@@ -163,23 +170,53 @@ pub(super) fn route_settings(reader: &mut Reader<'_>) -> RouteConfig {
             origins: reader.list("allow-origin", parse::matching),
             hosts: reader.list("allow-host", parse::matching),
         },
-        session: session_config(reader),
+        session: session_config(reader, &rules),
         reattach_order: reader.choice("reattach-order"),
-        renewal: renewal::renewal(reader),
-        compression: reader.choice("compression"),
+        renewal,
+        compression: compression(reader, &rules),
         reattach_header: reader.one("reattach-header", parse::header),
         session_key: reader.one("session-key-file", parse::key_file),
+        rules: rules.config,
     }
 }
 
-fn session_config(reader: &mut Reader<'_>) -> session::Config {
-    let (ack, commit) = (reader.choice("ack"), reader.choice("commit"));
+/// `--compression`, or its default, which depends on the rules.
+fn compression(reader: &mut Reader<'_>, rules: &Effective) -> Compression {
+    let changes = rules.config.look.changes_messages();
+    let given = reader.if_given("compression", parse::choice);
+    if let (Some(Compression::Relay), true, Some(origin)) = (given, changes, &rules.origin) {
+        let why = "rules that translate ids or cut packets need --compression off";
+        reader.reject_with(&["compression"], origin, why.into());
+    }
+    given.unwrap_or(if changes { Compression::Off } else { Compression::Relay })
+}
+
+/// `--ack`, or its default, which depends on the rules. Whether `--commit` fits them is judged here, too.
+fn ack(reader: &mut Reader<'_>, commit: Commit, rules: &Effective) -> AckMode {
+    let given = reader.if_given("ack", parse::choice);
+    let acknowledges = rules.config.look.acknowledges();
+    let ack = given.unwrap_or(if acknowledges { AckMode::Rules } else { AckMode::Pong });
+    let Some(origin) = &rules.origin else { return ack };
+    if acknowledges && ack == AckMode::Explicit {
+        let why = "a backend that acknowledges explicitly needs no rules that acknowledge; one of the two";
+        reader.reject_with(&["ack"], origin, why.into());
+    }
+    if rules.config.look.looks_at_backends() && commit == Commit::Barrier {
+        let why = "output commit may drop what a backend said, and what rules made of it stays; one of the two";
+        reader.reject_with(&["commit"], origin, why.into());
+    }
+    ack
+}
+
+fn session_config(reader: &mut Reader<'_>, rules: &Effective) -> session::Config {
+    let commit = reader.choice("commit");
+    let ack = ack(reader, commit, rules);
     session::Config {
         ack,
         ack_interval: reader.duration("ack-interval"),
         ack_linger: linger(reader, commit),
         greeting: reader.number("greeting"),
-        dedupe_replies: dedupe(reader, ack, commit),
+        dedupe_replies: dedupe(reader, ack, commit, rules),
         dedupe_entries: reader.number("dedupe-entries"),
         dedupe_bytes: reader.number("dedupe-bytes"),
         commit,
@@ -210,7 +247,11 @@ fn session_config(reader: &mut Reader<'_>) -> session::Config {
             bytes: reader.number("max-message-bytes"),
             frames: reader.number("max-message-frames"),
         },
-        ..session::Config::default()
+        rules: rules.config.look.rules(),
+        pin_messages: reader.number("pin-messages"),
+        pin_bytes: reader.number("pin-bytes"),
+        hold_timeout: reader.duration("hold-timeout"),
+        inspect_bytes: reader.number("inspect-bytes"),
     }
 }
 
@@ -231,9 +272,10 @@ fn linger(reader: &mut Reader<'_>, commit: Commit) -> Linger {
 }
 
 /// `--dedupe-replies`, or its default, which depends on the other two. Both are judged here, too.
-fn dedupe(reader: &mut Reader<'_>, ack: AckMode, commit: Commit) -> bool {
+fn dedupe(reader: &mut Reader<'_>, ack: AckMode, commit: Commit, rules: &Effective) -> bool {
     let given = reader.if_given("dedupe-replies", parse::choice);
-    if commit == Commit::Barrier && ack != AckMode::Pong {
+    // Beside rules it is wrong anyway, which is told of them.
+    if commit == Commit::Barrier && ack != AckMode::Pong && !rules.config.look.looks_at_backends() {
         reader.reject(&["commit", "ack"], "output commit needs --ack pong".into());
     }
     if given == Some(true) && ack == AckMode::Explicit {
@@ -273,6 +315,10 @@ pub(super) fn check_route(reader: &mut Reader<'_>, route: &RouteConfig, total: u
     let codes = &route.session.end_codes;
     if let Some(both) = codes.failover.iter().find(|code| codes.ambiguous.contains(code)) {
         reader.reject(&["failover-codes", "ambiguous"], format!("close code {both} is in both; it may be in one"));
+    }
+    if route.session.ack == AckMode::Rules && !route.rules.look.acknowledges() {
+        let why = "no rule acknowledges: that takes a profile or [[rule]]s for this route";
+        reader.reject(&["ack", "profile"], why.into());
     }
     check_total(reader, &route.session, total);
 }

@@ -16,6 +16,7 @@ use super::session_headers::SessionHeaders;
 use crate::config::SessionKey;
 use crate::deflate::{Agreement, Offers};
 use crate::net::proxy_protocol::Ends;
+use crate::renewal;
 
 /// Header fields that a kept handshake may have: what hyper takes from a client (100) and what the edge adds.
 const MAX_FIELDS: usize = 128;
@@ -132,6 +133,14 @@ impl KeptHandshake {
             // Without an offer there is no agreement.
             (Some(_), Some(_)) | (None, _) => Ok(()),
         }
+    }
+
+    /// Whether its query has such a key.
+    #[must_use]
+    pub fn has_query_key(&self, key: &str) -> bool {
+        let line = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let target = line.split(|byte| *byte == b' ').nth(1).and_then(|target| std::str::from_utf8(target).ok());
+        target.is_some_and(|target| renewal::has_key(target, key))
     }
 
     /// Bytes that this takes: itself and what it points to. At most `--max-handshake-bytes` twice and 256.

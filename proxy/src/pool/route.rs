@@ -9,7 +9,7 @@ use tideover_protocol::session::{self, AckMode};
 use super::Pool;
 use super::renewals::{Renewals, Shared};
 use crate::config::{
-    Admission, Compression, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey,
+    Admission, Ahead, Compression, HeaderPattern, HostPattern, PathPrefix, ReattachOrder, RouteConfig, SessionKey,
 };
 
 /// What a session keeps for life: its pool, and its configuration.
@@ -26,6 +26,8 @@ pub struct Route {
     pub admission: Admission,
     /// What their engines are configured with.
     pub session: Arc<session::Config>,
+    /// What counts as said by clients before their sessions began.
+    pub(crate) ahead: Vec<Ahead>,
     /// Which backends are tried first at a re-attach.
     pub reattach_order: ReattachOrder,
     /// A field that says `1` on re-attaches and is never taken from a client.
@@ -50,28 +52,19 @@ fn host(request: &request::Parts) -> &str {
     request.uri.host().or_else(field).unwrap_or_default()
 }
 
-fn title(config: &RouteConfig) -> String {
-    fn joined(patterns: &[impl ToString]) -> Option<String> {
-        let texts: Vec<_> = patterns.iter().map(ToString::to_string).collect();
-        (!texts.is_empty()).then(|| texts.join(","))
-    }
-    let parts = [joined(&config.hosts), joined(&config.paths), joined(&config.headers)];
-    let parts: Vec<_> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "*".to_owned() } else { parts.join(" ") }
-}
-
 impl Route {
     /// The route that `config` describes, to `pool`.
     #[must_use]
     pub(super) fn new(config: &RouteConfig, pool: Arc<Pool>, shared: &Shared) -> Self {
         Self {
-            title: title(config).into(),
+            title: config.title().into(),
             hosts: config.hosts.clone(),
             paths: config.paths.clone(),
             headers: config.headers.clone(),
             pool,
             admission: config.admission.clone(),
             session: Arc::new(config.session.clone()),
+            ahead: config.rules.ahead.clone(),
             reattach_order: config.reattach_order,
             reattach_header: config.reattach_header.clone(),
             renewals: Renewals::new(&config.renewal, shared),

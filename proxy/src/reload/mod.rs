@@ -1,5 +1,5 @@
 //! Taking a new configuration while sessions go on: on SIGHUP, and when its file, a list of backends, the
-//! values for re-attaches or a file of TLS changes.
+//! values for re-attaches, a rule file or a file of TLS changes.
 //!
 //! A configuration that is wrong changes nothing.
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 
-use crate::config::{BackendsFile, Config, Problems, Sources, ValuesFile};
+use crate::config::{BackendsFile, Config, Problems, Profile, Sources, ValuesFile};
 use crate::pool::{Changes, Discovery, Fleet, Source};
 use tls::Seen;
 use watch::Watch;
@@ -58,6 +58,8 @@ struct State {
     bad_values: Vec<(PathBuf, String)>,
     /// The files of TLS as they were read last, good or bad.
     certificates: Seen,
+    /// The rule files, likewise.
+    rule_files: Vec<RuleFile>,
 }
 
 impl Reloader {
@@ -68,7 +70,9 @@ impl Reloader {
         let discovery = Discovery::default();
         let certificates = Seen::now(&config);
         let (bad_lists, bad_values) = (Vec::new(), Vec::new());
-        let state = State { config: config.clone(), discovery, text, bad_lists, bad_values, certificates };
+        let rule_files = rule_files(&config);
+        let config_now = config.clone();
+        let state = State { config: config_now, discovery, text, bad_lists, bad_values, certificates, rule_files };
         Self { sources, fleet, started: config, state: Mutex::new(state), reloaded: Notify::new() }
     }
 
@@ -92,6 +96,7 @@ impl Reloader {
         }
         config.tls.clone_from(&self.started.tls);
         state.certificates = Seen::now(&config);
+        state.rule_files = rule_files(&config);
         state.config = config;
         self.reloaded.notify_one();
         Ok(Reloaded { changes, restart })
@@ -169,13 +174,25 @@ impl Reloader {
     fn look(&self) -> bool {
         let text = read(&self.sources);
         let differs = text != self.state().text;
+        let rules = self.rule_files_differ();
         if differs {
             drop(self.reload_and_log("its file changed"));
+        } else if rules {
+            drop(self.reload_and_log("a rule file changed"));
         }
         let lists = self.look_at_lists();
         let values = self.look_at_values();
         let certificates = self.look_at_certificates();
-        differs || lists || values || certificates
+        differs || rules || lists || values || certificates
+    }
+
+    /// Whether the rule files are not as they were read last, good or bad.
+    fn rule_files_differ(&self) -> bool {
+        let mut state = self.state();
+        let now = rule_files(&state.config);
+        let differ = now != state.rule_files;
+        state.rule_files = now;
+        differ
     }
 
     fn look_at_certificates(&self) -> bool {
@@ -235,12 +252,21 @@ impl Reloader {
         let lists = state.config.pools.iter().filter_map(|pool| pool.file.as_ref()).map(|file| file.path.clone());
         let values = state.config.routes.iter().filter_map(|route| route.renewal.file.as_ref());
         let values = values.map(|file| file.path.clone());
-        lists.chain(values).chain(self.sources.file()).chain(tls::files(&state.config)).collect()
+        let rules = state.rule_files.iter().map(|(path, _)| path.clone());
+        lists.chain(values).chain(rules).chain(self.sources.file()).chain(tls::files(&state.config)).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A rule file and what stands in it; `None` if it cannot be read.
+type RuleFile = (PathBuf, Option<Vec<u8>>);
+
+fn rule_files(config: &Config) -> Vec<RuleFile> {
+    let profiles = config.routes.iter().filter_map(|route| route.rules.profile.as_ref());
+    profiles.filter_map(Profile::path).map(|path| (path.to_owned(), std::fs::read(path).ok())).collect()
 }
 
 /// Once, until it is good again or wrong in another way.

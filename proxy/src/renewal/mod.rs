@@ -6,5 +6,5 @@
 mod query;
 mod values;
 
-pub use query::QueryEdit;
+pub use query::{QueryEdit, has_key};
 pub use values::{InvalidValues, Values};

@@ -80,7 +80,7 @@ impl QueryEdit {
         let mut waiting: Vec<&(Box<str>, Option<Box<str>>)> = self.keys.iter().collect();
         let mut pairs: Vec<String> = Vec::new();
         for pair in query.into_iter().flat_map(|query| query.split('&')) {
-            let key = decoded(pair.split_once('=').map_or(pair, |(key, _)| key));
+            let key = key_of(pair);
             let Some((name, value)) = self.keys.iter().find(|(name, _)| name.as_bytes() == key) else {
                 pairs.push(pair.to_owned());
                 continue;
@@ -98,6 +98,18 @@ impl fmt::Debug for QueryEdit {
         let keys = self.keys.iter().map(|(key, value)| (key, if value.is_some() { "set" } else { "removed" }));
         f.debug_map().entries(keys).finish()
     }
+}
+
+/// Whether the query of a target, a path with or without one, has this key.
+#[must_use]
+pub fn has_key(target: &str, key: &str) -> bool {
+    let query = target.split_once('?').map(|(_, query)| query);
+    query.into_iter().flat_map(|query| query.split('&')).any(|pair| key_of(pair) == key.as_bytes())
+}
+
+/// The key of `key=value`, or of `key`, decoded.
+fn key_of(pair: &str) -> Vec<u8> {
+    decoded(pair.split_once('=').map_or(pair, |(key, _)| key))
 }
 
 /// `%XX` as its byte, `+` as a space; what only looks like an escape stands for itself.
@@ -149,6 +161,16 @@ mod tests {
         assert_eq!(edit().set("t", "1").apply(odd), format!("{odd}&t=1"));
         assert_eq!(edit().apply("/?"), "/?");
         assert_eq!(edit().remove("x").apply("/?"), "/?");
+    }
+
+    #[test]
+    fn a_key_is_there_however_it_is_spelled() {
+        for target in ["/io/?EIO=4&sid=a", "/?%73id", "/?sid"] {
+            assert!(has_key(target, "sid"), "{target}");
+        }
+        for target in ["/sid", "/sid=1", "/?side=1", "/?a=sid", "/?"] {
+            assert!(!has_key(target, "sid"), "{target}");
+        }
     }
 
     #[test]

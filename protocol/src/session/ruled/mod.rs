@@ -186,8 +186,19 @@ impl Session {
         let mask = self.keys.mask();
         let Some(ruled) = self.ruled.as_deref_mut() else { return false };
         let pinned = ruled.pin(pin, (0, frame(kind, payload, Some(mask))), true, &self.upstream.ring);
+        ruled.incomplete |= !pinned;
         ruled.account();
         self.counters.pinned += u64::from(pinned);
         pinned
+    }
+
+    /// The client had a message of this rule (a [`BackendVerdict::swallow`](crate::rules::BackendVerdict)) elsewhere before
+    /// its session began: what further legs say of it is swallowed. Of no effect without [`Config::rules`].
+    pub fn swallow_ahead(&mut self, rule: u16) {
+        if let Some(ruled) = self.ruled.as_deref_mut()
+            && !ruled.swallowed.contains(&rule)
+        {
+            ruled.swallowed.push(rule);
+        }
     }
 }

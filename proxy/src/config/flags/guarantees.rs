@@ -12,15 +12,16 @@ pub(super) const ACKNOWLEDGEMENT: Theme = Theme {
             name: "ack",
             scope: Scope::Route,
             kind: Kind::Choice(names::<AckMode>),
-            default: Fallback::Value("pong"),
+            default: Fallback::Computed("rules where rules acknowledge, else pong"),
             summary: "When a client's message counts as acknowledged by the backend",
             details: "none: when it is written; sessions are re-attached, but nothing is replayed. pong: when the \
                       backend answered a ping that followed it, so its WebSocket stack has read it. reply: when the \
                       n-th answer has come for the n-th message, for applications that answer each message once, in \
-                      order; falls back to pong where that turns out wrong. explicit: when the backend says so by the \
+                      order; falls back to pong where that turns out wrong. rules: when the answer with its key has \
+                      come, in any order, as a profile or [[rule]] says; what has no key as with pong. explicit: when the backend says so by the \
                       session protocol; one that does not opt in gets no session.",
             worst_case: "Worst case: with none, all that is under way at a failover is lost; with pong, what a backend \
-                         had read and not handled; with reply and explicit, nothing is lost, and what the backend had \
+                         had read and not handled; with reply, rules and explicit, nothing is lost, and what the backend had \
                          not answered or acknowledged is sent again.",
         },
         Flag {

@@ -8,6 +8,7 @@ mod migration;
 mod pool;
 mod reattach;
 mod relay;
+mod rules;
 mod schemes;
 mod server;
 pub(super) mod tables;
@@ -106,6 +107,8 @@ pub enum Kind {
     Paths,
     /// A list of header fields.
     Headers,
+    /// The name of a profile or the path of a rule file, or nothing.
+    Profile,
     /// The path of a file that lists backends, or nothing.
     BackendsFile,
     /// A DNS name that stands for backends, or nothing.
@@ -186,12 +189,13 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 22] = [
+pub static THEMES: [Theme; 23] = [
     server::LISTEN,
     pool::BALANCING,
     relay::BUFFERS,
     guarantees::ACKNOWLEDGEMENT,
     guarantees::ANSWERS,
+    rules::RULES,
     relay::LIVENESS,
     relay::FAILOVER,
     reattach::CREDENTIALS,
@@ -296,6 +300,7 @@ impl Kind {
             Self::Hosts => "HOSTS".into(),
             Self::Paths => "PATHS".into(),
             Self::Headers => "FIELDS".into(),
+            Self::Profile => "NAME|PATH".into(),
             Self::BackendsFile => "PATH".into(),
             Self::Dns => "NAME".into(),
             Self::DnsServer => "ADDR".into(),
@@ -354,6 +359,10 @@ impl fmt::Display for Kind {
             Self::Hosts => f.write_str("a host such as chat.example.com, or *.example.com for all below example.com"),
             Self::Paths => f.write_str("a path such as /chat, without query and dot segments"),
             Self::Headers => f.write_str("a header field such as X-Tenant, or X-Tenant=a for one value"),
+            Self::Profile => f.write_str(
+                "the name of a profile (tideover profile list), or the path of a rule file, which has a slash or ends in \
+                 .toml; or nothing",
+            ),
             Self::BackendsFile => f.write_str("the path of a file with one backend a line: URL [key=value ...]"),
             Self::Dns => {
                 f.write_str("a DNS name: host:port for its addresses, or srv:_service._tcp.name for its SRV records")

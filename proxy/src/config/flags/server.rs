@@ -101,11 +101,11 @@ pub(super) const LISTEN: Theme = Theme {
             name: "compression",
             scope: Scope::Route,
             kind: Kind::Choice(names::<Compression>),
-            default: Fallback::Value("relay"),
+            default: Fallback::Computed("relay; off where rules change messages"),
             summary: "Whether clients and backends may agree on compressed messages (permessage-deflate)",
             details: "relay: a client's offer goes to the backends, both directions without context takeover, so that \
                       each message can be inflated by itself; compressed messages pass as they come. off: the offer is \
-                      declined.",
+                      declined, as it must be where rules translate ids or cut packets.",
             worst_case: "Worst case: many small messages that resemble each other compress worse than they would with \
                          context takeover; a backend that answers an offer against RFC 7692 gets no session.",
         },

@@ -153,6 +153,15 @@ pub(crate) static ROUTE: TableKind = TableKind {
     scopes: &[Scope::Route],
     keys: &[
         Flag {
+            name: "name",
+            scope: Scope::Route,
+            kind: Kind::Name,
+            default: Fallback::Value(""),
+            summary: "What a [[rule]] calls it; no two routes have the same",
+            details: "",
+            worst_case: "",
+        },
+        Flag {
             name: "host",
             scope: Scope::Route,
             kind: Kind::Hosts,

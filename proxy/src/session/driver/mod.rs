@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context as Cx, Poll};
 
+use tideover_protocol::rules::Kind;
 use tideover_protocol::session::{AckCarrier, BackendTraits, Epoch, Session, Side};
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -99,10 +100,12 @@ impl Driver {
         let now = context.now();
         let handle = Arc::new(Handle::new(id, peer, route.clone(), lease.backend().id));
         tracing::debug!(session = %id, %peer, backend = %lease.backend().url, "session opened");
+        let mut engine = Session::new(route.session.clone(), &context.budgets, seed(), now, traits);
+        say_ahead(&mut engine, &route, &handshake);
         let mut kept_memory = Reservation::new(context.budgets.upstream.clone());
         kept_memory.cover(handshake.memory());
         Self {
-            engine: Session::new(route.session.clone(), &context.budgets, seed(), now, traits),
+            engine,
             client: Wire::new(client, client_leftover),
             last: lease.backend().clone(),
             backend: Some((Wire::new(stream, leftover), lease)),
@@ -311,6 +314,14 @@ impl Drop for Registered {
         }
         self.context.registry.remove(&self.handle.id);
         self.context.totals.end();
+    }
+}
+
+/// Tells the engine what the client said, and heard, before there was a session, as far as the handshake shows that.
+fn say_ahead(engine: &mut Session, route: &Route, handshake: &KeptHandshake) {
+    for ahead in route.ahead.iter().filter(|ahead| handshake.has_query_key(&ahead.when_query)) {
+        let _without_room_it_is_incomplete = engine.pin_ahead(Kind::Text, ahead.text.as_bytes(), &ahead.pin);
+        ahead.had.iter().for_each(|rule| engine.swallow_ahead(*rule));
     }
 }
 
