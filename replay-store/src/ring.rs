@@ -6,7 +6,7 @@ use crate::log::ByteLog;
 
 mod ruled;
 
-pub use ruled::Replay;
+pub use ruled::{Alone, Replay};
 use ruled::{Flags, Ruled};
 
 /// Bounds of a ring. A message begins only while neither is reached, and may then overshoot.
@@ -203,12 +203,6 @@ impl Ring {
     #[must_use]
     pub fn touched(&self) -> usize {
         self.entries.partition_point(|entry| entry.seq <= self.touched)
-    }
-
-    /// Offset behind the oldest retained message, and its seq.
-    #[must_use]
-    pub fn first(&self) -> Option<(u64, u64)> {
-        self.entries.front().map(|entry| (entry.end, entry.seq))
     }
 
     /// Seq of the oldest message that is not acknowledged.

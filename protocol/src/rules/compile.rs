@@ -2,9 +2,10 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::json::{MAX_POINTERS, Pointer, push_meaning};
+use super::condition::{self, Condition, Value};
+use super::json::{MAX_POINTERS, Pointer};
 use super::model::{Actions, HexTest, Match, PinAction, Rule, RuleError, Scalar, Side, ValueTest};
-use super::set::{Compiled, Condition, Does, PinDoes, RuleSet, SideRules, Value};
+use super::set::{Compiled, Does, PinDoes, RuleSet, SideRules};
 use super::template::{self, Part, Template, Written};
 
 /// Bytes that a compiled regular expression may take.
@@ -26,7 +27,7 @@ impl RuleSet {
                 Side::Client => &mut set.client,
                 Side::Backend => &mut set.backend,
             };
-            let mut compiler = Compiler { side, rule, index, groups: 0, errors: &mut errors };
+            let mut compiler = Compiler { side, rule, index, groups: 0, names_groups: false, errors: &mut errors };
             let compiled = compiler.rule();
             side.rules.push(compiled);
         }
@@ -40,6 +41,8 @@ struct Compiler<'a> {
     index: usize,
     /// Groups of the rule's regex, the whole included.
     groups: usize,
+    /// A template names one of them.
+    names_groups: bool,
     errors: &'a mut Vec<RuleError>,
 }
 
@@ -56,8 +59,13 @@ impl Compiler<'_> {
     fn rule(&mut self) -> Compiled {
         self.check_sides();
         let rule = self.rule;
-        let conditions = self.conditions(&rule.matches);
+        let mut conditions = self.conditions(&rule.matches);
         let does = self.does(&rule.does);
+        for condition in &mut conditions {
+            if let Condition::Regex { groups, .. } = condition {
+                *groups = self.names_groups;
+            }
+        }
         Compiled { name: rule.name.clone(), number: self.index as u16, conditions, goes_on: rule.goes_on, does }
     }
 
@@ -79,7 +87,7 @@ impl Compiler<'_> {
             && let Some(regex) = self.regex("regex", text)
         {
             self.groups = regex.captures_len();
-            conditions.push(Condition::Regex(regex));
+            conditions.push(Condition::Regex { regex, groups: false });
         }
         conditions
     }
@@ -103,8 +111,15 @@ impl Compiler<'_> {
         let (pointer, _) = self.pointer("json", pointer)?;
         let value = match test {
             ValueTest::Exists(wanted) => Value::Exists(*wanted),
-            ValueTest::OneOf(scalars) => Value::OneOf(scalars.iter().map(meaning).collect()),
+            ValueTest::OneOf(scalars) => Value::OneOf(scalars.iter().map(scalar).collect()),
             ValueTest::Matches(text) => Value::Matches(self.regex("json", text)?),
+            ValueTest::Operation { operation, named } => {
+                let named = match named {
+                    Some(named) => Some(self.one("json", named)?),
+                    None => None,
+                };
+                Value::Operation { operation: *operation, named }
+            }
         };
         Some(Condition::Json { pointer, value })
     }
@@ -187,7 +202,10 @@ impl Compiler<'_> {
                 let (pointer, many) = self.pointer(key, text)?;
                 Part::Json { pointer, many }
             }
-            Written::Group(group) if group < self.groups => Part::Group(group),
+            Written::Group(group) if group < self.groups => {
+                self.names_groups = true;
+                Part::Group(group)
+            }
             Written::Group(group) => {
                 self.error(key, format!("{{{group}}}: the rule has no regex with such a group"));
                 return None;
@@ -237,22 +255,11 @@ impl Compiler<'_> {
     }
 }
 
-/// A value as it is compared: as [`push_meaning`] and the mark of a string make it.
-fn meaning(scalar: &Scalar) -> Vec<u8> {
+fn scalar(scalar: &Scalar) -> condition::Scalar {
     match scalar {
-        Scalar::Text(text) => [b"\"", text.as_bytes()].concat(),
-        Scalar::Number(text) => text.clone().into_bytes(),
-        Scalar::Bool(value) => value.to_string().into_bytes(),
-        Scalar::Null => b"null".to_vec(),
+        Scalar::Text(text) => condition::Scalar::Text(text.clone().into_bytes()),
+        Scalar::Number(text) => condition::Scalar::Other(text.clone().into_bytes()),
+        Scalar::Bool(value) => condition::Scalar::Other(value.to_string().into_bytes()),
+        Scalar::Null => condition::Scalar::Other(b"null".to_vec()),
     }
-}
-
-/// A value of a message, in the same form.
-pub(super) fn meaning_of(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    if value.starts_with(b"\"") {
-        out.push(b'"');
-    }
-    push_meaning(value, &mut out);
-    out
 }

@@ -27,7 +27,7 @@ impl RuleSet {
 }
 
 fn trial(rule: &Compiled, tried: Result<Said, Fails>, message: &Message<'_>) -> Trial {
-    let outcome = tried.map(|said| items(rule, &said, message)).map_err(|Fails(what)| what);
+    let outcome = tried.map(|said| items(rule, &said, message)).map_err(|fails| fails.what);
     Trial { rule: rule.name.clone(), outcome }
 }
 

@@ -3,17 +3,22 @@
 //! The walk checks the whole text: what two readers could read in two ways is refused, so that a rule never decides by a
 //! value that the application does not see. Refused are: what is not JSON or not UTF-8, anything behind the value, names
 //! that stand twice on the way to a wanted value, or are written with escapes there, and more than [`MAX_DEPTH`] levels.
+//!
+//! It is of our own because the libraries that read single fields promise less: sonic-rs takes the first of two names,
+//! does not look at what stands behind the value that it found, and needs the text to be well-formed; jiter hands out
+//! names with their escapes resolved, so that they cannot be told from plain ones.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Levels of arrays and objects.
-pub const MAX_DEPTH: usize = 128;
+pub(super) const MAX_DEPTH: usize = 128;
 /// Pointers that one walk can look for.
-pub const MAX_POINTERS: usize = 64;
+pub(super) const MAX_POINTERS: usize = 64;
 
 /// A text that cannot be looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ambiguous;
+pub(super) struct Ambiguous;
 
 /// Where a value stands: RFC 6901, with `*` for every element of an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,8 +95,32 @@ struct Walk<'a> {
 /// The pointers, a bit each, that lead to where the walk is.
 type Wanted = u64;
 
-fn each(wanted: Wanted) -> impl Iterator<Item = usize> {
-    (0..MAX_POINTERS).filter(move |index| wanted >> index & 1 == 1)
+fn each(mut wanted: Wanted) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let index = (wanted != 0).then(|| wanted.trailing_zeros() as usize)?;
+        wanted &= wanted - 1;
+        Some(index)
+    })
+}
+
+/// How many of the first bytes of a string's text are of no account: no quote, backslash or control character. Eight
+/// are looked at together.
+fn plain(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // A byte below `n`, itself below 0x80, sets its high bit; above the first such byte, bits may be set wrongly.
+    let below = |eight: u64, n: u64| eight.wrapping_sub(ONES * n) & !eight & HIGH;
+    let is = |eight: u64, byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    let (chunks, rest) = text.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let eight = u64::from_le_bytes(*chunk);
+        let found = below(eight, 0x20) | is(eight, b'"') | is(eight, b'\\');
+        if found != 0 {
+            return 8 * index + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_plain = |byte: &&u8| !matches!(byte, b'"' | b'\\' | ..0x20);
+    8 * chunks.len() + rest.iter().take_while(is_plain).count()
 }
 
 impl Walk<'_> {
@@ -121,7 +150,9 @@ impl Walk<'_> {
             b'{' | b'[' if depth == MAX_DEPTH => return Err(Ambiguous),
             b'{' => self.object(depth, wanted)?,
             b'[' => self.array(depth, wanted)?,
-            b'"' => drop(self.string()?),
+            b'"' => {
+                self.string()?;
+            }
             b't' => self.word(b"true")?,
             b'f' => self.word(b"false")?,
             b'n' => self.word(b"null")?,
@@ -173,6 +204,7 @@ impl Walk<'_> {
         self.need(b'"')?;
         let (begin, mut escaped) = (self.at, false);
         loop {
+            self.at += plain(&self.text[self.at..]);
             match self.peek().ok_or(Ambiguous)? {
                 b'"' => break,
                 b'\\' => {
@@ -180,8 +212,7 @@ impl Walk<'_> {
                     self.at += 1;
                     self.escape()?;
                 }
-                ..0x20 => return Err(Ambiguous),
-                _ => self.at += 1,
+                _ => return Err(Ambiguous),
             }
         }
         self.at += 1;
@@ -282,18 +313,33 @@ fn is_index(token: &str) -> bool {
     token == "0" || token.bytes().all(|byte| byte.is_ascii_digit()) && !token.starts_with('0')
 }
 
-/// Appends what a string's text means, escapes resolved. Half of a surrogate pair becomes U+FFFD. Other values are
-/// appended as they are written.
+/// Appends what a string's text means, escapes resolved; half of a surrogate pair as UTF-8 would write it, so that it is
+/// like no text. Other values are appended as they are written.
 pub(super) fn push_meaning(value: &[u8], out: &mut Vec<u8>) {
-    let Some(text) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
-        return out.extend_from_slice(value);
-    };
-    let mut rest = text;
+    let Some(mut rest) = text_of(value) else { return out.extend_from_slice(value) };
     while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
         out.extend_from_slice(&rest[..at]);
         rest = push_escaped(&rest[at + 1..], out);
     }
     out.extend_from_slice(rest);
+}
+
+/// What a value means, without a copy where it has no escapes.
+pub(super) fn meaning(value: &[u8]) -> Cow<'_, [u8]> {
+    match text_of(value) {
+        None => value.into(),
+        Some(text) if !text.contains(&b'\\') => text.into(),
+        Some(_) => {
+            let mut out = Vec::with_capacity(value.len());
+            push_meaning(value, &mut out);
+            out.into()
+        }
+    }
+}
+
+/// What stands between the quotes of a string.
+pub(super) fn text_of(value: &[u8]) -> Option<&[u8]> {
+    value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""))
 }
 
 /// Appends what the escape means that `text` begins with, behind its backslash; returns what follows it.
@@ -313,17 +359,18 @@ fn push_escaped<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
 }
 
 fn push_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let Some((first, mut rest)) = unit(text) else { return text };
-    let mut units = vec![first];
+    let Some((first, rest)) = unit(text) else { return text };
     if (0xD800..0xDC00).contains(&first)
         && let Some((second, behind)) = rest.strip_prefix(b"\\u").and_then(unit)
-        && (0xDC00..0xE000).contains(&second)
+        && let Some(Ok(char)) = char::decode_utf16([first, second]).next()
     {
-        units.push(second);
-        rest = behind;
+        out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        return behind;
     }
-    let read = char::decode_utf16(units).map(|read| read.unwrap_or(char::REPLACEMENT_CHARACTER));
-    read.for_each(|char| out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()));
+    match char::from_u32(u32::from(first)) {
+        Some(char) => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        None => out.extend([0xED, 0x80 | (first >> 6 & 0x3F) as u8, 0x80 | (first & 0x3F) as u8]),
+    }
     rest
 }
 

@@ -4,7 +4,9 @@
 //! keeps no state of a session. What a verdict *does* is the engine's.
 
 mod compile;
+mod condition;
 mod explain;
+mod graphql;
 mod json;
 pub mod model;
 mod mqtt;

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::Kind;
+pub use super::graphql::Operation;
 use super::verdict::{Again, Replay, UnpinWhen};
 
 /// Whose messages a rule looks at.
@@ -69,6 +70,14 @@ pub enum ValueTest {
     OneOf(Vec<Scalar>),
     /// It is a string in which a regular expression finds something.
     Matches(String),
+    /// It is a GraphQL document that asks for such an operation.
+    Operation {
+        /// For which.
+        operation: Operation,
+        /// Where the name stands (RFC 6901) that tells which of several operations is meant; where it is missing, null or
+        /// empty there must be only one.
+        named: Option<String>,
+    },
 }
 
 /// A JSON value without parts.

@@ -1,21 +1,13 @@
 //! A compiled set of rules, and how a message is tried with it.
-//!
-//! A message's JSON is walked at most once, and only if a rule whose cheaper conditions hold asks for a value.
 
-use std::cell::OnceCell;
 use std::ops::Range;
 use std::time::Duration;
 
-use regex::bytes::Regex;
-
-use super::compile::meaning_of;
-use super::json::{self, Found, Pointer, push_meaning};
+use super::condition::{Condition, Groups, Holds, Look};
+use super::json::Pointer;
 use super::model::Side;
 use super::template::{Sources, Template};
-use super::{Again, BackendVerdict, ClientVerdict, Key, Kind, Message, Pin, Replay, Rules, Unpin, UnpinWhen};
-
-/// Values that may be taken from one message.
-const MAX_VALUES: usize = 4096;
+use super::{Again, BackendVerdict, ClientVerdict, Key, Message, Pin, Replay, Rules, Unpin, UnpinWhen};
 
 /// Rules of both sides.
 #[derive(Debug, Default)]
@@ -39,23 +31,6 @@ pub(super) struct Compiled {
     pub(super) conditions: Vec<Condition>,
     pub(super) goes_on: bool,
     pub(super) does: Does,
-}
-
-#[derive(Debug)]
-pub(super) enum Condition {
-    Nth(u64),
-    Kind(Kind),
-    Prefix(Vec<u8>),
-    Hex { at: usize, bytes: Vec<u8>, mask: Vec<u8> },
-    Json { pointer: usize, value: Value },
-    Regex(Regex),
-}
-
-#[derive(Debug)]
-pub(super) enum Value {
-    Exists(bool),
-    OneOf(Vec<Vec<u8>>),
-    Matches(Regex),
 }
 
 /// What a rule does, its templates compiled and its pointers numbered.
@@ -84,90 +59,6 @@ pub(super) struct PinDoes {
     pub(super) learns: bool,
 }
 
-/// A message's JSON, walked when it is first asked for. `Err`: it cannot be looked into.
-struct Look<'a> {
-    message: &'a Message<'a>,
-    pointers: &'a [Pointer],
-    json: OnceCell<Result<Found, json::Ambiguous>>,
-}
-
-impl<'a> Look<'a> {
-    fn new(message: &'a Message<'a>, pointers: &'a [Pointer]) -> Self {
-        Self { message, pointers, json: OnceCell::new() }
-    }
-
-    fn json(&self) -> Option<&Found> {
-        let walk = || json::find(self.message.payload, self.pointers, MAX_VALUES);
-        self.json.get_or_init(walk).as_ref().ok()
-    }
-
-    /// Whether a value was asked for that cannot be told.
-    fn is_opaque(&self) -> bool {
-        matches!(self.json.get(), Some(Err(json::Ambiguous)))
-    }
-
-    fn value(&self, pointer: usize) -> Option<&'a [u8]> {
-        Some(&self.message.payload[self.json()?.first(pointer)?])
-    }
-
-    fn span(&self, pointer: Option<usize>) -> Option<Range<usize>> {
-        self.json()?.first(pointer?)
-    }
-}
-
-/// Groups of a regex, the whole first.
-type Groups = Vec<Option<Range<usize>>>;
-
-impl Condition {
-    /// Whether it holds; groups are those of the rule's regex.
-    fn holds(&self, look: &Look<'_>, groups: &mut Groups) -> bool {
-        let Message { kind, payload, nth } = look.message;
-        match self {
-            Self::Nth(wanted) => nth == wanted,
-            Self::Kind(wanted) => kind == wanted,
-            Self::Prefix(prefix) => *kind == Kind::Text && payload.starts_with(prefix),
-            Self::Hex { at, bytes, mask } => payload.get(*at..*at + bytes.len()).is_some_and(|there| {
-                there.iter().zip(bytes.iter().zip(mask)).all(|(byte, (wanted, mask))| byte & mask == *wanted)
-            }),
-            Self::Json { pointer, value } => value.holds(look, *pointer),
-            Self::Regex(regex) => {
-                let Some(captures) = regex.captures(payload) else { return false };
-                *groups = captures.iter().map(|group| group.map(|group| group.range())).collect();
-                true
-            }
-        }
-    }
-
-    /// How it reads in an explanation.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Nth(_) => "nth",
-            Self::Kind(_) => "kind",
-            Self::Prefix(_) => "text-prefix",
-            Self::Hex { .. } => "hex",
-            Self::Json { .. } => "json",
-            Self::Regex(_) => "regex",
-        }
-    }
-}
-
-impl Value {
-    fn holds(&self, look: &Look<'_>, pointer: usize) -> bool {
-        match self {
-            Self::Exists(wanted) => look.json().is_some_and(|found| found.first(pointer).is_some() == *wanted),
-            Self::OneOf(wanted) => look.value(pointer).is_some_and(|value| {
-                let meaning = meaning_of(value);
-                wanted.contains(&meaning)
-            }),
-            Self::Matches(regex) => look.value(pointer).is_some_and(|value| {
-                let mut text = Vec::new();
-                push_meaning(value, &mut text);
-                value.starts_with(b"\"") && regex.is_match(&text)
-            }),
-        }
-    }
-}
-
 /// A key with the text that it was made of.
 pub(super) type Rendered = Option<(Key, Vec<u8>)>;
 
@@ -184,16 +75,34 @@ pub(super) struct Said {
     pub(super) learn: Option<Range<usize>>,
 }
 
-/// Why a rule does not match: the condition, or the action whose template names what the message lacks.
-pub(super) struct Fails(pub(super) &'static str);
+/// Why a rule does not match.
+pub(super) struct Fails {
+    /// The condition, or the action whose template names what the message lacks.
+    pub(super) what: &'static str,
+    /// It may match: the message cannot be looked into.
+    pub(super) unsure: bool,
+}
+
+impl Fails {
+    fn at(what: &'static str) -> Self {
+        Self { what, unsure: false }
+    }
+}
 
 impl Compiled {
     fn try_with(&self, look: &Look<'_>) -> Result<Said, Fails> {
-        let mut groups = Groups::new();
-        if let Some(failed) = self.conditions.iter().find(|condition| !condition.holds(look, &mut groups)) {
-            return Err(Fails(failed.name()));
+        let (mut groups, mut unsure) = (Groups::new(), None);
+        for condition in &self.conditions {
+            match condition.holds(look, &mut groups) {
+                Holds::Yes => {}
+                Holds::No => return Err(Fails::at(condition.name())),
+                Holds::Unsure => unsure = Some(condition.name()),
+            }
         }
-        self.say(look, &groups)
+        match unsure {
+            Some(what) => Err(Fails { what, unsure: true }),
+            None => self.say(look, &groups),
+        }
     }
 
     fn say(&self, look: &Look<'_>, groups: &[Option<Range<usize>>]) -> Result<Said, Fails> {
@@ -202,7 +111,7 @@ impl Compiled {
             let Some(template) = template else { return Ok(None) };
             // A template without JSON must not make the walk happen.
             let json = if template.asks_json() { look.json() } else { None };
-            let text = template.render(&Sources { payload, json, groups }).ok_or(Fails(name))?;
+            let text = template.render(&Sources { payload, json, groups }).ok_or(Fails::at(name))?;
             Ok(Some((Key::of(&text), text)))
         };
         let does = &self.does;
@@ -213,8 +122,8 @@ impl Compiled {
             acknowledge: key("acknowledge", does.acknowledge.as_ref())?,
             answers: key("answers", does.answers.as_ref())?,
             once: key("once", does.once.as_ref())?,
-            translate: does.translate.and_then(|pointer| look.span(Some(pointer))),
-            learn: does.learn.and_then(|pointer| look.span(Some(pointer))),
+            translate: does.translate.and_then(|pointer| look.span(pointer)),
+            learn: does.learn.and_then(|pointer| look.span(pointer)),
         })
     }
 }
@@ -268,28 +177,35 @@ impl Compiled {
     }
 }
 
+/// A rule, and what came of trying it.
+pub(super) type Tried<'a> = (&'a Compiled, Result<Said, Fails>);
+
 impl SideRules {
     fn closes(&self) -> bool {
         self.rules.iter().any(|rule| rule.does.close)
     }
 
-    /// Tries the rules in their order, and takes what those that match say. Returns whether the message could not be
-    /// looked into where that was wanted.
+    /// Tries the rules in their order, and takes what those that match say. Returns whether one that closes the session
+    /// may match a message that cannot be looked into.
     fn try_all(&self, message: &Message<'_>, mut take: impl FnMut(&Compiled, &Said)) -> bool {
         let look = Look::new(message, &self.pointers);
         for rule in &self.rules {
-            if let Ok(said) = rule.try_with(&look) {
-                take(rule, &said);
-                if !rule.goes_on {
-                    break;
+            match rule.try_with(&look) {
+                Ok(said) => {
+                    take(rule, &said);
+                    if !rule.goes_on {
+                        return false;
+                    }
                 }
+                Err(fails) if fails.unsure && rule.does.close => return true,
+                Err(_) => {}
             }
         }
-        look.is_opaque()
+        false
     }
 
     /// All that [`super::explain`] tells: each rule that was tried, and what came of it.
-    pub(super) fn trials(&self, message: &Message<'_>) -> (Vec<(&Compiled, Result<Said, Fails>)>, bool) {
+    pub(super) fn trials(&self, message: &Message<'_>) -> (Vec<Tried<'_>>, bool) {
         let look = Look::new(message, &self.pointers);
         let mut trials = Vec::new();
         for rule in &self.rules {
@@ -340,15 +256,15 @@ impl RuleSet {
 impl Rules for RuleSet {
     fn client(&self, message: &Message<'_>) -> ClientVerdict {
         let mut verdict = ClientVerdict::default();
-        let opaque = self.client.try_all(message, |rule, said| rule.add_to_client(said, &mut verdict));
-        verdict.close |= opaque && looks_like_json(message) && self.client.closes();
+        verdict.close =
+            self.client.try_all(message, |rule, said| rule.add_to_client(said, &mut verdict)) || verdict.close;
         verdict
     }
 
     fn backend(&self, message: &Message<'_>) -> BackendVerdict {
         let mut verdict = BackendVerdict::default();
-        let opaque = self.backend.try_all(message, |rule, said| rule.add_to_backend(said, &mut verdict));
-        verdict.close |= opaque && looks_like_json(message) && self.backend.closes();
+        verdict.close =
+            self.backend.try_all(message, |rule, said| rule.add_to_backend(said, &mut verdict)) || verdict.close;
         verdict
     }
 
@@ -361,8 +277,5 @@ impl Rules for RuleSet {
     }
 }
 
-/// What begins as no object or array is another text, not a bad JSON text: rules about JSON do not match it.
-fn looks_like_json(message: &Message<'_>) -> bool {
-    let first = message.payload.iter().find(|byte| !byte.is_ascii_whitespace());
-    matches!(first, Some(b'{' | b'['))
-}
+#[cfg(test)]
+mod tests;

@@ -308,6 +308,7 @@ impl Session {
             Loss::Operator | Loss::Unsettled => Some(going_away()),
             Loss::Died | Loss::Hung => None,
         };
+        self.note_no_close_in_hold();
         if self.is_in_hold() {
             return self.fail_hold(now, farewell, HoldFailure::Ended);
         }

@@ -129,7 +129,12 @@ impl Session {
 
     /// Whether it shows when the leg has answered all that it was written.
     fn is_end_known(&self) -> bool {
-        self.ack == AckMode::Explicit || self.is_late() || self.answers.is_counted()
+        self.ack == AckMode::Explicit || self.is_late() || self.has_keys() || self.answers.is_counted()
+    }
+
+    /// Whether answers say themselves what they answer.
+    fn has_keys(&self) -> bool {
+        self.ack == AckMode::Rules && self.counters.keyed > 0
     }
 
     /// The new leg is there (the answer to [`Action::Prepare`]). Returns whether the session wants it: then keep it
@@ -249,7 +254,7 @@ impl Session {
         let rest = match self.ack {
             AckMode::Explicit if self.upstream.is_written_acknowledged() => silent,
             AckMode::Explicit => self.answers.moved().map(|moved| moved + ACK_PATIENCE.max(quiet)),
-            _ if self.is_late() => silent,
+            _ if self.is_late() || self.has_keys() => silent,
             _ => self.answers.answered_at(quiet, self.config.migrate_timeout / 2),
         };
         let pong = (self.answers.moved().is_some() && !leg.mute).then(|| leg.answered + quiet);

@@ -509,17 +509,9 @@ impl Upstream {
     /// In isolation: where the leg waits until the message before is forgotten.
     pub(super) fn next_stop(&self) -> Option<Stop> {
         let through = self.isolated?;
-        let (at, seq) = self.ring.first().filter(|(_, seq)| *seq <= through)?;
-        if seq <= self.past {
-            return self.stop_behind(through);
-        }
-        Some(Stop { at, seq, messages: self.ring.first_count() })
-    }
-
-    /// The stop behind those that are not waited for.
-    fn stop_behind(&self, through: u64) -> Option<Stop> {
-        let (at, seq, messages) = self.ring.first_behind(self.past).filter(|(_, seq, _)| *seq <= through)?;
-        Some(Stop { at, seq, messages })
+        self.ring.first_retained().filter(|seq| *seq <= through)?;
+        let alone = self.ring.alone_behind(self.past).filter(|alone| alone.first <= through)?;
+        Some(Stop { at: alone.end, seq: alone.last, messages: alone.messages })
     }
 
     /// In isolation: the message that stands alone was read, and its answer is not waited for any longer.

@@ -3,6 +3,7 @@
 
 mod frames;
 mod reference;
+mod rules;
 mod session;
 
 use std::fs;
@@ -35,6 +36,11 @@ fn replay(target: &str, check: fn(&[u8])) {
 #[test]
 fn the_scanner_agrees_with_the_reference_on_the_corpus() {
     replay("frames", frames::check);
+}
+
+#[test]
+fn rules_find_what_stands_in_the_messages_of_the_corpus() {
+    replay("rules", rules::check);
 }
 
 #[test]

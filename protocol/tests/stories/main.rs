@@ -16,5 +16,6 @@ mod liveness;
 mod migration;
 mod poison;
 mod relay;
+mod ruled;
 mod walk;
 mod world;

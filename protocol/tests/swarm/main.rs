@@ -14,6 +14,7 @@ mod dice;
 mod faults;
 mod judge;
 mod plan;
+mod ruled;
 mod run;
 mod sabotage;
 mod shadow;

@@ -2,13 +2,26 @@
 
 use tideover_protocol::sabotage::{Sabotage, choose};
 
-use crate::{STEPS, swarm};
+use crate::{STEPS, ruled, swarm};
 
 /// Every broken engine is caught within so many runs.
 const WITHIN: u64 = 300;
 
+/// What only shows in sessions with rules.
+const OF_RULES: [Sabotage; 6] = [
+    Sabotage::PinSentTwice,
+    Sabotage::PinsOutOfOrder,
+    Sabotage::HoldIgnored,
+    Sabotage::SwallowedPassed,
+    Sabotage::LegLocalReplayed,
+    Sabotage::KeyForgetsAnother,
+];
+
 /// The first run that catches the engine broken in this way, and what it says.
 fn catch(sabotage: Sabotage) -> Option<(u64, String)> {
+    if OF_RULES.contains(&sabotage) {
+        return ruled::catch(sabotage, WITHIN);
+    }
     choose(Some(sabotage));
     let caught = (0..WITHIN).find_map(|seed| Some((seed, swarm(seed, STEPS).err()?)));
     choose(None);

@@ -45,6 +45,19 @@ impl Flags {
     }
 }
 
+/// What stands alone on a leg, see [`Ring::alone_behind`].
+#[derive(Clone, Copy, Debug)]
+pub struct Alone {
+    /// Its first seq.
+    pub first: u64,
+    /// Its last seq.
+    pub last: u64,
+    /// The offset behind it.
+    pub end: u64,
+    /// Messages of the leg up to there.
+    pub messages: u64,
+}
+
 /// What is counted of them. All zero where there are no rules.
 #[derive(Debug, Default)]
 pub(super) struct Ruled {
@@ -258,20 +271,17 @@ impl Ring {
         touched - self.left_out_before(touched)
     }
 
-    /// Messages of the leg up to the first retained one, which is included unless it is left out.
+    /// What stands alone on a leg that is written one message at a time, behind `past`: the oldest retained message, with
+    /// those left out right behind it, which the leg has already.
     #[must_use]
-    pub fn first_count(&self) -> u64 {
-        let counts = self.entries.front().is_some_and(|first| !first.flags.has(Flags::LEFT_OUT));
-        self.left + u64::from(counts)
-    }
-
-    /// The oldest retained message behind `seq`: the offset behind it, its seq, and messages of the leg up to it.
-    #[must_use]
-    pub fn first_behind(&self, seq: u64) -> Option<(u64, u64, u64)> {
-        let index = self.entries.partition_point(|entry| entry.seq <= seq);
-        let entry = self.entries.get(index)?;
-        let ahead = (index + 1 - self.left_out_before(index + 1)) as u64;
-        Some((entry.end, entry.seq, self.left + ahead))
+    pub fn alone_behind(&self, past: u64) -> Option<Alone> {
+        let index = self.entries.partition_point(|entry| entry.seq <= past);
+        let first = self.entries.get(index)?.seq;
+        let left_out = |entry: &&super::Entry| entry.flags.has(Flags::LEFT_OUT);
+        let behind = index + 1 + self.entries.range(index + 1..).take_while(left_out).count();
+        let last = self.entries[behind - 1];
+        let messages = self.left + (behind - self.left_out_before(behind)) as u64;
+        Some(Alone { first, last: last.seq, end: last.end, messages })
     }
 
     pub(super) fn rewind_ruled(&mut self) {

@@ -107,6 +107,14 @@ fn json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
+    fn eight_bytes_at_once_find_what_one_at_a_time_finds(text in prop::collection::vec(prop_oneof![
+        4 => any::<u8>(), 1 => Just(b'"'), 1 => Just(b'\\'), 1 => 0x1eu8..0x24, 8 => Just(b'x'),
+    ], 0..40)) {
+        let slow = text.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(text.len());
+        prop_assert_eq!(plain(&text), slow);
+    }
+
+    #[test]
     fn what_is_found_is_what_serde_json_finds(value in json(), pretty: bool, tokens in prop::collection::vec("[abc012]", 0..4)) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
         let pointer: String = tokens.iter().map(|token| format!("/{token}")).collect();
@@ -139,4 +147,13 @@ proptest! {
             prop_assert_eq!(&meaning, text.as_bytes());
         }
     }
+}
+
+#[test]
+fn halves_of_surrogate_pairs_are_told_apart_and_are_like_no_text() {
+    let meant = |text: &[u8]| meaning(text).into_owned();
+    assert_ne!(meant(br#""\ud800""#), meant(br#""\ud801""#));
+    assert_ne!(meant(br#""\ud800""#), "\u{fffd}".as_bytes());
+    assert_eq!(meant(br#""\ud83d\ude00""#), "\u{1f600}".as_bytes());
+    assert_eq!(meant(br#""\ud83d\u0041""#)[3..], *b"A");
 }

@@ -143,6 +143,13 @@ impl Session {
         self.fail_hold(now, farewell, HoldFailure::Ended);
     }
 
+    /// The leg did not end by the application's word while an answer was waited for.
+    pub(in crate::session) fn note_no_close_in_hold(&mut self) {
+        if let Some(ruled) = self.ruled.as_deref_mut() {
+            ruled.closed_in_hold = false;
+        }
+    }
+
     pub(in crate::session) fn time_out_hold(&mut self, now: Instant) {
         self.fail_hold(now, Some(going_away()), HoldFailure::TimedOut);
     }
@@ -160,8 +167,8 @@ impl Session {
             Phase::Orphaned { .. } | Phase::Relaying | Phase::Closing(_) => {}
         }
         self.counters.holds_failed += 1;
-        if let Some(ruled) = self.ruled.as_deref_mut().filter(|_| why != HoldFailure::Ended) {
-            ruled.closed_in_hold = false;
+        if why != HoldFailure::Ended {
+            self.note_no_close_in_hold();
         }
         self.leave_leg();
         self.tell(Event::HoldFailed { epoch, why });

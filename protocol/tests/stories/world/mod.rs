@@ -411,7 +411,7 @@ impl World {
 
     fn check(&self) {
         let c = self.session.counters();
-        let out = c.slid + c.dropped + c.abandoned + c.expired + c.poisoned;
+        let out = c.slid + c.dropped + c.skipped + c.abandoned + c.expired + c.poisoned;
         let accounted = c.forgotten + self.session.retained() as u64 + out;
         assert_eq!(c.received, accounted, "the accounts balance: {c:?}");
         assert!(self.session.unacknowledged() <= self.session.retained());
