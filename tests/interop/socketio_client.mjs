@@ -9,9 +9,9 @@ const values = options({ polling: { type: "boolean", default: false }, "shared-r
 
 function connect(session) {
   const transports = values.polling ? ["polling", "websocket"] : ["websocket"];
-  // Which backend a client's polling and its WebSocket go to is decided by this header.
-  const extraHeaders = { "x-user": `user-${session.number}` };
-  const socket = io(values.url, { transports, extraHeaders, auth: { token: "secret" }, forceNew: true, timeout: 60_000 });
+  // A cookie leads the client's polling and its WebSocket to one server.
+  const ways = { transports, withCredentials: true, forceNew: true, timeout: 60_000 };
+  const socket = io(values.url, { ...ways, auth: { token: "secret" } });
   let connections = 0;
   socket.on("connect", () => ++connections > 1 && session.fault("connected again"));
   socket.on("connect_error", (error) => session.fault(`connect_error: ${error.message}`));

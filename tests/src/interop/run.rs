@@ -3,6 +3,8 @@
 use std::{
     collections::HashSet,
     fs::File,
+    io::Write,
+    path::PathBuf,
     process::{Child, ChildStdin, Stdio},
     time::{Duration, Instant},
 };
@@ -14,8 +16,7 @@ use super::{
     software::Servers,
     tap::Tap,
 };
-use crate::{Proxy, deadline::wait_for, scratch::Scratch};
-use std::io::Write;
+use crate::{Proxy, clock::now_ns, deadline::wait_for, scratch::Scratch};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,9 @@ pub struct Outcome {
 /// How long a state may take to come.
 const REACHED_WITHIN: Duration = Duration::from_secs(60);
 
+/// After which it is not awaited any more without the profile.
+const NOT_REACHED_AFTER: Duration = Duration::from_secs(30);
+
 impl Software {
     /// Starts servers, proxy and clients, and kills.
     ///
@@ -57,16 +61,12 @@ impl Software {
         for state in self.states() {
             for number in 0..plan.kills {
                 // Only with a profile does a later leg begin as the first one did.
-                let before = (plan.profile && plan.later_legs && number % 2 == 1).then(|| self.busy());
+                let again = plan.profile && plan.later_legs && number % 2 == 1;
+                let before = again.then_some(if state == State::Idle { State::Idle } else { State::Streaming });
                 stage.episode(before, state);
             }
         }
         stage.account(begun.elapsed())
-    }
-
-    /// A state in which sessions are at work.
-    fn busy(self) -> State {
-        State::Streaming
     }
 }
 
@@ -111,15 +111,19 @@ impl Stage {
 
     /// Clients from their start to their end, and a kill; or one, and at once another on the leg that comes of it.
     fn episode(&mut self, before: Option<State>, state: State) {
-        let first = before.unwrap_or(state);
-        self.look_for(first);
-        let client = ClientProcess::start(self, first == State::Idle);
+        let client = ClientProcess::start(self, state == State::Idle);
         let mut away = Vec::new();
-        if before.is_some() {
-            away.extend(self.kill_in(first, &client, false, &[state]));
+        if let Some(before) = before {
+            self.wait_until_settled(&client);
+            self.look_for(before);
+            let victim = self.kill_in(before, &client, Some(state));
+            away.extend(victim.and_then(|victim| self.leave_away(victim)));
+        } else {
+            self.look_for(state);
         }
-        away.extend(self.kill_in(state, &client, before.is_some(), &[]));
-        let killed_at = crate::clock::now_ns();
+        away.extend(self.kill_in(state, &client, None));
+        self.counts.kills.entry(state).or_default().on_a_later_leg += usize::from(before.is_some());
+        let killed_at = now_ns();
         for victim in away {
             self.bring_back(victim);
         }
@@ -136,34 +140,51 @@ impl Stage {
         }
     }
 
-    /// Waits for the state and kills the server that is in it. `next` is looked for before that.
-    fn kill_in(&mut self, state: State, client: &ClientProcess, later: bool, next: &[State]) -> Option<usize> {
-        let victim = self.reached(state, client)?;
+    /// Waits for the state and kills the server that is in it, and says which; `next` is looked for in connections that
+    /// begin from then on.
+    fn kill_in(&mut self, state: State, client: &ClientProcess, next: Option<State>) -> Option<usize> {
+        let victim = self.reached(state, client);
         self.taps.iter().for_each(Tap::forget_sign);
-        next.iter().for_each(|state| self.look_for(*state));
+        let Some(victim) = victim else {
+            self.notes.push(format!("{}: not reached", state.title()));
+            return None;
+        };
+        if let Some(next) = next {
+            self.taps.iter().for_each(Tap::forget_connections);
+            self.look_for(next);
+        }
         self.taps[victim].close();
         self.killed.insert(self.servers.killed[victim].kill());
-        let Kills { all, on_a_later_leg } = self.counts.kills.entry(state).or_default();
-        *all += 1;
-        *on_a_later_leg += usize::from(later);
-        if later || !next.is_empty() && self.taps.len() == 1 {
-            self.bring_back(victim);
-            return None;
-        }
+        self.counts.kills.entry(state).or_default().all += 1;
         Some(victim)
     }
 
+    /// A server that is not alone stays away until the other one is killed, too.
+    fn leave_away(&mut self, victim: usize) -> Option<usize> {
+        if self.taps.len() > 1 {
+            return Some(victim);
+        }
+        self.bring_back(victim);
+        None
+    }
+
+    fn wait_until_settled(&self, client: &ClientProcess) {
+        wait_for(REACHED_WITHIN, "the clients settle", || client.all_settled(self.plan.sessions).then_some(()));
+    }
+
     fn reached(&self, state: State, client: &ClientProcess) -> Option<usize> {
-        let sessions = self.plan.sessions;
         let found = || match state {
-            State::Idle => {
-                let settled = client.entries().iter().filter(|entry| entry.what == What::Settled).count();
-                (settled == sessions).then(|| self.taps.iter().position(|tap| tap.sessions() > 0)).flatten()
+            State::Idle if client.all_settled(self.plan.sessions) => {
+                self.taps.iter().position(|tap| tap.sessions() > 0)
             }
+            State::Idle => None,
             _ => self.taps.iter().position(Tap::has_seen),
         };
-        let name = self.software.name();
-        Some(wait_for(REACHED_WITHIN, format_args!("{name} is {}", state.title()), found))
+        let (name, begun) = (self.software.name(), Instant::now());
+        // Clients that are closed and connect again, over and over, need not come to every state.
+        let gives_up = || !self.plan.profile && begun.elapsed() > NOT_REACHED_AFTER;
+        let reached = || found().map(Some).or_else(|| gives_up().then_some(None));
+        wait_for(REACHED_WITHIN, format_args!("{name} is {}", state.title()), reached)
     }
 
     fn bring_back(&mut self, victim: usize) {
@@ -206,8 +227,8 @@ impl Stage {
 struct ClientProcess {
     child: Child,
     stdin: ChildStdin,
-    journal: std::path::PathBuf,
-    stderr: std::path::PathBuf,
+    journal: PathBuf,
+    stderr: PathBuf,
 }
 
 impl ClientProcess {
@@ -232,6 +253,10 @@ impl ClientProcess {
 
     fn entries(&self) -> Vec<Entry> {
         read(&self.journal)
+    }
+
+    fn all_settled(&self, sessions: usize) -> bool {
+        self.entries().iter().filter(|entry| entry.what == What::Settled).count() == sessions
     }
 
     /// Tells the clients that the faults are over, and waits until they have ended.

@@ -95,7 +95,7 @@ impl Software {
         let words = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
         let common = match self {
             // Polling and WebSocket of a client must meet the same server.
-            Self::SocketIoPolling => words(&["--balance", "hash", "--hash-key", "header:x-user"]),
+            Self::SocketIoPolling => words(&["--sticky-cookie", "server"]),
             _ => Vec::new(),
         };
         let profile = match self {

@@ -28,27 +28,27 @@ use crate::{
 pub(super) struct Tap {
     port: ReservedPort,
     server: SocketAddr,
-    shared: Arc<Shared>,
+    watch: Arc<Mutex<Arc<Watch>>>,
     runtime: Runtime,
     listening: Option<JoinHandle<()>>,
 }
 
+/// What is seen of the connections that began since it is there.
 #[derive(Debug, Default)]
-struct Shared {
+struct Watch {
     awaited: Mutex<Option<Sign>>,
     seen: AtomicBool,
     sessions: AtomicUsize,
 }
 
-impl Shared {
-    fn awaited(&self) -> MutexGuard<'_, Option<Sign>> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Watch {
     /// What is to be held from now on, if what passes is what is awaited.
     fn meets(&self, is_sign: impl FnOnce(Passing) -> bool) -> Option<Sign> {
-        let mut awaited = self.awaited();
-        let sign = awaited.take_if(|sign| is_sign(sign.passes))?;
+        let sign = locked(&self.awaited).take_if(|sign| is_sign(sign.passes))?;
         self.seen.store(true, Ordering::Release);
         Some(sign)
     }
@@ -64,7 +64,7 @@ impl Tap {
         let mut tap = Self {
             port: ports::reserve(),
             server,
-            shared: Arc::default(),
+            watch: Arc::default(),
             runtime: runtime.expect("a runtime"),
             listening: None,
         };
@@ -82,7 +82,7 @@ impl Tap {
     /// When it cannot listen.
     pub(super) fn open(&mut self) {
         let listener = self.runtime.block_on(TcpListener::bind(self.address())).expect("the tap's port is ours");
-        self.listening = Some(self.runtime.spawn(accept(listener, self.server, self.shared.clone())));
+        self.listening = Some(self.runtime.spawn(accept(listener, self.server, self.watch.clone())));
     }
 
     /// Refuses connections, as the port of a dead server does.
@@ -94,29 +94,39 @@ impl Tap {
 
     /// From now on looks for the sign, in whatever connection it comes first.
     pub(super) fn await_sign(&self, sign: Sign) {
-        self.shared.seen.store(false, Ordering::Release);
-        *self.shared.awaited() = Some(sign);
+        let watch = self.watch();
+        watch.seen.store(false, Ordering::Release);
+        *locked(&watch.awaited) = Some(sign);
     }
 
     /// Looks no more.
     pub(super) fn forget_sign(&self) {
-        *self.shared.awaited() = None;
+        *locked(&self.watch().awaited) = None;
+    }
+
+    /// Forgets the connections that there are: signs and sessions are those of later ones.
+    pub(super) fn forget_connections(&self) {
+        *locked(&self.watch) = Arc::default();
     }
 
     /// Whether the sign was seen.
     pub(super) fn has_seen(&self) -> bool {
-        self.shared.seen.load(Ordering::Acquire)
+        self.watch().seen.load(Ordering::Acquire)
     }
 
     /// How many WebSocket connections there are.
     pub(super) fn sessions(&self) -> usize {
-        self.shared.sessions.load(Ordering::Acquire)
+        self.watch().sessions.load(Ordering::Acquire)
+    }
+
+    fn watch(&self) -> Arc<Watch> {
+        locked(&self.watch).clone()
     }
 }
 
-async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, server: SocketAddr, watch: Arc<Mutex<Arc<Watch>>>) {
     while let Ok((proxy, _)) = listener.accept().await {
-        let shared = shared.clone();
+        let watch = locked(&watch).clone();
         // A connection lives on when the tap is closed: the server's end ends it.
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(server).await else { return };
@@ -130,7 +140,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, shared: Arc<Shared>) 
 
 /// One connection, and which of its directions are held.
 struct Connection {
-    shared: Arc<Shared>,
+    watch: Arc<Watch>,
     holds_up: AtomicBool,
     holds_down: AtomicBool,
 }
@@ -159,7 +169,7 @@ impl Connection {
             while let Some(part) = scanner.next() {
                 if direction == Direction::Up && matches!(part, Part::Upgrade) {
                     is_session = true;
-                    self.shared.sessions.fetch_add(1, Ordering::AcqRel);
+                    self.watch.sessions.fetch_add(1, Ordering::AcqRel);
                 }
                 self.look(direction, &part);
             }
@@ -168,7 +178,7 @@ impl Connection {
             }
         }
         if is_session {
-            self.shared.sessions.fetch_sub(1, Ordering::AcqRel);
+            self.watch.sessions.fetch_sub(1, Ordering::AcqRel);
         }
         to.shutdown().await
     }
@@ -179,7 +189,7 @@ impl Connection {
             (Passing::Message(way, is_sign), Part::Message(payload)) => way == direction && is_sign(payload),
             (Passing::Request, Part::Message(_)) | (Passing::Message(..), Part::Upgrade) => false,
         };
-        if let Some(held) = self.shared.meets(is_sign).and_then(|sign| sign.held) {
+        if let Some(held) = self.watch.meets(is_sign).and_then(|sign| sign.held) {
             self.hold(held).store(true, Ordering::Release);
         }
     }
