@@ -12,6 +12,7 @@ pub mod dns;
 pub mod environment;
 pub mod example;
 pub mod hook;
+pub mod interop;
 pub mod judge;
 pub mod lock;
 pub mod matrix;
