@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::frame::{FrameHeader, apply_mask};
-use tideover_protocol::session::{Action, BackendTraits, Budgets, Config, Counters, Gather, Session, Side, Verdict, Weight};
+use tideover_protocol::session::{
+    Action, BackendTraits, Budgets, Config, Counters, Gather, Session, Side, Verdict, Weight,
+};
 use tideover_protocol::time::Instant;
 
 /// The masking key of the client's frames.

@@ -324,8 +324,14 @@ impl Ring {
         let start = self.tail;
         self.append(bytes, 0);
         for end in ends {
-            let entry =
-                Entry { seq: self.next_seq, start: self.tail, end: start + u64::from(*end), received, weight: 0, deaths: 0 };
+            let entry = Entry {
+                seq: self.next_seq,
+                start: self.tail,
+                end: start + u64::from(*end),
+                received,
+                weight: 0,
+                deaths: 0,
+            };
             self.next_seq += 1;
             self.tail = entry.end;
             self.entries.push_back(entry);

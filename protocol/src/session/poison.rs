@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::sabotage::{self, Sabotage};
 use crate::time::Instant;
 
-use super::{Epoch, Session};
 use super::config::{AckMode, OnExpired, OnPoison};
 use super::event::{Action, EndReason, Loss, Poisoned};
 use super::leg::{Attachment, LegEnd};
+use super::{Epoch, Session};
 
 /// How long a leg's messages wait, in all, until they go out one by one without their turn.
 pub(super) const TURN_PATIENCE: Duration = Duration::from_secs(5);

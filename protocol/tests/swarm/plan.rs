@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use tideover_protocol::scan::MessageLimits;
 use tideover_protocol::session::{
-    AckCarrier, AckMode, Commit, Config, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach,
-    Weight,
+    AckCarrier, AckMode, Commit, Config, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach, Weight,
 };
 
 use crate::dice::Dice;

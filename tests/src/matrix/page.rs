@@ -99,7 +99,9 @@ fn handlers(page: &str) -> Vec<u32> {
 fn not_run(page: &str, handler: u32, measured: &[Row]) -> Vec<Row> {
     let mut rows = Vec::new();
     for cells in table(page, &format!("## Handlers of {handler} ms")) {
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| cells.get("server") == Some(&kind.title())) else { continue };
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| cells.get("server") == Some(&kind.title())) else {
+            continue;
+        };
         for mode in Mode::ALL {
             let known = measured.iter().any(|row| row.is_of(kind.name(), mode.name(), handler));
             let reason = cells.get(mode.name()).filter(|text| !known && **text != report::NOT_RUN);

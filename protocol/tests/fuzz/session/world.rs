@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, Budgets, Counters, Epoch, Event, Gather, Isolation, Session, Side,
-    Verdict, Weight,
+    Action, AttachFailure, AttachRequest, Budgets, Counters, Epoch, Event, Gather, Isolation, Session, Side, Verdict,
+    Weight,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;

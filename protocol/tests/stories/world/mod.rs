@@ -10,8 +10,7 @@ use std::time::Duration;
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
     AckCarrier, Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather,
-    Isolation, Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict,
-    Weight,
+    Isolation, Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
