@@ -131,7 +131,7 @@ pub struct Session {
     /// The level in force: `reply` may have fallen back to `pong`, and a backend may have asked for `explicit`.
     ack: AckMode,
     order: PongOrder,
-    /// Deaths of backends since a message was last forgotten.
+    /// How much the deaths of backends since a message was last forgotten weigh.
     deaths: u32,
     /// Every message up to this one is forgotten.
     settled: u64,
@@ -516,7 +516,7 @@ impl Session {
     }
 
     /// The answer to [`Action::Ask`] about the leg of `epoch`. `weight` is how much the death of a leg that has ended
-    /// says against a message that has its turn; [`Weight::NONE`] for any other.
+    /// says against the session, or in isolation against the message that has its turn.
     pub fn handle_verdict(&mut self, now: Instant, epoch: Epoch, verdict: Verdict, weight: Weight) {
         if epoch != self.epoch {
             return;

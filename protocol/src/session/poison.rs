@@ -13,8 +13,8 @@ use super::{Epoch, Session};
 /// How long a leg's messages wait, in all, until they go out one by one without their turn.
 pub(super) const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much a death says against the one message that the backend had alone: in binary orders of magnitude, how
-/// improbable it is that the backend would have died without it.
+/// How much a death says against the session that the backend had, or in isolation against its one message there: in
+/// binary orders of magnitude, how improbable it is that the backend would have died without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight(u8);
 
@@ -61,16 +61,18 @@ pub(super) enum Turn {
 
 impl Session {
     /// A backend is proven to have died while it had this session. A first death is followed by a replay at full
-    /// speed; after a second one before anything new was acknowledged, messages go out one by one, each in its turn. One
-    /// that was alone at deaths which weigh as much as `--max-replays` whole ones is poison. Deaths that it shared, or
-    /// that came without its turn, say nothing. On a `mute` leg nothing is ever acknowledged, so that what is retained
-    /// at a death says nothing.
+    /// speed; after deaths that weigh as much as two whole ones, before anything new was acknowledged, messages go out
+    /// one by one, each in its turn. One that was alone at deaths which weigh as much as `--max-replays` whole ones is
+    /// poison. Deaths that it shared, or that came without its turn, say nothing against it. On a `mute` leg nothing is
+    /// ever acknowledged, so that what is retained at a death says nothing.
     pub(super) fn handle_death(&mut self, now: Instant, end: LegEnd, mute: bool, weight: Weight) {
         if self.ack == AckMode::None || mute {
             return self.lose_leg(now, Loss::Died);
         }
         let shared = self.ruled.as_deref().is_some_and(|ruled| ruled.prelude_len() > 1);
-        let death = self.upstream.ring.count_death(self.weigh(weight).0, shared);
+        let weight = self.weigh(weight);
+        let alone = if self.upstream.is_isolated() { weight } else { Weight::NONE };
+        let death = self.upstream.ring.count_death(alone.0, shared);
         if death.through == 0 {
             return self.lose_leg(now, Loss::Died);
         }
@@ -78,20 +80,23 @@ impl Session {
         if let Some(alone) = death.alone.filter(|alone| alone.weight >= poison) {
             return self.set_aside(now, alone.seq, alone.deaths, end);
         }
-        self.deaths = self.deaths.saturating_add(1);
-        if self.deaths >= 2 {
+        self.deaths = self.deaths.saturating_add(weight.0.into());
+        if self.deaths >= 2 * u32::from(Weight::WHOLE.0) {
             self.counters.isolations += u64::from(!self.upstream.is_isolated());
             self.upstream.isolate(death.through);
         }
         self.lose_leg(now, Loss::Died);
     }
 
-    /// What a death weighs against the message that the leg had.
+    /// What a death weighs against the session: in isolation nothing, unless a message had its turn.
     fn weigh(&self, weight: Weight) -> Weight {
         if sabotage::is(Sabotage::DoubtIgnored) {
             return Weight::WHOLE;
         }
-        if self.upstream.has_turn() { weight } else { Weight::NONE }
+        match self.isolation() {
+            Isolation::None | Isolation::Alone => weight,
+            Isolation::Waiting | Isolation::InCompany => Weight::NONE,
+        }
     }
 
     /// How messages go out, for a driver that gives turns ([`Self::handle_turn`]). Ask again after every input, and

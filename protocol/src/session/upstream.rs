@@ -595,11 +595,6 @@ impl Upstream {
         }
     }
 
-    /// Whether the message that stands alone has its turn.
-    pub(super) fn has_turn(&self) -> bool {
-        self.isolation() == Isolation::Alone
-    }
-
     /// It is the turn of the next message, if it waits for that.
     pub(super) fn give_turn(&mut self) {
         if self.isolation() == Isolation::Waiting

@@ -171,6 +171,21 @@ fn deaths_that_would_have_come_without_the_message_too_do_not_make_it_poison() {
 }
 
 #[test]
+fn deaths_that_would_have_come_anyway_do_not_isolate() {
+    for (chance, deaths) in [(0.0, 2), (0.1, 4), (0.3, 12), (1.0, 30)] {
+        let mut world = deadly_with(|config| config.failover_timeout = seconds(1000));
+        world.weight = Weight::of_chance(chance);
+        for death in 1..=deaths {
+            assert_eq!(world.session.counters().isolations, 0, "{death} deaths, each by chance in {chance}");
+            world.kill_backend();
+            world.pass(seconds(3));
+            world.attach_to(Peer::silent_backend());
+        }
+        assert_eq!(world.session.counters().isolations, u64::from(chance < 1.0), "each by chance in {chance}");
+    }
+}
+
+#[test]
 fn a_death_weighs_more_the_less_probable_it_was() {
     for (chance, deaths) in [(0.0, 3), (0.01, 3), (0.1, 6), (0.2, 9), (0.5, 18)] {
         let mut world = isolated();

@@ -506,7 +506,8 @@ impl Lease {
     }
 
     /// When the leg was attached; now, if it is not yet.
-    pub(super) fn attached_at(&self) -> Instant {
+    #[must_use]
+    pub fn attached_at(&self) -> Instant {
         self.leg.map_or_else(Instant::now, |(_, attached)| attached)
     }
 }

@@ -177,9 +177,10 @@ impl Shadow {
         if had == 0 {
             return self.lose();
         }
-        let turn = self.leg.turn == self.ledger.first() && self.ledger.is_isolated();
-        let bits = if had == 1 && turn { bits_of(weight) } else { 0 };
-        if had == 1 && bits == 0 {
+        let isolated = self.ledger.is_isolated();
+        let against = if !isolated || self.leg.turn == self.ledger.first() { bits_of(weight) } else { 0 };
+        let bits = if had == 1 && isolated { against } else { 0 };
+        if against < bits_of(Weight::WHOLE) {
             self.meet(Met::DeathInDoubt);
         }
         let kept = &mut self.ledger.kept[0];
@@ -189,8 +190,8 @@ impl Shadow {
         if had == 1 && kept.weight >= bits_of(Weight::WHOLE) * u32::from(self.config.max_replays) {
             return self.poison(seq, deaths, end);
         }
-        self.deaths += 1;
-        if self.deaths >= 2 {
+        self.deaths += against;
+        if self.deaths >= 2 * bits_of(Weight::WHOLE) {
             self.meet(Met::Isolation);
             self.ledger.isolated = self.ledger.isolated.max(self.ledger.kept[had - 1].seq);
         }

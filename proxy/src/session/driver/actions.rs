@@ -63,7 +63,7 @@ impl Driver {
         let Poll::Ready((epoch, (verdict, ended))) = probe.as_mut().poll(cx) else { return false };
         self.probe = None;
         let (verdict, weight) = match (verdict, ended) {
-            (pool::Verdict::Dying, Some(ended)) => (Verdict::Dying, self.weigh_death(ended)),
+            (pool::Verdict::Dying, Some(leg)) => (Verdict::Dying, self.weigh_death(leg)),
             (pool::Verdict::Dying, None) => (Verdict::Dying, Weight::NONE),
             (pool::Verdict::Healthy, _) => (Verdict::Healthy, Weight::NONE),
         };
@@ -149,8 +149,8 @@ impl Driver {
         }
         let (route, handshake, backend) = (self.route().clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
-        let probe =
-            async move { (epoch, (route.pool.probe(&backend, since, &handshake).await, ended.then_some(since))) };
+        let leg = ended.then_some(lease.attached_at()..since);
+        let probe = async move { (epoch, (route.pool.probe(&backend, since, &handshake).await, leg)) };
         self.probe = Some(Box::pin(probe));
     }
 

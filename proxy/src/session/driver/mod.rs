@@ -67,8 +67,8 @@ pub(super) struct Driver {
     dial: Option<Dial>,
     /// The way to another backend, while the session is to be moved.
     moving: Option<Box<Moving>>,
-    /// Whether a leg's backend is dying, and when the leg ended if it has.
-    probe: Option<Question<(pool::Verdict, Option<std::time::Instant>)>>,
+    /// Whether a leg's backend is dying, and from when to when the leg lived if it has ended.
+    probe: Option<Question<(pool::Verdict, Option<turns::Life>)>>,
     /// Kept since a backend died, if one did.
     troubles: Option<Box<Troubles>>,
     /// Whether a leg's backend answers pings.

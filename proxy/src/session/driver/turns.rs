@@ -10,6 +10,9 @@ use tideover_protocol::session::{Isolation, Weight};
 use super::Driver;
 use crate::pool::{self, Stray, Turn};
 
+/// From when to when a leg lived.
+pub(super) type Life = std::ops::Range<Instant>;
+
 /// Deaths that a session remembers to have had a part in, at most: the latest. 16 bytes each.
 const MOST_DEATHS: usize = 64;
 
@@ -79,24 +82,29 @@ impl Driver {
         false
     }
 
-    /// The leg ended at `ended` because its backend died: how much that says against a message that had its turn.
-    pub(super) fn weigh_death(&mut self, ended: Instant) -> Weight {
+    /// The leg ended because its backend died: how much that says against the session, or in isolation against the
+    /// message that had its turn.
+    pub(super) fn weigh_death(&mut self, leg: Life) -> Weight {
+        let ended = leg.end;
         let route = self.registered.handle.route.clone();
         let death = route.pool.note_death(&self.last, ended);
         let troubles = self.troubles.get_or_insert_default();
-        let had_part = self.engine.retained() > 0 && self.engine.isolation() != Isolation::Waiting;
-        if had_part {
+        let isolation = self.engine.isolation();
+        if self.engine.retained() > 0 && isolation != Isolation::Waiting {
             troubles.remember(death, ended);
         }
-        let Place::Alone(turn) = &troubles.place else { return Weight::NONE };
-        let exposure = ended.saturating_duration_since(turn.began());
-        let chance = if turn.is_alone() {
-            route.pool.chance_of_death(&troubles.deaths, exposure, ended)
-        } else {
-            1.0 // Who else was there may be to blame.
+        let began = match (isolation, &troubles.place) {
+            (Isolation::None, _) => leg.start,
+            (_, Place::Alone(turn)) if turn.is_alone() => turn.began(),
+            // Who else was there may be to blame.
+            (Isolation::Waiting | Isolation::Alone | Isolation::InCompany, _) => return Weight::NONE,
         };
-        let (session, backend) = (self.registered.handle.id, &self.last.url);
-        tracing::info!(%session, %backend, ?exposure, chance, "a backend died while a message had its turn");
+        let exposure = ended.saturating_duration_since(began);
+        let chance = route.pool.chance_of_death(&troubles.deaths, exposure, ended);
+        if isolation != Isolation::None {
+            let (session, backend) = (self.registered.handle.id, &self.last.url);
+            tracing::info!(%session, %backend, ?exposure, chance, "a backend died while a message had its turn");
+        }
         Weight::of_chance(chance)
     }
 }
