@@ -1,6 +1,6 @@
 //! What a proxy says of itself in `/metrics`. A test that judges by it alone would believe the proxy.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::{
     deadline::{wait_for, within},
@@ -38,13 +38,13 @@ pub async fn metric_becomes(proxy: &Proxy, series: &str, good: impl Fn(f64) -> b
 }
 
 async fn metrics(proxy: &Proxy) -> String {
-    let address = wait_for(SOON, "the operator's API is there", || {
+    let address: SocketAddr = wait_for(SOON, "the operator's API is there", || {
         let lines = proxy.log_lines();
         let line = lines.iter().find(|line| says(line, "operator's API"))?;
         field(line, "addr").parse().ok()
     });
     let mut connection = Connection::dial(address).await.expect("connected");
-    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     connection.send_bytes(request).await.expect("sent");
     let (answer, _) = connection.rest(SOON).await;
     String::from_utf8(answer).expect("metrics are text")

@@ -207,13 +207,13 @@ async fn a_flood_of_pings_closes_with_1008_where_that_is_asked_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_session_gets_1001_on_both_sides_and_one_that_talks_does_not() {
     let _machine = machine_shared();
-    let stage = stage(&["--idle-timeout", "1s"]).await;
+    let stage = stage(&["--idle-timeout", "3s"]).await;
     let honest = Honest::begin(&stage).await;
     let began = Instant::now();
     let (mut client, leg) = stage.session().await;
     let backend = tokio::spawn(code_at_backend(leg));
     assert_eq!(close_code(&mut client).await, Ok(1001));
-    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(backend.await.expect("a Close"), 1001);
     metric_becomes(&stage.proxy, "sessions_limited_total{limit=\"idle\"}", |count| count == 1.0).await;
     honest.end(&stage).await;
@@ -263,7 +263,14 @@ async fn a_client_that_never_reads_is_cut_off_in_time_and_its_backend_hears_of_i
         }
         sent
     });
-    assert_eq!(close_code(&mut leg.connection).await, Ok(1001));
+    // Not answering pings, which would come between the pieces of what is spoken.
+    let close = loop {
+        let frame = leg.connection.next(SOON).await.expect("a Close before the end");
+        if frame.opcode == opcode::CLOSE {
+            break frame;
+        }
+    };
+    assert_eq!(close.close_code(), Some((1001, "")));
     metric_becomes(&stage.proxy, "sessions_limited_total{limit=\"slow_client\"}", |count| count == 1.0).await;
     metric_becomes(&stage.proxy, "buffer_used_bytes{direction=\"downstream\"}", |bytes| bytes < 50e3).await;
     drop(leg);
@@ -370,6 +377,6 @@ async fn without_any_descriptor_connections_wait_and_sessions_go_on() {
     assert!(began.elapsed() >= Duration::from_secs(1));
     stage.proxy.limit_descriptors(before);
     let answer = waiting.head(SOON).await.expect("an answer to who waited");
-    assert_eq!(answer.status(), 400, "it has no key");
+    assert_eq!(answer.status(), 426, "it names no version");
     assert!(metric(&stage.proxy, "accept_pauses_total").await >= 20.0);
 }

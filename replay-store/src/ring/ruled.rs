@@ -173,6 +173,13 @@ impl Ring {
         last.map(|seq| self.acknowledge(seq)).is_some()
     }
 
+    /// A message that only a key acknowledges is acknowledged as others are from now on.
+    pub fn unkey(&mut self, seq: u64) {
+        if let Some(index) = self.index_of(seq) {
+            self.entries[index].flags.set(Flags::KEYED, false);
+        }
+    }
+
     /// Forgets one message, wherever it stands; returns whether it was retained.
     pub fn forget_one(&mut self, seq: u64) -> bool {
         let Some(index) = self.index_of(seq) else { return false };

@@ -11,7 +11,6 @@ use std::{
 
 use super::{
     Counts, Software, State,
-    account::Kills,
     journal::{Entry, What, read},
     software::Servers,
     tap::Tap,

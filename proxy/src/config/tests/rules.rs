@@ -235,12 +235,14 @@ json = [
     { pointer = "/c", null = true },
     { pointer = "/d", exists = false },
     { pointer = "/e", equals = 1.5 },
+    { pointer = "/q", operation = "subscription", named = "/o" },
 ]
 hex = { at = 1, bytes = "22", mask = "ff" }
 nth = 7
 pin = { key = "p {1}", again = "move", expects = "e {/a}", hold = true, learns = true }
 unpin = { key = "u", when = "acknowledged" }
 acknowledge = "k {hex 0..1}"
+gives-up = "g"
 max-age = "1m"
 ephemeral = true
 translate = "/a"
@@ -259,13 +261,14 @@ learn = "/id"
     let (_file, config) = with_file("keys", text);
     let config = config.unwrap();
     let rules = set(&config.routes[0]);
-    let payload = br#"{"a":1,"b":"yes","c":null,"e":1.5,"n":42}"#;
+    let payload = br#"{"a":1,"b":"yes","c":null,"e":1.5,"q":"{a} subscription S{b}","o":"S","n":42}"#;
     let mut message = Message { kind: Kind::Text, payload, nth: 7 };
     let verdict = rules.client(&message);
     let pin = verdict.pin.expect("it matches");
     assert_eq!((pin.key, pin.expects), (Key::of(b"p 42"), Some(Key::of(b"e 1"))));
     assert!(pin.hold && pin.learns && pin.again == tideover_protocol::rules::Again::Move);
     assert_eq!(verdict.unpin.map(|unpin| unpin.when), Some(tideover_protocol::rules::UnpinWhen::Acknowledged));
+    assert_eq!(verdict.gives_up, Some(Key::of(b"g")));
     assert_eq!((verdict.acknowledge, verdict.max_age), (Some(Key::of(b"k {")), Some(Duration::from_secs(60))));
     assert_eq!((verdict.replay, verdict.translate), (tideover_protocol::rules::Replay::Ephemeral, Some(5..6)));
     message.nth = 8;
