@@ -129,7 +129,6 @@ pin = { key = "a" }
         "tideover.toml:14: rule.json: one of equals, one-of, exists, matches, null, operation is needed, and no more",
         "tideover.toml:14: rule.json: pointer is needed",
         "tideover.toml:14: rule.json.equals: [1] is of type array, not a string, a number, true or false",
-        "tideover.toml:14: rule.json: one of equals",
         "tideover.toml:14: rule.json: 5 is of type integer, not a table",
         "tideover.toml:15: rule.hex: bytes is needed",
         "tideover.toml:15: rule.hex.at: -1 is not from 0 to",
