@@ -72,7 +72,8 @@ impl Driver {
                 {
                     troubles.place = Place::Alone(turn);
                     self.engine.handle_turn(self.engine.epoch());
-                    return true;
+                    // Not while a verdict about the leg is awaited: the engine takes no turn then.
+                    return self.engine.isolation() == Isolation::Alone;
                 }
             }
             (Isolation::InCompany, Some(lease)) => {
