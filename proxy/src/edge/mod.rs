@@ -7,8 +7,6 @@ mod addresses;
 mod body;
 mod elsewhere;
 mod failure;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzz;
 pub mod fuzzing;
 mod guard;
 mod headers;
