@@ -274,7 +274,7 @@ async fn a_wrong_call_is_exit_code_2() {
         ("ws://127.0.0.1:1/a", &["--path", "/b"], "a path in --backend as well"),
         ("ws://127.0.0.1:1", &["--header", "Upgrade: x"], "has a meaning of its own"),
         ("ws://127.0.0.1:1", &["--header", "x"], "is not `Name: value`"),
-        ("ws://127.0.0.1:1", &["--profile", "nothing"], "is none of graphql-transport-ws"),
+        ("ws://127.0.0.1:1", &["--profile", "nothing"], "is none of eth-subscribe"),
     ] {
         let (code, text) = complaint(backend, flags);
         assert_eq!(code, Some(2), "{text}");
