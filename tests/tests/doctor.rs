@@ -85,6 +85,7 @@ async fn its_verdict_on_each_server_is_that_of_the_table() {
         assert!(found["ping_ms"].is_number(), "{kind:?}: {report:#}");
         assert_eq!(advised(&report, "--ack"), ack, "{kind:?}");
         assert_eq!(advised(&report, "--greeting"), "0", "{kind:?}");
+        assert_eq!(advised(&report, "--profile"), "", "{kind:?} speaks no known protocol: {report:#}");
         let dedupe = if ack == "pong" { "on" } else { "off" };
         assert_eq!(advised(&report, "--dedupe-replies"), dedupe, "{kind:?}");
         let compression = if compresses { "accepted" } else { "declined" };
