@@ -24,9 +24,13 @@ doc:
 test:
     .ci/run test
 
-# Licences, advisories and sources of the dependencies (installs cargo-deny below target/)
+# Licences and sources of the dependencies (installs cargo-deny below target/)
 deny:
     .ci/run deny
+
+# Known vulnerabilities of the dependencies (reaches the advisory database)
+advisories:
+    .ci/run advisories
 
 # See it survive killed backends
 demo *ARGS:
@@ -44,3 +48,11 @@ instructions *ARGS:
 # Times of the scan, the ring, a turn and a failover
 micro *ARGS:
     cargo bench -p tideover-benches -- {{ARGS}}
+
+# Mixed load with kills for long: memory, descriptors and accounts, and nothing lost (docs/soak.md)
+soak *ARGS:
+    cargo run --release -p tideover-tests --bin soak -- {{ARGS}}
+
+# How long honest sessions wait beside each attack (docs/attacks.md)
+attacks *ARGS:
+    cargo run --release -p tideover-tests --bin attacks -- {{ARGS}}

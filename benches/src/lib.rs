@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::frame::{FrameHeader, apply_mask};
-use tideover_protocol::session::{Action, BackendTraits, Budgets, Config, Counters, Gather, Session, Side, Verdict};
+use tideover_protocol::session::{
+    Action, BackendTraits, Budgets, Config, Counters, Gather, Session, Side, Verdict, Weight,
+};
 use tideover_protocol::time::Instant;
 
 /// The masking key of the client's frames.
@@ -110,7 +112,7 @@ impl Rig {
         self.session.handle_end_of_stream(self.now, Side::Backend, self.session.epoch());
         while let Some(action) = self.session.poll_action() {
             match action {
-                Action::Ask { epoch, .. } => self.session.handle_verdict(self.now, epoch, Verdict::Dying),
+                Action::Ask { epoch, .. } => self.session.handle_verdict(self.now, epoch, Verdict::Dying, Weight::NONE),
                 Action::Attach(_) => {
                     assert!(self.session.handle_attached(self.now, BackendTraits::default()).is_some());
                 }

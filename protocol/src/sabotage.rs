@@ -57,6 +57,10 @@ pub enum Sabotage {
     ReplayedAfterMigration,
     /// What clients were told before a migration is swallowed after it.
     MemoryOutlivesMigration,
+    /// In isolation, messages do not wait until those of other sessions are gone.
+    TurnNotAwaited,
+    /// A death is laid to a message's charge whoever else may be to blame.
+    DoubtIgnored,
     /// A pinned message that is retained is written again in its turn.
     PinSentTwice,
     /// Pinned messages are written to a new leg in the wrong order.
@@ -73,7 +77,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::NoRewind,
         Self::AckOffByOne,
         Self::DeadEpochAccepted,
@@ -98,6 +102,8 @@ impl Sabotage {
         Self::MigratedBeforePong,
         Self::ReplayedAfterMigration,
         Self::MemoryOutlivesMigration,
+        Self::TurnNotAwaited,
+        Self::DoubtIgnored,
         Self::PinSentTwice,
         Self::PinsOutOfOrder,
         Self::HoldIgnored,

@@ -1,5 +1,6 @@
 //! Tideover: a WebSocket reverse proxy that keeps the client's connection open while backends come and go.
 
+pub mod accept;
 pub mod admin;
 pub mod check;
 pub mod config;

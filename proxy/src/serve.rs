@@ -7,18 +7,18 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::accept::{Accepting, accept};
 use crate::admin::{self, Operator};
 use crate::config::{Config, Listen, Sources};
-use crate::edge::{EdgeContext, serve_connection};
+use crate::edge::EdgeContext;
 use crate::mover::Mover;
 use crate::pool::{Fleet, survey};
 use crate::reload::Reloader;
@@ -28,10 +28,6 @@ use crate::tls;
 
 /// Handshakes that may wait to be accepted, as far as the system allows.
 const BACKLOG: i32 = 4096;
-/// How long accepting pauses when the process or the system has no descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Time between two log lines about that, at least.
-const ACCEPT_LOG: Duration = Duration::from_secs(1);
 /// How often it is looked whether the last session has ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// What the last words of ended sessions may take beyond `--close-timeout`.
@@ -72,11 +68,11 @@ pub fn run(config: Config, sources: Sources) -> ExitCode {
 }
 
 fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
-    raise_descriptor_limit();
+    let accepting = Accepting::prepared();
     let listeners: Vec<_> =
         config.listen.iter().map(|place| Listener::open(place, &config)).collect::<io::Result<_>>()?;
     let admin = config.admin.as_ref().map(admin::Listener::bind).transpose()?;
-    let shared = Arc::new(Shared::new(config, sources));
+    let shared = Arc::new(Shared::new(config, sources, accepting));
     let dns = shared.config.schemes.dns.as_ref();
     let dns = dns.map(|config| Dns::bind(config, shared.schemes.clone())).transpose()?;
     let (stage, stages) = watch::channel(Stage::Serving);
@@ -117,7 +113,7 @@ fn serve(config: Config, sources: Sources) -> io::Result<ExitCode> {
 }
 
 impl Shared {
-    fn new(config: Config, sources: Sources) -> Self {
+    fn new(config: Config, sources: Sources, accepting: Accepting) -> Self {
         let fleet = Arc::new(Fleet::new(&config));
         let schemes = Arc::new(Schemes::new(&config.schemes, fleet.clone()));
         let sessions = Arc::new(Context::new(&config));
@@ -125,7 +121,8 @@ impl Shared {
         let config = Arc::new(config);
         let context = sessions.clone();
         let start = Box::new(move |start| session::spawn(start, context.clone()));
-        let edge = Arc::new(EdgeContext::new(config.clone(), fleet.clone(), schemes.clone(), start));
+        let edge =
+            Arc::new(EdgeContext::new(config.clone(), fleet.clone(), schemes.clone(), start).accepting_with(accepting));
         Self { config, edge, fleet, schemes, sessions, reloader }
     }
 }
@@ -160,15 +157,6 @@ fn listen(addr: SocketAddr) -> io::Result<StdListener> {
     open().map_err(named)
 }
 
-/// A session takes two descriptors, and the usual soft limit is 1024.
-fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
 /// The returned channel closes when the last worker has ended.
 fn start_workers(
     shared: &Arc<Shared>,
@@ -193,7 +181,9 @@ fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<Listener>, mut stages
     runtime.block_on(async {
         for Listener { socket, tls } in listeners {
             match TcpListener::from_std(socket) {
-                Ok(listener) => drop(tokio::spawn(accept(listener, tls, shared.edge.clone(), stages.clone()))),
+                Ok(listener) => {
+                    drop(tokio::spawn(accept_while_serving(listener, tls, shared.edge.clone(), stages.clone())))
+                }
                 Err(error) => tracing::error!(%error, "a worker cannot accept"),
             }
         }
@@ -202,31 +192,15 @@ fn work(runtime: &Runtime, shared: &Shared, listeners: Vec<Listener>, mut stages
     });
 }
 
-async fn accept(
+/// Accepts until nothing more is to be.
+async fn accept_while_serving(
     listener: TcpListener,
     tls: Option<Arc<tls::Server>>,
     edge: Arc<EdgeContext>,
     mut stages: watch::Receiver<Stage>,
 ) {
-    let accepting = async {
-        let mut logged: Option<Instant> = None;
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => drop(tokio::spawn(serve_connection(stream, peer, tls.clone(), edge.clone()))),
-                // The client was gone before its turn.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    if logged.is_none_or(|at| at.elapsed() >= ACCEPT_LOG) {
-                        logged = Some(Instant::now());
-                        tracing::warn!(%error, "cannot accept; trying again");
-                    }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    };
     tokio::select! {
-        () = accepting => {}
+        () = accept(listener, tls, edge) => {}
         _ = stages.wait_for(|stage| *stage != Stage::Serving) => {}
     }
 }

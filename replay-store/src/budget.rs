@@ -155,6 +155,12 @@ impl Reservation {
         self.ticket.is_some()
     }
 
+    /// Whether others wait in line for what this one holds.
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        self.held > 0 && self.budget.waiting() > usize::from(self.is_waiting())
+    }
+
     /// Grows to at least `need` bytes if the budget has them and nobody waits ahead; otherwise takes a place in line
     /// and returns `false`. Ask again when woken (see [`Self::park`]).
     #[inline]

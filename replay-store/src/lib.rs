@@ -12,4 +12,4 @@ mod ring;
 pub use budget::{Budget, Reservation};
 pub use log::{ByteLog, CHUNK_MAX};
 pub use pins::{Pin, PinLimits, Pins, PinsFull};
-pub use ring::{Alone, Death, Limits, Replay, Ring};
+pub use ring::{Alone, Death, Limits, Replay, Ring, Standing};

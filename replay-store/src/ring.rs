@@ -6,8 +6,8 @@ use crate::log::ByteLog;
 
 mod ruled;
 
-pub use ruled::{Alone, Replay};
 use ruled::{Flags, Ruled};
+pub use ruled::{Replay, Standing};
 
 /// Bounds of a ring. A message begins only while neither is reached, and may then overshoot.
 #[derive(Clone, Copy, Debug)]
@@ -26,16 +26,16 @@ struct Entry {
     end: u64,
     /// When it was whole, in milliseconds of the session.
     received: u32,
-    /// Backends that died while they had it, or part of it, and no other message.
+    /// How much the deaths below weigh, in all.
+    weight: u16,
+    /// Backends that died while they had it, or part of it, and no other message, where that weighs anything.
     deaths: u8,
-    /// Whether a later leg may be written it.
-    replay: Replay,
     flags: Flags,
 }
 
 impl Entry {
     fn new(seq: u64, start: u64, end: u64, received: u32) -> Self {
-        Self { seq, start, end, received, deaths: 0, replay: Replay::Normal, flags: Flags::default() }
+        Self { seq, start, end, received, weight: 0, deaths: 0, flags: Flags::default() }
     }
 
     fn len(&self) -> usize {
@@ -535,16 +535,17 @@ impl Ring {
 
     // Between two legs.
 
-    /// A backend died of what it was doing: that counts against a message that it had, or had part of, alone. Among
-    /// several, none can be blamed. Call it before [`Self::rewind`].
+    /// A backend died: that weighs so much against a message that it had, or had part of, alone. Among several, none
+    /// can be blamed. Call it before [`Self::rewind`].
     ///
     /// `shared`: what was left out of this leg had company there.
-    pub fn count_death(&mut self, shared: bool) -> Death {
+    pub fn count_death(&mut self, weight: u8, shared: bool) -> Death {
         let touched = self.on_leg();
         let blamed = |entry: &&mut Entry| touched == 1 && !(shared && entry.flags.has(Flags::LEFT_OUT));
         let alone = self.entries.front_mut().filter(blamed).map(|entry| {
-            entry.deaths = entry.deaths.saturating_add(1);
-            (entry.seq, entry.deaths)
+            entry.deaths = entry.deaths.saturating_add(u8::from(weight > 0));
+            entry.weight = entry.weight.saturating_add(weight.into());
+            Alone { seq: entry.seq, deaths: entry.deaths, weight: entry.weight }
         });
         let through = touched.checked_sub(1).map_or(0, |last| self.entries[last].seq);
         Death { alone, through }
@@ -578,8 +579,19 @@ impl Ring {
 /// What a backend that died had of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Death {
-    /// The message that was alone at it, and at how many deaths it was, this one included.
-    pub alone: Option<(u64, u8)>,
+    /// The message that was alone at it.
+    pub alone: Option<Alone>,
     /// The last message that it had, or had part of; 0 if none.
     pub through: u64,
+}
+
+/// A message that a backend had alone when it died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alone {
+    /// Its seq.
+    pub seq: u64,
+    /// The deaths at which it was alone and that weigh anything, this one included.
+    pub deaths: u8,
+    /// How much they weigh.
+    pub weight: u16,
 }

@@ -3,6 +3,7 @@
 // `--handler async`: the handler only begins then, and pings are answered before it has finished.
 
 import fs from "node:fs";
+import http from "node:http";
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 import zlib from "node:zlib";
@@ -109,14 +110,18 @@ function handle(ws, request) {
 
 // For clients that offer it. Without matches, so that hardly anything becomes the bytes that other backends make of it.
 const perMessageDeflate = { threshold: 0, zlibDeflateOptions: { strategy: zlib.constants.Z_HUFFMAN_ONLY } };
-const server = new WebSocketServer(
-  { host: "127.0.0.1", port: Number(options.port), maxPayload: 0, perMessageDeflate },
-  () => logLine("ready", process.pid, options.port),
-);
+// For a browser, which opens WebSockets from a page.
+const pages = http.createServer((_request, response) => {
+  response.setHeader("Content-Type", "text/html");
+  response.end("<!doctype html><title>A test's page</title>");
+});
+const server = new WebSocketServer({ server: pages, maxPayload: 0, perMessageDeflate });
 server.on("connection", handle);
+pages.listen(Number(options.port), "127.0.0.1", () => logLine("ready", process.pid, options.port));
 
 process.on("SIGTERM", () => {
   server.close(() => process.exit(0));
+  pages.close();
   for (const ws of server.clients) ws.close(1001);
   setTimeout(() => process.exit(0), 2000).unref();
 });

@@ -25,6 +25,12 @@ const GO_PACKAGES: &str = "golang-go golang-github-gorilla-websocket-dev";
 /// Debian's package for [`dig`].
 const DIG_PACKAGE: &str = "bind9-dnsutils";
 
+/// Where Debian's package for [`chromium`] puts the program.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+/// That package.
+const CHROMIUM_PACKAGE: &str = "chromium";
+
 /// Where the second of them puts its sources.
 const GORILLA: &str = "/usr/share/gocode/src/github.com/gorilla/websocket";
 
@@ -93,8 +99,34 @@ pub fn dig() -> Result<&'static str, &'static str> {
     found.as_ref().map(|()| "dig").map_err(String::as_str)
 }
 
+/// The `chromium` program, installed with Debian's package if it is missing.
+///
+/// # Errors
+/// It is missing, and cannot be installed because we are not root or there is no apt: says which.
+///
+/// # Panics
+/// When apt cannot install it.
+pub fn chromium() -> Result<&'static str, &'static str> {
+    static FOUND: OnceLock<Result<(), &str>> = OnceLock::new();
+    let starts = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    let found =
+        FOUND.get_or_init(|| match (starts(CHROMIUM), rustix::process::geteuid().is_root(), starts("apt-get")) {
+            (true, ..) => Ok(()),
+            (false, false, _) => Err("needs Chromium, and only root can install it: apt install chromium"),
+            (false, true, false) => Err("needs Chromium, and there is no apt-get to install it"),
+            (false, true, true) => {
+                install("Chromium", CHROMIUM_PACKAGE).unwrap_or_else(|needed| panic!("apt failed; the test {needed}"));
+                Ok(())
+            }
+        });
+    found.map(|()| CHROMIUM)
+}
+
 /// Installs Debian's packages, so that one test process at a time does.
-fn install(what: &str, packages: &str) -> Result<(), String> {
+///
+/// # Errors
+/// Says what is missing and how to get it, when we are not root or the packages cannot be had.
+pub(crate) fn install(what: &str, packages: &str) -> Result<(), String> {
     let environment = program::target_directory().join("test-env");
     fs::create_dir_all(&environment).expect("target/test-env");
     let _lock = lock::exclusive(&environment.join("apt.lock"));
@@ -111,7 +143,7 @@ fn install(what: &str, packages: &str) -> Result<(), String> {
 }
 
 /// `target/test-env/NAME`, installed anew unless it was finished with just these `pins`.
-fn installed(name: &str, pins: &str, install: fn(&Path)) -> PathBuf {
+pub(crate) fn installed(name: &str, pins: &str, install: fn(&Path)) -> PathBuf {
     let environment = program::target_directory().join("test-env");
     fs::create_dir_all(&environment).expect("target/test-env");
     let directory = environment.join(name);
@@ -140,7 +172,7 @@ fn install_schemathesis(directory: &Path) {
     install_packages(directory, "tests/backends/schemathesis.txt", SCHEMATHESIS, &flags);
 }
 
-fn install_packages(directory: &Path, name: &str, pins: &str, flags: &[&str]) {
+pub(crate) fn install_packages(directory: &Path, name: &str, pins: &str, flags: &[&str]) {
     run(
         "Python 3.10 or later with the venv module (Debian: apt install python3-venv)",
         Command::new("python3").args(["-m", "venv"]).arg(directory),
@@ -158,11 +190,15 @@ fn install_packages(directory: &Path, name: &str, pins: &str, flags: &[&str]) {
 }
 
 fn install_node(directory: &Path) {
+    install_node_packages(directory, "tests/backends/package-lock.json", PACKAGE, PACKAGE_LOCK);
+}
+
+pub(crate) fn install_node_packages(directory: &Path, name: &str, package: &str, lock: &str) {
     run("Node.js 18 or later", Command::new("node").arg("--version"));
-    fs::write(directory.join("package.json"), PACKAGE).expect("target/test-env");
-    fs::write(directory.join("package-lock.json"), PACKAGE_LOCK).expect("target/test-env");
+    fs::write(directory.join("package.json"), package).expect("target/test-env");
+    fs::write(directory.join("package-lock.json"), lock).expect("target/test-env");
     run(
-        "npm and the packages of tests/backends/package-lock.json, so access to a package registry",
+        &format!("npm and the packages of {name}, so access to a package registry"),
         Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(directory),
     );
 }

@@ -2,6 +2,7 @@
 //! how its parts go together. What a test asserts is judged from the backends' own logs and from what the clients saw,
 //! never from what the proxy says of itself.
 
+pub mod attack;
 pub mod backend;
 pub mod client;
 pub mod clock;
@@ -11,9 +12,11 @@ pub mod dns;
 pub mod environment;
 pub mod example;
 pub mod hook;
+pub mod interop;
 pub mod judge;
 pub mod lock;
 pub mod matrix;
+pub mod metrics;
 pub mod operator;
 pub mod ports;
 pub mod program;
@@ -23,6 +26,7 @@ pub mod random;
 pub mod raw;
 pub mod replaced;
 pub mod scratch;
+pub mod soak;
 pub mod target;
 pub mod tls;
 

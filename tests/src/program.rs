@@ -25,6 +25,14 @@ pub fn echo_backend() -> PathBuf {
     built("echo-backend")
 }
 
+/// The server and the client of jsonrpsee.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn jsonrpsee() -> PathBuf {
+    built("jsonrpsee")
+}
+
 /// The target directory, where the tests keep what they install, log and measure.
 pub fn target_directory() -> &'static Path {
     profile_directory().parent().expect("a profile directory is in the target directory")

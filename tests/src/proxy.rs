@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 
 use crate::{backend::Backend, deadline::wait_for, program, scratch::Scratch};
@@ -35,9 +35,22 @@ impl Proxy {
     /// # Panics
     /// As [`Proxy::start`].
     pub fn before(backends: impl IntoIterator<Item = SocketAddr>, flags: &[&str]) -> Self {
+        Self::run(Command::new(program::tideover()), backends, flags)
+    }
+
+    /// As [`Proxy::before`], with no more than so many descriptors, which it cannot change.
+    ///
+    /// # Panics
+    /// As [`Proxy::start`].
+    pub fn with_descriptors(most: u64, backends: impl IntoIterator<Item = SocketAddr>, flags: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {most}; exec \"$0\" \"$@\"")).arg(program::tideover());
+        Self::run(command, backends, flags)
+    }
+
+    fn run(mut command: Command, backends: impl IntoIterator<Item = SocketAddr>, flags: &[&str]) -> Self {
         let scratch = Scratch::new("tideover");
         let log = File::create(scratch.path("tideover.log")).expect("a log file");
-        let mut command = Command::new(program::tideover());
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         for backend in backends {
             command.arg("--backend").arg(format!("ws://{backend}"));
@@ -113,9 +126,37 @@ impl Proxy {
         self.signal(Signal::HUP);
     }
 
+    /// From now on it may have so many descriptors, if they are fewer than it may have at most; gives how many it might
+    /// have before.
+    ///
+    /// # Panics
+    /// When the system does not let us.
+    pub fn limit_descriptors(&self, most: Option<u64>) -> Option<u64> {
+        let limits = |new| prlimit(Some(self.id()), Resource::Nofile, new).expect("the limit of a child can be set");
+        // Only setting it says what it was.
+        let before = limits(Rlimit { current: most, maximum: getrlimit(Resource::Nofile).maximum });
+        before.current
+    }
+
+    /// Processor time that it has used.
+    ///
+    /// # Panics
+    /// When the proxy has ended.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the proxy runs");
+        let (_, fields) = stat.rsplit_once(')').expect("the name stands in brackets");
+        let ticks: u64 =
+            fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum();
+        // Linux counts hundredths of a second for its programs on all machines.
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed()).expect("a process id is not zero")
+    }
+
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed()).expect("a process id is not zero");
-        kill_process(pid, signal).expect("a child that was not waited for can be signalled");
+        kill_process(self.id(), signal).expect("a child that was not waited for can be signalled");
     }
 
     /// Its proportional share of resident memory in KiB: pages that it shares with other processes count in part.

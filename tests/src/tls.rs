@@ -71,6 +71,13 @@ impl Default for Files {
     }
 }
 
+impl Files {
+    /// The place of a file there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
+}
+
 impl Authority {
     /// A new one, of this name.
     ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::kill_one_every;
 use tideover_tests::{
     Backend, Kind, Proxy,
-    backend::What,
+    backend::{Event, What},
     client::{Client, Load, Transcript, run_many},
     clock::now_ns,
     deadline::{eventually, within},
@@ -121,6 +121,48 @@ async fn only_the_message_that_kills_backends_is_set_aside_and_the_pool_is_never
     assert_eq!(poison_reads.count(), 5, "two deaths among others, then --max-replays alone");
     let set_aside = proxy.log_lines().into_iter().filter(|line| says(line, "message set aside: backends die of it"));
     assert_eq!(set_aside.count(), 1);
+}
+
+/// A message that takes long is at work whenever its backend is killed. Where backends are killed without it just as
+/// often, that says nothing against it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_message_is_not_set_aside_where_backends_are_killed_without_it_too() {
+    const READINGS: usize = 8;
+    let _machine = machine_alone();
+    let mut backends = [Kind::Rust; 3].map(Backend::start);
+    let proxy = Proxy::start(&backends, &["--failover-timeout", "5m"]);
+    let others_url = proxy.url("/echo");
+    let others = tokio::spawn(async move { run_many(&others_url, 0..12, Load::new(20, 30)).await });
+    let mut client = Client::connect(1000, proxy.url("/answer?ms=4000")).await.expect("a session");
+    client.send("c1000-1").await;
+    let readings = |backends: &[Backend]| {
+        let read = |backend: &Backend| backend.events().iter().filter(|event| is_reading(event, "c1000-1")).count();
+        backends.iter().map(read).sum::<usize>()
+    };
+    let deadline = now_ns() + SOON.as_nanos() as u64;
+    while readings(&backends) < READINGS {
+        assert!(now_ns() < deadline, "read {} times, then no more", readings(&backends));
+        kill_each(&mut backends).await;
+    }
+    let answer = client.next(SOON).await.expect("the session goes on, and the message is answered");
+    assert_eq!(answer.text, "re:c1000-1");
+    let set_aside = proxy.log_lines().into_iter().filter(|line| says(line, "message set aside: backends die of it"));
+    assert_eq!(set_aside.count(), 0);
+    Judge::new(&backends, within(SOON, "the others end", others).await.expect("the clients end"))
+        .assert_nothing_lost_and_nobody_closed();
+}
+
+/// Kills one after the other and starts it again: no handler of seconds gets through.
+async fn kill_each(backends: &mut [Backend]) {
+    for backend in backends {
+        backend.kill();
+        tokio::time::sleep(RESTART).await;
+        backend.restart();
+    }
+}
+
+fn is_reading(event: &Event, text: &str) -> bool {
+    matches!(&event.what, What::Read(_, read) if read == text)
 }
 
 /// Must be shown: kills that no message is to blame for set nothing aside, and close nobody.

@@ -152,6 +152,7 @@ impl Compiler<'_> {
             pin: does.pin.as_ref().and_then(|pin| self.pin(pin)),
             unpin: does.unpin.as_ref().and_then(|(key, when)| Some((self.template("unpin", key)?, *when))),
             acknowledge: self.optional("acknowledge", does.acknowledge.as_deref()),
+            gives_up: self.optional("gives-up", does.gives_up.as_deref()),
             answers: self.optional("answers", does.answers.as_deref()),
             refuses: does.refuses,
             once: self.optional("once", does.once.as_deref()),
@@ -220,18 +221,20 @@ impl Compiler<'_> {
 
     /// What only the other side's messages can have.
     fn check_sides(&mut self) {
-        let Actions { pin, unpin, answers, refuses, once, swallow, replay, max_age, learn, translate, .. } =
-            &self.rule.does;
+        let Actions {
+            pin, unpin, gives_up, answers, refuses, once, swallow, replay, max_age, learn, translate, ..
+        } = &self.rule.does;
         let not_here = match self.rule.from {
-            Side::Client => [
+            Side::Client => vec![
                 ("answers", answers.is_some()),
                 ("refuses", *refuses),
                 ("once", once.is_some()),
                 ("swallow", *swallow),
                 ("learn", learn.is_some()),
             ],
-            Side::Backend => [
+            Side::Backend => vec![
                 ("pin", pin.is_some()),
+                ("gives-up", gives_up.is_some()),
                 ("leg-local", *replay == super::Replay::LegLocal),
                 ("ephemeral", *replay == super::Replay::Ephemeral),
                 ("max-age", max_age.is_some()),

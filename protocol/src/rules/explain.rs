@@ -46,7 +46,12 @@ fn items(rule: &Compiled, said: &Said, message: &Message<'_>) -> Vec<String> {
         };
         items.push(format!("unpin {key}{when}"));
     }
-    let keys = [("acknowledge", &said.acknowledge), ("answer", &said.answers), ("once for", &said.once)];
+    let keys = [
+        ("acknowledge", &said.acknowledge),
+        ("give up", &said.gives_up),
+        ("answer", &said.answers),
+        ("once for", &said.once),
+    ];
     items.extend(keys.iter().filter_map(|(what, key)| Some(format!("{what} {}", show(key)?))));
     let flags = [
         ("refusal", does.refuses),

@@ -114,6 +114,8 @@ pub struct Actions {
     pub unpin: Option<(String, UnpinWhen)>,
     /// A template. Client: it waits for a message of the backend with this key. Backend: what waits for it is done with.
     pub acknowledge: Option<String>,
+    /// Client: a template; what waits for this key is not waited for any more.
+    pub gives_up: Option<String>,
     /// Backend: it answers the pinned message that expects this key (a template).
     pub answers: Option<String>,
     /// Backend: with `answers`, it is a refusal.

@@ -39,6 +39,7 @@ pub(super) struct Does {
     pub(super) pin: Option<PinDoes>,
     pub(super) unpin: Option<(Template, UnpinWhen)>,
     pub(super) acknowledge: Option<Template>,
+    pub(super) gives_up: Option<Template>,
     pub(super) answers: Option<Template>,
     pub(super) refuses: bool,
     pub(super) once: Option<Template>,
@@ -69,6 +70,7 @@ pub(super) struct Said {
     pub(super) expects: Rendered,
     pub(super) unpin: Rendered,
     pub(super) acknowledge: Rendered,
+    pub(super) gives_up: Rendered,
     pub(super) answers: Rendered,
     pub(super) once: Rendered,
     pub(super) translate: Option<Range<usize>>,
@@ -120,6 +122,7 @@ impl Compiled {
             expects: key("pin.expects", does.pin.as_ref().and_then(|pin| pin.expects.as_ref()))?,
             unpin: key("unpin", does.unpin.as_ref().map(|(key, _)| key))?,
             acknowledge: key("acknowledge", does.acknowledge.as_ref())?,
+            gives_up: key("gives-up", does.gives_up.as_ref())?,
             answers: key("answers", does.answers.as_ref())?,
             once: key("once", does.once.as_ref())?,
             translate: does.translate.and_then(|pointer| look.span(pointer)),
@@ -153,6 +156,7 @@ impl Compiled {
             verdict.unpin = Some(Unpin { key, when: *when });
         }
         verdict.acknowledge = verdict.acknowledge.or(key(&said.acknowledge));
+        verdict.gives_up = verdict.gives_up.or(key(&said.gives_up));
         if verdict.replay == Replay::Normal {
             verdict.replay = does.replay;
         }

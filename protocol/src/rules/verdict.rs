@@ -27,6 +27,9 @@ pub struct ClientVerdict {
     pub unpin: Option<Unpin>,
     /// It is acknowledged only by a message of the backend with this key (`--ack rules`; else of no effect).
     pub acknowledge: Option<Key>,
+    /// The client waits no more for the answer to its oldest message with this `acknowledge` key: from now on that one is
+    /// acknowledged as one without a key.
+    pub gives_up: Option<Key>,
     /// Whether later legs are written it.
     pub replay: Replay,
     /// It is not replayed when it is older, from its receipt.

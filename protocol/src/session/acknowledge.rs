@@ -11,6 +11,7 @@ use super::config::{AckMode, Commit, Linger};
 use super::downstream;
 use super::event::{Action, Event, Loss};
 use super::leg::{Attachment, BackendLeg};
+use super::poison::Isolation;
 use super::ruled::{Judge, Ruled};
 use super::{Passed, Session, Tally, Treatment};
 
@@ -142,6 +143,9 @@ impl Session {
         if self.upstream.halted {
             return self.ack == AckMode::Pong && self.downstream.is_holding();
         }
+        if self.isolation() == Isolation::Waiting {
+            return self.ack == AckMode::Pong && self.downstream.is_holding();
+        }
         if let Some(stop) = self.upstream.next_stop() {
             return self.ack != AckMode::None && stop.seq > leg.proven;
         }
@@ -204,6 +208,7 @@ impl Session {
         }
         if outcome.0.consumed > 0 && outcome.1.is_none() {
             self.answers.handle_data(now);
+            self.limits.handle_data(now);
         }
         if let Some(ruled) = self.ruled.as_deref_mut() {
             tally.replies -= ruled.take_unmatched(tally.replies);

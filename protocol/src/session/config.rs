@@ -1,5 +1,6 @@
 //! What a session is told about how to behave. Sizes are bytes; `None` in place of a duration means off.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +101,53 @@ pub enum OnMigrateTimeout {
     FailOver,
     /// The session stays where it is; nothing has changed for it.
     Stay,
+}
+
+/// What happens to a client that sends faster than it may (`--on-rate`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRate {
+    /// It is read no faster than that: TCP slows it down.
+    Throttle,
+    /// The client gets Close 1008.
+    Close,
+}
+
+/// What one client may ask of the proxy. A rate is per second; as much may come at once. `None` in place of a rate means
+/// any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// `--message-rate`: messages of the client.
+    pub message_rate: Option<NonZeroU32>,
+    /// `--byte-rate`: bytes of the client, headers of frames included.
+    pub byte_rate: Option<NonZeroU64>,
+    /// `--control-rate`: pings and pongs of the client.
+    pub control_rate: Option<NonZeroU32>,
+    /// `--on-rate`, for all three.
+    pub on_rate: OnRate,
+    /// `--idle-timeout`: how long no byte of a message may come, of either side.
+    pub idle_timeout: Option<Duration>,
+    /// `--max-session-age`; up to a tenth less, by chance.
+    pub max_age: Option<Duration>,
+    /// `--slow-client-timeout`: how long a client may take nothing of what waits for it. `None`: half a minute, and for as
+    /// long as no other session waits for memory.
+    pub slow_client_timeout: Option<Duration>,
+    /// `--slow-client-bytes`: the backend is not read while so many bytes of whole messages wait for the client.
+    pub slow_client_bytes: u32,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            message_rate: None,
+            byte_rate: None,
+            control_rate: NonZeroU32::new(1000),
+            on_rate: OnRate::Throttle,
+            idle_timeout: None,
+            max_age: None,
+            slow_client_timeout: None,
+            slow_client_bytes: 64 << 10,
+        }
+    }
 }
 
 /// How a backend leg may end, as far as `--ambiguous` sorts it.
@@ -212,6 +260,8 @@ pub struct Config {
     pub hold_timeout: Duration,
     /// `--inspect-bytes`: a message whose content is longer is not looked into.
     pub inspect_bytes: usize,
+    /// What one client may ask of the proxy.
+    pub limits: SessionLimits,
 }
 
 impl Default for Config {
@@ -254,6 +304,7 @@ impl Default for Config {
             pin_bytes: 64 << 10,
             hold_timeout: Duration::from_secs(10),
             inspect_bytes: 1 << 20,
+            limits: SessionLimits::default(),
         }
     }
 }

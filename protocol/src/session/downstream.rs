@@ -17,8 +17,6 @@ use super::outlet::{Gather, Outlet, frame_border};
 
 mod judged;
 
-/// The backend is not read while so many bytes of whole messages wait for the client.
-const HIGH_WATER: u64 = 64 * 1024;
 /// The largest message in pieces that may be an acknowledgement: one byte a frame would be enough to hide it.
 const MAX_COLLECTED_ACK: u64 = 512;
 
@@ -101,6 +99,8 @@ pub(super) struct Downstream {
     seed: Option<u64>,
     /// Greetings still to come on this leg.
     greetings: u32,
+    /// The backend is not read while so many bytes of whole messages wait for the client.
+    most_waiting: u32,
     /// Greetings of a leg that the client has not had from an earlier one.
     ungreeted: u32,
     memory: Reservation,
@@ -123,6 +123,7 @@ impl Downstream {
             // A backend that speaks the session protocol says again just what is missing.
             seed: (config.dedupe_replies && !explicit).then_some(seed),
             greetings: config.greeting,
+            most_waiting: config.limits.slow_client_bytes,
             ungreeted: config.greeting,
             memory: Reservation::new(budget),
             wanted: 0,
@@ -415,7 +416,7 @@ impl Downstream {
     }
 
     pub(super) fn wants_read(&self) -> bool {
-        self.ready - self.cursor < HIGH_WATER && !self.memory.is_waiting()
+        self.ready - self.cursor < u64::from(self.most_waiting) && !self.memory.is_waiting()
     }
 
     pub(super) fn memory(&self) -> &Reservation {

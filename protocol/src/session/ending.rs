@@ -10,6 +10,8 @@ use crate::time::Instant;
 use super::config::{AckMode, OnAmbiguous, Reattach};
 use super::event::{Action, AttachRequest, EndReason, Event, Hindrance, HoldFailure, Loss, Side};
 use super::leg::{Attachment, BackendLeg, LegEnd};
+use super::limits::Limit;
+use super::poison::Weight;
 use super::{Session, Verdict};
 
 /// Where a session is in its life.
@@ -37,15 +39,8 @@ pub(super) enum Phase {
 pub(super) struct Closing {
     pub(super) payload: ControlPayload,
     deadline: Instant,
-    /// The client did not close: it broke the protocol, or a rule, and is told so at the end.
-    broken: Option<Fault>,
-}
-
-/// For what a client is told off.
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    Frame(FrameError),
-    Rule,
+    /// The client did not close: it broke the protocol or a rule, or went beyond a limit, and is told so at the end.
+    broken: Option<EndReason>,
 }
 
 #[derive(Debug)]
@@ -151,15 +146,16 @@ impl Session {
     /// The client broke the protocol: nothing more is taken from it, and it is told so (RFC 6455 7.1.7). As on a direct
     /// connection, what it said before is handled and answered first: the error takes the place of its Close.
     pub(super) fn fail_client(&mut self, now: Instant, error: FrameError) {
-        self.tell_off(now, close_payload(error.close_code(), &error.to_string()), Fault::Frame(error));
+        self.cut_off(now, close_payload(error.close_code(), &error.to_string()), EndReason::ClientError(error));
     }
 
-    fn tell_off(&mut self, now: Instant, payload: ControlPayload, fault: Fault) {
+    fn cut_off(&mut self, now: Instant, payload: ControlPayload, reason: EndReason) {
         self.client.closed = true;
         if matches!(self.phase, Phase::Relaying) {
+            self.give_up_migration(Hindrance::Ending);
             self.upstream.stop();
             let deadline = now + self.config.close_timeout;
-            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(fault) }));
+            self.phase = Phase::Closing(Box::new(Closing { payload, deadline, broken: Some(reason) }));
         }
         self.check_done(now);
     }
@@ -170,12 +166,23 @@ impl Session {
         let close = close_payload(CloseCode::POLICY, "closed by a rule");
         self.counters.rule_closes += 1;
         match side {
-            Side::Client => {
-                self.give_up_migration(Hindrance::Ending);
-                self.tell_off(now, close, Fault::Rule);
-            }
+            Side::Client => self.cut_off(now, close, EndReason::ClosedByRule(side)),
             Side::Backend => self.end_for_backend(now, close, EndReason::ClosedByRule(side)),
         }
+    }
+
+    /// The client went beyond a limit. What it said before is handled first, as where it breaks the protocol; but not if
+    /// it is in the middle of a message, which may take any time, or takes nothing of what it is told.
+    pub(super) fn end_beyond(&mut self, now: Instant, limit: Limit) {
+        let reason = EndReason::OverLimit(limit);
+        let close = close_payload(limit.close_code(), &reason.to_string());
+        if limit == Limit::SlowClient {
+            return self.begin_ending(now, Some(close), Some(going_away()), reason);
+        }
+        if self.upstream.is_in_message() {
+            return self.begin_ending(now, Some(close), Some(close), reason);
+        }
+        self.cut_off(now, close, reason);
     }
 
     pub(super) fn end_for_full_ring(&mut self, now: Instant) {
@@ -219,9 +226,11 @@ impl Session {
         }
         match (self.meaning(&end), self.config.on_ambiguous) {
             (Meaning::GoesAway(code), _) => self.lose_leg(now, Loss::GoingAway(code)),
-            (Meaning::Ambiguous, OnAmbiguous::Failover) => self.handle_death(now, end, self.is_mute()),
+            (Meaning::Ambiguous, OnAmbiguous::Failover) => {
+                self.handle_death(now, end, self.is_mute(), Weight::WHOLE);
+            }
             (Meaning::Ambiguous, OnAmbiguous::Probe) if sabotage::is(Sabotage::NoProof) => {
-                self.handle_death(now, end, false);
+                self.handle_death(now, end, false, Weight::WHOLE);
             }
             (Meaning::Ambiguous, OnAmbiguous::Probe) => self.ask(end),
             (Meaning::Ambiguous, OnAmbiguous::End) | (Meaning::Final, _) => self.forward(now, end),
@@ -260,7 +269,7 @@ impl Session {
         self.backend = Attachment::Asking { end, leg, mute };
     }
 
-    pub(super) fn handle_asked(&mut self, now: Instant, verdict: Verdict) {
+    pub(super) fn handle_asked(&mut self, now: Instant, verdict: Verdict, weight: Weight) {
         let Attachment::Asking { end, leg, mute } = std::mem::replace(&mut self.backend, Attachment::None) else {
             return;
         };
@@ -268,7 +277,7 @@ impl Session {
             self.backend = Attachment::Attached(leg);
         }
         match verdict {
-            Verdict::Dying => self.handle_death(now, end, mute),
+            Verdict::Dying => self.handle_death(now, end, mute, weight),
             Verdict::Healthy => self.forward(now, end),
         }
     }
@@ -487,11 +496,7 @@ impl Session {
         } else {
             close_payload(CloseCode::SERVICE_RESTART, "messages before this Close may be lost")
         };
-        let reason = match closing.broken {
-            None => EndReason::ClientClosed,
-            Some(Fault::Frame(error)) => EndReason::ClientError(error),
-            Some(Fault::Rule) => EndReason::ClosedByRule(Side::Client),
-        };
+        let reason = closing.broken.unwrap_or(EndReason::ClientClosed);
         let farewell = closing.broken.map(|_| close);
         self.begin_ending(now, Some(close), farewell, reason);
     }

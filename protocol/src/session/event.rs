@@ -5,6 +5,7 @@ use crate::frame::{ControlFrame, FrameError};
 
 use super::Epoch;
 use super::ack::PongOrder;
+use super::limits::Limit;
 
 /// One of the two connections of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +151,8 @@ pub enum EndReason {
     Expired,
     /// A rule allows no session with a message that came from this side.
     ClosedByRule(Side),
+    /// The client went beyond a limit.
+    OverLimit(Limit),
     /// The operator closed it with this code.
     Operator(CloseCode),
     /// The proxy shuts down.
@@ -173,6 +176,7 @@ impl std::fmt::Display for EndReason {
             Self::Expired => f.write_str("message over replay-max-age"),
             Self::ClosedByRule(Side::Client) => f.write_str("closed by a rule for a message of the client"),
             Self::ClosedByRule(Side::Backend) => f.write_str("closed by a rule for a message of the backend"),
+            Self::OverLimit(limit) => write!(f, "{limit}"),
             Self::Operator(code) => write!(f, "closed by the operator with {code}"),
             Self::Shutdown => f.write_str("shutdown"),
         }
@@ -295,6 +299,8 @@ pub enum Event {
     },
     /// A message could not be pinned for want of room: the session is not attached again.
     PinRefused,
+    /// The client is read no faster than it may send, for the first time in a spell.
+    Slowed(Limit),
     /// The client leg ended without Close; what it sent is still delivered.
     ClientVanished,
     /// The session is ending, for this reason.

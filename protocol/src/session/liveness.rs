@@ -44,6 +44,11 @@ impl Liveness {
         self.blocked.get_or_insert(now);
     }
 
+    /// Since when a write waits for the peer to read.
+    pub(super) fn blocked(&self) -> Option<Instant> {
+        self.blocked
+    }
+
     /// We are not reading, so silence proves nothing: deadlines run from now.
     pub(super) fn handle_not_reading(&mut self, now: Instant) {
         self.moved = now;

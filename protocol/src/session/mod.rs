@@ -9,6 +9,7 @@
 //! - `echoes`: what clients were told, so that a new leg's repetition can be swallowed; `inflate`: what compressed
 //!   messages say, where that decides
 //! - `ack`: barriers; `liveness`: what is overdue; `leg`: legs, back-off and what is between two of them
+//! - `limits`: what a client may ask of the proxy
 //! - `ruled`: what rules say of messages, and what follows: pinned messages on a new leg, keys, holds, ids
 //! - `migration`: how a session leaves a leg that is well; `answers`: when all that was written counts as answered
 //! - `ending`: what the end of a leg means, and how a session ends; `timeout`: all deadlines in one table
@@ -31,6 +32,7 @@ mod event;
 mod inflate;
 mod keys;
 mod leg;
+mod limits;
 mod liveness;
 mod migration;
 mod outlet;
@@ -56,7 +58,8 @@ use crate::time::Instant;
 pub use ack::{AckCarrier, PongOrder};
 use answers::Answers;
 pub use config::{
-    AckMode, Commit, Config, EndCodes, Linger, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
+    AckMode, Commit, Config, EndCodes, Linger, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, OnRate,
+    Reattach, SessionLimits,
 };
 pub use downstream::Passed;
 use downstream::{Downstream, Tally, Treatment};
@@ -67,8 +70,11 @@ pub use event::{
 use keys::Keys;
 pub use leg::BackendTraits;
 use leg::{Attachment, BackendLeg, ClientLeg, LegEnd, Patience};
+pub use limits::Limit;
+use limits::{Limits, Ruling};
 use migration::Migration;
 pub use outlet::Gather;
+pub use poison::{Isolation, Weight};
 use ruled::Ruled;
 pub use survey::RingSurvey;
 use upstream::{Taking, Upstream};
@@ -125,7 +131,7 @@ pub struct Session {
     /// The level in force: `reply` may have fallen back to `pong`, and a backend may have asked for `explicit`.
     ack: AckMode,
     order: PongOrder,
-    /// Deaths of backends since a message was last forgotten.
+    /// How much the deaths of backends since a message was last forgotten weigh.
     deaths: u32,
     /// Every message up to this one is forgotten.
     settled: u64,
@@ -136,6 +142,7 @@ pub struct Session {
     backend: Attachment,
     patience: Patience,
     migration: Option<Box<Migration>>,
+    limits: Limits,
     ruled: Option<Box<Ruled>>,
     upstream: Upstream,
     downstream: Downstream,
@@ -164,6 +171,7 @@ impl Session {
         let mut upstream = Upstream::new(&config, budgets.upstream.clone(), traits.deflate);
         upstream.gapless = ack == AckMode::Explicit;
         upstream.frozen = upstream.gapless;
+        let limits = Limits::new(&config.limits, now, keys.next());
         Self {
             ruled: Ruled::new(&config, budgets.upstream.clone()),
             upstream,
@@ -188,6 +196,7 @@ impl Session {
             backend: Attachment::Attached(Box::new(BackendLeg::new(now, traits))),
             patience,
             migration: None,
+            limits,
             answers: Answers::default(),
             counters: Counters::default(),
             actions: VecDeque::new(),
@@ -233,7 +242,7 @@ impl Session {
     pub fn wants_read(&self, side: Side) -> bool {
         match side {
             Side::Client => match self.phase {
-                Phase::Relaying => self.upstream.wants_read(self.may_slide()),
+                Phase::Relaying => !self.limits.is_paused() && self.upstream.wants_read(self.may_slide()),
                 Phase::Closing(_) | Phase::Ending(_) => !self.client.ended,
                 Phase::Orphaned { .. } | Phase::Ended => false,
             },
@@ -274,7 +283,7 @@ impl Session {
     }
 
     fn taking(&self, now: Instant) -> Taking {
-        Taking { mute: self.may_slide(), millis: self.millis(now) }
+        Taking { mute: self.may_slide(), millis: self.millis(now), through: u64::MAX }
     }
 
     /// Whether what the leg was written makes room, because nothing will ever acknowledge it. Not once a handshake has
@@ -305,9 +314,8 @@ impl Session {
         self.client.live.handle_moved(now);
         let mut rest = data;
         while self.wants_read(Side::Client) {
-            let taking = self.taking(now);
             let incoming = match self.phase {
-                Phase::Relaying => self.upstream.receive(&mut rest, taking, &mut self.counters),
+                Phase::Relaying => self.receive_input(now, &mut rest),
                 Phase::Closing(_) | Phase::Ending(_) | Phase::Orphaned { .. } | Phase::Ended => {
                     self.ignore_client(&mut rest)
                 }
@@ -317,6 +325,44 @@ impl Session {
         }
         self.after_receiving(now);
         data.len() - rest.len()
+    }
+
+    /// Takes what the client may send now.
+    fn receive_input(&mut self, now: Instant, rest: &mut &[u8]) -> Option<upstream::Incoming> {
+        let taking = self.taking(now);
+        if !self.limits.count_messages() {
+            return self.upstream.receive(rest, taking, &mut self.counters);
+        }
+        let allowance = self.limits.allowance(now, &self.config.limits);
+        let offered = rest.len().min(usize::try_from(allowance.bytes).unwrap_or(usize::MAX));
+        let (mut part, received) = (&rest[..offered], self.counters.received);
+        let taking = Taking { through: received.saturating_add(allowance.messages), ..taking };
+        let incoming = self.upstream.receive(&mut part, taking, &mut self.counters);
+        // One that rules look at counts only when they have.
+        let judged = matches!(incoming, Some(upstream::Incoming::Whole));
+        let (used, messages) = (offered - part.len(), self.counters.received - received + u64::from(judged));
+        *rest = &rest[used..];
+        if messages > 0 || self.upstream.is_in_message() {
+            self.limits.handle_data(now);
+        }
+        let ruling = self.limits.handle_taken(now, (messages, used as u64), &self.config.limits);
+        self.obey(now, ruling);
+        incoming
+    }
+
+    fn count_control(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Relaying) {
+            let ruling = self.limits.handle_control(now, &self.config.limits);
+            self.obey(now, ruling);
+        }
+    }
+
+    fn obey(&mut self, now: Instant, ruling: Ruling) {
+        match ruling {
+            Ruling::Within => {}
+            Ruling::Slowed(limit) => self.tell(Event::Slowed(limit)),
+            Ruling::Over(limit) => self.end_beyond(now, limit),
+        }
     }
 
     /// Behind its Close a client has nothing to say (RFC 6455 5.5.1).
@@ -341,9 +387,13 @@ impl Session {
 
     fn handle_client_control(&mut self, now: Instant, incoming: upstream::Incoming) {
         match incoming {
-            upstream::Incoming::Ping(payload) => self.client.outlet.answer(payload),
+            upstream::Incoming::Ping(payload) => {
+                self.client.outlet.answer(payload);
+                self.count_control(now);
+            }
             upstream::Incoming::Pong(payload) => {
                 let _ = self.client.pings.handle_pong(payload.as_bytes());
+                self.count_control(now);
             }
             upstream::Incoming::Close(payload) => self.handle_client_close(now, payload),
             upstream::Incoming::Error(error) => self.fail_client(now, error),
@@ -465,14 +515,15 @@ impl Session {
         }
     }
 
-    /// The answer to [`Action::Ask`] about the leg of `epoch`.
-    pub fn handle_verdict(&mut self, now: Instant, epoch: Epoch, verdict: Verdict) {
+    /// The answer to [`Action::Ask`] about the leg of `epoch`. `weight` is how much the death of a leg that has ended
+    /// says against the session, or in isolation against the message that has its turn.
+    pub fn handle_verdict(&mut self, now: Instant, epoch: Epoch, verdict: Verdict, weight: Weight) {
         if epoch != self.epoch {
             return;
         }
         let again = now + self.config.ack_timeout;
         match (&mut self.backend, verdict) {
-            (Attachment::Asking { .. }, _) => self.handle_asked(now, verdict),
+            (Attachment::Asking { .. }, _) => self.handle_asked(now, verdict, weight),
             (Attachment::Attached(leg), Verdict::Dying) if leg.live.is_suspect() => self.lose_leg(now, Loss::Hung),
             (Attachment::Attached(leg), _) => leg.live.handle_healthy(again),
             (Attachment::Waiting { .. } | Attachment::Dialling { .. } | Attachment::None, _) => {}
@@ -502,10 +553,7 @@ impl Session {
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
         // What waited may be an empty message, behind whose header nothing need ever come.
         if upstream && matches!(self.phase, Phase::Relaying) {
-            let taking = self.taking(now);
-            if let Some(incoming) = self.upstream.receive(&mut &[][..], taking, &mut self.counters) {
-                self.handle_client_control(now, incoming);
-            }
+            let _ = self.receive_input(now, &mut &[][..]);
         }
         if downstream && !self.is_muffled() {
             let _ = self.receive_output(now, &[], false);

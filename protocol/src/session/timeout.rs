@@ -25,6 +25,8 @@ enum Timer {
     /// A leg that is to be left may have come to rest, or had its time. Ahead of what a leg makes due that is not left
     /// after all, and of what is for sessions without one.
     Migration,
+    /// Messages that go out one by one have waited long enough for their turns.
+    Turn,
     /// Messages wait for a barrier that was sent too recently to send another.
     Barrier,
     /// Nothing moved on the backend leg: ping it.
@@ -53,14 +55,17 @@ enum Timer {
     Failover,
     /// The process may have memory again.
     Pressure,
+    /// The client has had its time, or may be read again.
+    Limits,
     /// The closing handshake or the delivery for a vanished client takes too long.
     Phase,
 }
 
-const TIMERS: [Timer; 18] = [
+const TIMERS: [Timer; 20] = [
     Timer::Linger,
     Timer::Unanswered,
     Timer::Migration,
+    Timer::Turn,
     Timer::Barrier,
     Timer::BackendKeepalive,
     Timer::BackendOverdue,
@@ -75,6 +80,7 @@ const TIMERS: [Timer; 18] = [
     Timer::Backoff,
     Timer::Failover,
     Timer::Pressure,
+    Timer::Limits,
     Timer::Phase,
 ];
 
@@ -103,6 +109,7 @@ impl Session {
         let config = &self.config;
         match timer {
             Timer::Linger => self.open_leg().and_then(|_| self.upstream.linger_at()),
+            Timer::Turn => self.turn_at(),
             Timer::Barrier => self.writable_leg().and_then(|leg| self.barrier_at(leg)),
             Timer::BackendKeepalive => {
                 self.writable_leg().and_then(|leg| leg.live.keepalive_at(&leg.pings, config.ping_interval?))
@@ -147,6 +154,10 @@ impl Session {
                 }
                 Attachment::Attached(_) | Attachment::Asking { .. } | Attachment::None => None,
             },
+            Timer::Limits if matches!(self.phase, Phase::Relaying) => {
+                self.limits.deadline(self.client.live.blocked(), &config.limits)
+            }
+            Timer::Limits => None,
             Timer::Phase => self.phase.deadline(),
         }
     }
@@ -187,6 +198,7 @@ impl Session {
                 self.upstream.expire_lingering(now, &mut self.counters);
                 self.settle_forgotten();
             }
+            Timer::Turn => self.upstream.waive_turns(),
             Timer::Barrier | Timer::BackendKeepalive => {
                 if let Some(leg) = self.leg_mut() {
                     leg.pings.due = true;
@@ -210,6 +222,12 @@ impl Session {
             Timer::Hold => self.time_out_hold(now),
             Timer::Migration => self.advance_migration(now),
             Timer::Pressure => self.pressed = self.upstream.is_pressed().then(|| now + LOOK_AGAIN),
+            Timer::Limits => {
+                let slow = (self.client.live.blocked(), self.downstream.memory().is_contended());
+                if let Some(limit) = self.limits.handle_timeout(now, slow, &self.config.limits) {
+                    self.end_beyond(now, limit);
+                }
+            }
             Timer::Failover => self.end_without_backend(now),
             Timer::Phase => match self.phase {
                 Phase::Closing(_) => self.answer_close(now),

@@ -13,6 +13,7 @@ use crate::time::Instant;
 use super::config::{Config, OnFull};
 use super::event::Counters;
 use super::outlet::{Gather, Outlet, frame_border};
+use super::poison::{Isolation, Turn};
 
 /// Most messages that are taken at once.
 const RUN: usize = 32;
@@ -37,6 +38,8 @@ pub(super) struct Taking {
     pub(super) mute: bool,
     /// The time in milliseconds of the session.
     pub(super) millis: u32,
+    /// No further message begins when so many were received.
+    pub(super) through: u64,
 }
 
 /// A place in the stream behind a whole message.
@@ -72,6 +75,8 @@ pub(super) struct Upstream {
     pub(super) gapless: bool,
     /// In isolation after deaths of backends: up to which seq messages go out one by one.
     isolated: Option<u64>,
+    /// Whether the next of them may go out.
+    turn: Turn,
     /// A frame larger than half the ring has begun behind unacknowledged messages.
     before_large: bool,
     /// The leg is to be left: no further message begins on it.
@@ -96,6 +101,7 @@ impl Upstream {
             frozen: false,
             gapless: false,
             isolated: None,
+            turn: Turn::Awaited,
             before_large: false,
             halted: false,
             looked_at: config.rules.as_deref().is_some_and(|rules| rules.looks_at(true) || rules.packets().is_some()),
@@ -141,6 +147,10 @@ impl Upstream {
         }
         loop {
             self.receive_run(data, taking, counters);
+            // Not even its header, which would have to wait somewhere.
+            if counters.received >= taking.through && !self.scanner.is_in_message() {
+                return Admission::Wait;
+            }
             let Some(header) = self.scanner.whole_message(data) else { return Admission::Yes };
             match self.admit(true, header.frame_len(), taking, counters) {
                 Admission::Yes => {}
@@ -160,7 +170,8 @@ impl Upstream {
             return;
         }
         let (mut ends, mut count, mut end) = ([0_u32; RUN], 0, 0);
-        while count < RUN
+        let most = taking.through.saturating_sub(counters.received).min(RUN as u64) as usize;
+        while count < most
             && let Some(header) = self.scanner.whole_message(&data[end..])
         {
             let next = end + header.frame_len() as usize;
@@ -241,6 +252,11 @@ impl Upstream {
         }
         self.wanted = need;
         if self.memory.try_cover(need) { Admission::Yes } else { Admission::Wait }
+    }
+
+    /// Whether a message has begun and is not whole.
+    pub(super) fn is_in_message(&self) -> bool {
+        self.scanner.is_in_message()
     }
 
     /// Near the end of the process's memory, those who hold the most are slowed first.
@@ -425,6 +441,7 @@ impl Upstream {
 
     /// A new leg: write everything retained again.
     pub(super) fn rewind(&mut self) {
+        self.turn = Turn::Awaited;
         if sabotage::is(Sabotage::NoRewind) {
             return;
         }
@@ -458,7 +475,11 @@ impl Upstream {
 
     pub(super) fn gather<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
         let all = if self.looked_at { self.ring.complete_end() } else { self.ring.end() };
-        let end = self.next_stop().map_or(all, |stop| stop.at).min(self.halt(outlet));
+        let end = match self.isolation() {
+            Isolation::Waiting => self.ring.cursor(),
+            Isolation::None | Isolation::Alone | Isolation::InCompany => self.next_stop().map_or(all, |stop| stop.at),
+        };
+        let end = end.min(self.halt(outlet));
         outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
     }
 
@@ -536,6 +557,9 @@ impl Upstream {
 
     /// Where a barrier goes: behind the last whole message, or at the next stop.
     pub(super) fn barrier_place(&self) -> Option<Stop> {
+        if self.isolation() == Isolation::Waiting {
+            return self.ring.message_end().map(|(at, seq, messages)| Stop { at, seq, messages });
+        }
         if let Some(stop) = self.next_stop() {
             // The cursor may have skipped a hole behind the stop.
             let at = stop.at.max(self.ring.cursor());
@@ -558,6 +582,31 @@ impl Upstream {
             return;
         }
         self.isolated = self.isolated.max(Some(through));
+    }
+
+    /// Whether messages go out one by one, and whether the next may.
+    pub(super) fn isolation(&self) -> Isolation {
+        let Some(stop) = self.next_stop() else { return Isolation::None };
+        match self.turn {
+            Turn::Awaited if sabotage::is(Sabotage::TurnNotAwaited) => Isolation::InCompany,
+            Turn::Had(seq) if seq == stop.seq => Isolation::Alone,
+            Turn::Awaited | Turn::Had(_) => Isolation::Waiting,
+            Turn::Waived => Isolation::InCompany,
+        }
+    }
+
+    /// It is the turn of the next message, if it waits for that.
+    pub(super) fn give_turn(&mut self) {
+        if self.isolation() == Isolation::Waiting
+            && let Some(stop) = self.next_stop()
+        {
+            self.turn = Turn::Had(stop.seq);
+        }
+    }
+
+    /// Until the next leg, nothing waits for its turn.
+    pub(super) fn waive_turns(&mut self) {
+        self.turn = Turn::Waived;
     }
 
     /// Messages go out as they come.

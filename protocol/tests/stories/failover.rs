@@ -1,6 +1,6 @@
 //! A backend is lost and the session goes on with another one.
 
-use tideover_protocol::session::{AttachFailure, EndReason, Event, Loss, OnAmbiguous, Reattach, Side, Verdict};
+use tideover_protocol::session::{AttachFailure, EndReason, Event, Loss, OnAmbiguous, Reattach, Side, Verdict, Weight};
 
 use crate::world::{World, millis, seconds, wire};
 
@@ -294,7 +294,7 @@ fn a_dead_epoch_is_dead() {
     let (now, ghost) = (world.now, wire::text("ghost", None));
     assert_eq!(world.session.handle_backend_data(now, 1, &ghost).direct, 0..0);
     world.session.handle_end_of_stream(now, Side::Backend, 1);
-    world.session.handle_verdict(now, 1, Verdict::Dying);
+    world.session.handle_verdict(now, 1, Verdict::Dying, Weight::NONE);
     world.session.handle_mute(1);
     world.run();
     assert_eq!((world.session.epoch(), world.client.messages().len()), (2, 0));

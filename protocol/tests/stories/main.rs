@@ -12,6 +12,7 @@ mod explicit;
 mod failover;
 mod frames;
 mod guarantees;
+mod limits;
 mod liveness;
 mod migration;
 mod poison;

@@ -1,6 +1,8 @@
 //! Messages that backends die of, and messages that are too old; and who is slowed where memory is short.
 
-use tideover_protocol::session::{Budgets, Config, EndReason, Linger, OnExpired, OnPoison, Side, Verdict};
+use tideover_protocol::session::{
+    Budgets, Config, EndReason, Isolation, Linger, OnExpired, OnPoison, Side, Verdict, Weight,
+};
 
 use crate::world::{Peer, World, millis, seconds, wire};
 
@@ -123,12 +125,134 @@ fn a_message_that_kills_after_its_pong_is_found_though_newer_ones_are_acknowledg
 fn on_poison_close_shows_the_client_the_end_of_the_last_backend_that_died() {
     let mut world = World::with(|config| config.max_replays = 1);
     world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = None;
     *world.backend() = Peer::silent_backend();
     world.say("deadly");
+    for _ in 0..2 {
+        world.kill_backend();
+        world.pass(seconds(1));
+        world.attach_to(Peer::silent_backend());
+    }
     world.backend().close(&wire::code(1011, "what was that?"));
     world.run();
     assert_eq!(world.client.closed(), Some(&wire::code(1011, "what was that?")[..]));
     assert_eq!((world.poisoned.len(), world.session.counters().poisoned), (1, 1));
+}
+
+/// A world whose client waits for one answer, whose backends have died twice, and that has a third one.
+fn isolated() -> World {
+    let mut world = World::with(|config| {
+        (config.on_poison, config.failover_timeout) = (OnPoison::Drop, seconds(1000));
+    });
+    world.verdict = Some(Verdict::Dying);
+    world.dial_succeeds = None;
+    *world.backend() = Peer::silent_backend();
+    world.say("slow");
+    kill_and_replace(&mut world);
+    kill_and_replace(&mut world);
+    world
+}
+
+fn kill_and_replace(world: &mut World) {
+    world.kill_backend();
+    world.pass(seconds(3));
+    world.attach_to(Peer::silent_backend());
+}
+
+#[test]
+fn deaths_that_would_have_come_without_the_message_too_do_not_make_it_poison() {
+    let mut world = isolated();
+    world.weight = Weight::NONE;
+    for _ in 0..20 {
+        kill_and_replace(&mut world);
+    }
+    assert_eq!(world.session.counters().poisoned, 0);
+    assert_eq!(world.backend().messages(), ["slow"]);
+}
+
+#[test]
+fn deaths_that_would_have_come_anyway_do_not_isolate() {
+    for (chance, deaths) in [(0.0, 2), (0.1, 4), (0.3, 12), (1.0, 30)] {
+        let mut world = deadly_with(|config| config.failover_timeout = seconds(1000));
+        world.weight = Weight::of_chance(chance);
+        for death in 1..=deaths {
+            assert_eq!(world.session.counters().isolations, 0, "{death} deaths, each by chance in {chance}");
+            world.kill_backend();
+            world.pass(seconds(3));
+            world.attach_to(Peer::silent_backend());
+        }
+        assert_eq!(world.session.counters().isolations, u64::from(chance < 1.0), "each by chance in {chance}");
+    }
+}
+
+#[test]
+fn a_death_weighs_more_the_less_probable_it_was() {
+    for (chance, deaths) in [(0.0, 3), (0.01, 3), (0.1, 6), (0.2, 9), (0.5, 18)] {
+        let mut world = isolated();
+        world.weight = Weight::of_chance(chance);
+        for death in 1..=deaths {
+            assert_eq!(world.poisoned.len(), 0, "{death} deaths, each by chance in {chance}");
+            kill_and_replace(&mut world);
+        }
+        assert_eq!(world.poisoned.len(), 1, "{deaths} deaths, each by chance in {chance}");
+    }
+    assert_eq!([0.51, 1.0, f64::NAN].map(Weight::of_chance), [Weight::NONE; 3]);
+}
+
+#[test]
+fn in_isolation_each_message_waits_for_its_turn_and_has_it_until_it_is_forgotten() {
+    let mut world = deadly(OnPoison::Drop);
+    world.gives_turns = false;
+    for _ in 0..2 {
+        world.kill_backend();
+        world.pass(seconds(1));
+        world.attach_to(Peer::silent_backend());
+    }
+    for read in [&["one"][..], &["one", "two"], &["one", "two", "deadly"]] {
+        assert_eq!(world.session.isolation(), Isolation::Waiting);
+        assert_eq!(world.backend().messages().len() + 1, read.len());
+        world.session.handle_turn(world.session.epoch() - 1);
+        assert_eq!(world.session.isolation(), Isolation::Waiting, "the turn of another leg");
+        world.session.handle_turn(world.session.epoch());
+        world.run();
+        assert_eq!(world.session.isolation(), Isolation::Alone);
+        assert_eq!(world.backend().messages(), read);
+        if read.len() < 3 {
+            assert!(!live_or_die(&mut world));
+        }
+    }
+    world.kill_backend();
+    assert_eq!(world.session.isolation(), Isolation::Waiting, "a turn ends with its leg");
+}
+
+#[test]
+fn who_waits_for_a_turn_in_vain_goes_without_and_the_deaths_say_nothing() {
+    let mut world = isolated();
+    world.gives_turns = false;
+    for _ in 0..10 {
+        kill_and_replace(&mut world);
+        world.pass(millis(4_999));
+        assert!(world.backend().messages().is_empty());
+        world.pass(millis(1));
+        assert_eq!(world.session.isolation(), Isolation::InCompany);
+        assert_eq!(world.backend().messages(), ["slow"]);
+    }
+    assert_eq!(world.session.counters().poisoned, 0);
+}
+
+#[test]
+fn while_messages_wait_for_their_turn_the_leg_is_kept_alive() {
+    let mut world = isolated();
+    world.gives_turns = false;
+    world.kill_backend();
+    world.pass(seconds(3));
+    world.attach();
+    world.backend().ping(b"there?");
+    world.backend().say("a push");
+    world.pass(millis(20));
+    assert_eq!(world.backend().heard, [wire::Heard::Pong(b"there?".to_vec())]);
+    assert_eq!(world.client.messages(), ["a push"]);
+    assert!(world.backend().messages().is_empty());
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What one run is made of: how the proxy is configured, how the backends behave and what goes wrong. Each seed draws
 //! only some of the faults, so that rare ones are not drowned by the rest.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use tideover_protocol::scan::MessageLimits;
 use tideover_protocol::session::{
-    AckCarrier, AckMode, Commit, Config, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach,
+    AckCarrier, AckMode, Commit, Config, Linger, OnAmbiguous, OnExpired, OnFull, OnPoison, Reattach, Weight,
 };
 
 use crate::dice::Dice;
@@ -83,6 +84,10 @@ pub(crate) struct Plan {
     pub(crate) carrier: Option<AckCarrier>,
     /// One message in so many kills who reads it; 0 is none.
     pub(crate) deadly: usize,
+    /// In isolation, a message gets its turn in one of so many turns of the driver; 0 is never.
+    pub(crate) turns: usize,
+    /// How much the death of a backend says against a message that has its turn, each as likely.
+    pub(crate) weights: &'static [Weight],
     /// Longest message.
     pub(crate) longest: usize,
     pub(crate) faults: Faults,
@@ -91,6 +96,8 @@ pub(crate) struct Plan {
     /// Longest jump of the clock, in milliseconds.
     pub(crate) jump: usize,
 }
+
+const WEIGHTS: [Weight; 3] = [Weight::NONE, Weight::of_chance(0.2), Weight::of_chance(0.03)];
 
 impl Plan {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
@@ -102,6 +109,8 @@ impl Plan {
             greeting: dice.of(&[0, 0, 0, 1, 2]),
             carrier: None,
             deadly: if dice.one_in(4) { dice.of(&[10, 40, 100]) } else { 0 },
+            turns: dice.of(&[1, 1, 4, 0]),
+            weights: dice.of(&[&[Weight::WHOLE], &[Weight::WHOLE, Weight::NONE], &WEIGHTS]),
             longest: dice.of(&[3, 3, 40, 700]),
             faults: Self::faults(dice),
             budget: 1 << 20,
@@ -144,6 +153,18 @@ impl Plan {
         config.failover_timeout = Duration::from_secs(dice.of(&[30, 300]));
         plan.config = config;
         plan
+    }
+
+    /// One run in four has a client that is read no faster than it may send. Drawn apart, so that seeds keep their runs.
+    pub(crate) fn slowed(mut self, dice: &mut Dice) -> Self {
+        let limits = &mut self.config.limits;
+        limits.control_rate = None;
+        if dice.one_in(4) {
+            limits.message_rate = NonZeroU32::new(dice.of(&[0, 3, 40, 1000]));
+            limits.byte_rate = NonZeroU64::new(dice.of(&[0, 20, 500, 20_000]));
+            limits.control_rate = NonZeroU32::new(dice.of(&[0, 1, 20]));
+        }
+        self
     }
 
     fn mode(&mut self, dice: &mut Dice, config: &mut Config) {

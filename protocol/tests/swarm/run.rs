@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tideover_protocol::session::{AttachFailure, Verdict};
+use tideover_protocol::session::{AttachFailure, Verdict, Weight};
 
 use crate::codec;
 use crate::coverage::{Coverage, Met};
@@ -138,6 +138,8 @@ impl Run {
     fn heal(&mut self) {
         self.world.press(false);
         self.world.plan.faults = crate::plan::Faults::default();
+        // Only what kills is found out from now on, and found out it is.
+        (self.world.plan.turns, self.world.plan.weights) = (1, &[Weight::WHOLE]);
         let (mut quiet, mut idle, mut progress) = (0, 0, (0, 0));
         while idle < MOST_IDLE {
             if self.world.over {

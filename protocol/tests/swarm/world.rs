@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Loss,
-    OnMigrateTimeout, PongOrder, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, Budgets, EndReason, Epoch, Event, Gather, Isolation, Loss,
+    OnMigrateTimeout, PongOrder, Session, Side, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -59,7 +59,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::draw(&mut dice);
+        let plan = Plan::draw(&mut dice).slowed(&mut Dice::new(!seed));
         if trace() {
             eprintln!("{plan:#?}");
         }
@@ -108,10 +108,23 @@ impl World {
         let mut moved = self.look_at_clock();
         moved |= self.read_backend();
         moved |= self.read_client();
+        self.give_turn();
         moved |= self.write_backend();
         moved |= self.write_client(&[]);
         self.work();
         moved
+    }
+
+    /// No other session's message in isolation is on the backend, or there may be one.
+    fn give_turn(&mut self) {
+        if self.over || self.session.isolation() != Isolation::Waiting {
+            return;
+        }
+        self.shadow.coverage.meet(Met::TurnAwaited);
+        if self.plan.turns > 0 && self.dice.one_in(self.plan.turns) {
+            self.session.handle_turn(self.session.epoch());
+            self.shadow.turn_given();
+        }
     }
 
     /// Turns until nothing moves, or long enough.
@@ -349,9 +362,10 @@ impl World {
 
     pub(crate) fn answer(&mut self, verdict: Verdict) {
         let Some((epoch, _)) = self.asked.take() else { return };
-        self.session.handle_verdict(self.now, epoch, verdict);
+        let weight = self.dice.of(self.plan.weights);
+        self.session.handle_verdict(self.now, epoch, verdict, weight);
         if epoch == self.shadow.epoch {
-            self.shadow.answered(self.now, verdict);
+            self.shadow.answered(self.now, verdict, weight);
         }
         self.act();
     }
@@ -530,7 +544,7 @@ impl World {
         let passed = self.session.handle_backend_data(self.now, epoch - 1, bytes);
         assert_eq!((passed.consumed, passed.direct), (bytes.len(), 0..0), "law 7: a dead leg's bytes are passed on");
         self.session.handle_end_of_stream(self.now, Side::Backend, epoch - 1);
-        self.session.handle_verdict(self.now, epoch - 1, Verdict::Dying);
+        self.session.handle_verdict(self.now, epoch - 1, Verdict::Dying, Weight::NONE);
         self.act();
     }
 

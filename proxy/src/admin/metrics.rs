@@ -14,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::{moves, schemes};
 use crate::edge::{EdgeContext, Reason};
 use crate::pool::{Backend, Fleet, HealthState, Load, Pool, Standing};
-use crate::session::{Context, FAILOVER_BUCKETS, Sums};
+use crate::session::{Cause, Context, FAILOVER_BUCKETS, SLOWING, Sums};
 
 /// What is read at each scrape.
 struct Source {
@@ -58,10 +58,13 @@ impl Collector for Source {
         self.sessions(&mut page, &sums)?;
         messages(&mut page, &sums)?;
         failovers(&mut page, &sums)?;
+        limits(&mut page, &sums)?;
         self.memory(&mut page)?;
         self.backends(&mut page)?;
         let refused = Reason::HANDSHAKES.map(|reason| ([("reason", reason.word())], self.edge.refused().get(reason)));
         page.counters("handshakes_refused", "Handshakes that led to no session", refused)?;
+        let pauses = self.edge.accepting().pauses();
+        page.counter("accept_pauses", "Times that accepting paused because descriptors ran out", pauses)?;
         let calls = self.fleet.hook_counts().map(|(result, count)| ([("result", result)], count));
         page.counters("reattach_hook_calls", "Questions to re-attach hooks by what came of them", calls)?;
         let live = self.edge.requests_live() as i64;
@@ -238,6 +241,14 @@ fn failovers(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
     let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
     let mut encoder = page.0.encode_descriptor("failover_duration", help, unit, kind)?;
     encoder.encode_histogram::<NoLabelSet>(sums.failover_micros as f64 / 1e6, count, &buckets, None)
+}
+
+fn limits(page: &mut Page<'_>, sums: &Sums) -> fmt::Result {
+    let limited = Cause::ALL.iter().zip(sums.limited).map(|(cause, count)| ([("limit", cause.word())], count));
+    page.counters("sessions_limited", "Sessions that ended for a limit", limited)?;
+    let slowed = Cause::ALL[..SLOWING].iter().zip(sums.slowed);
+    let slowed = slowed.map(|(cause, count)| ([("limit", cause.word())], count));
+    page.counters("sessions_slowed", "Spells of clients that were read no faster than they may send", slowed)
 }
 
 /// The labels of a row.

@@ -125,7 +125,7 @@ fn named(key: Key) -> String {
 }
 
 fn of_client(verdict: &ClientVerdict) -> Vec<String> {
-    let ClientVerdict { pin, unpin, acknowledge, replay, max_age: _, close: _, translate: _ } = verdict;
+    let ClientVerdict { pin, unpin, acknowledge, replay, max_age: _, close: _, translate: _, gives_up } = verdict;
     let mut items = Vec::new();
     if let Some(pin) = pin {
         let expects = pin.expects.map(|key| format!(", expects {}", named(key))).unwrap_or_default();
@@ -137,6 +137,7 @@ fn of_client(verdict: &ClientVerdict) -> Vec<String> {
         UnpinWhen::Acknowledged => format!("unpin {} when it is acknowledged", named(unpin.key)),
     }));
     items.extend(acknowledge.map(|key| format!("acknowledge {}", named(key))));
+    items.extend(gives_up.map(|key| format!("give up {}", named(key))));
     items.extend(match replay {
         Replay::Normal => None,
         Replay::LegLocal => Some("leg-local: never replayed".to_owned()),

@@ -1,7 +1,7 @@
 //! Settings that are one of a few words.
 
 use tideover_protocol::session::{
-    AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, Reattach,
+    AckMode, Commit, OnAmbiguous, OnExpired, OnFull, OnMigrateTimeout, OnPoison, OnRate, Reattach,
 };
 
 use super::tls::{ProxyProtocol, SendProxy};
@@ -101,6 +101,10 @@ impl Choice for Balance {
 impl Choice for OnFull {
     const WORDS: &'static [(&'static str, Self)] =
         &[("block", Self::Block), ("close", Self::Close), ("drop-oldest", Self::DropOldest)];
+}
+
+impl Choice for OnRate {
+    const WORDS: &'static [(&'static str, Self)] = &[("throttle", Self::Throttle), ("close", Self::Close)];
 }
 
 impl Choice for ClientAuth {

@@ -326,3 +326,17 @@ fn the_example_is_the_default_when_uncommented() {
     let defaults = config(&[("backend", "ws://127.0.0.1:9001,ws://127.0.0.1:9002"), ("workers", "1")], &[]).unwrap();
     assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
 }
+
+#[test]
+fn the_page_of_limits_has_each_with_its_default() {
+    let page = include_str!("../../../docs/limits.md");
+    let limits = THEMES.iter().filter(|theme| theme.heading.starts_with("Limits")).flat_map(|theme| theme.flags);
+    let missing: Vec<_> = limits
+        .filter_map(|flag| {
+            let Fallback::Value(default) = flag.default else { panic!("a limit has a default") };
+            let row = format!("| `--{}` | `{default}` |", flag.name);
+            (!page.contains(&row)).then_some(row)
+        })
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

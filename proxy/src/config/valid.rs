@@ -1,9 +1,10 @@
 //! The second step: from raw to valid. Every value of every source is judged before anything is given up.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use tideover_protocol::scan::MessageLimits;
-use tideover_protocol::session::{self, AckMode, Commit, EndCodes, Linger};
+use tideover_protocol::session::{self, AckMode, Commit, EndCodes, Linger, SessionLimits};
 
 use super::parse::{self, End};
 use super::problem::{Problem, Problems};
@@ -247,11 +248,25 @@ fn session_config(reader: &mut Reader<'_>, rules: &Effective) -> session::Config
             bytes: reader.number("max-message-bytes"),
             frames: reader.number("max-message-frames"),
         },
+        limits: session_limits(reader),
         rules: rules.config.look.rules(),
         pin_messages: reader.number("pin-messages"),
         pin_bytes: reader.number("pin-bytes"),
         hold_timeout: reader.duration("hold-timeout"),
         inspect_bytes: reader.number("inspect-bytes"),
+    }
+}
+
+fn session_limits(reader: &mut Reader<'_>) -> SessionLimits {
+    SessionLimits {
+        message_rate: NonZeroU32::new(reader.number("message-rate")),
+        byte_rate: NonZeroU64::new(reader.number("byte-rate")),
+        control_rate: NonZeroU32::new(reader.number("control-rate")),
+        on_rate: reader.choice("on-rate"),
+        idle_timeout: reader.duration_or_word("idle-timeout"),
+        max_age: reader.duration_or_word("max-session-age"),
+        slow_client_timeout: reader.duration_or_word("slow-client-timeout"),
+        slow_client_bytes: reader.number("slow-client-bytes"),
     }
 }
 

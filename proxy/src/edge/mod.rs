@@ -7,6 +7,9 @@ mod addresses;
 mod body;
 mod elsewhere;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+pub mod fuzzing;
 mod guard;
 mod headers;
 mod opening;
@@ -33,6 +36,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::accept::Accepting;
 use crate::config::Config;
 use crate::net::Stream;
 use crate::pool::Fleet;
@@ -63,6 +67,7 @@ pub struct EdgeContext {
     fleet: Arc<Fleet>,
     schemes: Arc<Schemes>,
     start: StartSession,
+    accepting: Accepting,
     slots: Arc<Semaphore>,
     addresses: Addresses,
     draining: AtomicBool,
@@ -112,6 +117,7 @@ impl EdgeContext {
             fleet,
             schemes,
             start,
+            accepting: Accepting::default(),
             slots,
             addresses,
             draining: AtomicBool::new(false),
@@ -120,6 +126,18 @@ impl EdgeContext {
             places,
             requests: Requests::default(),
         }
+    }
+
+    /// The same, accepting as these say.
+    #[must_use]
+    pub fn accepting_with(self, accepting: Accepting) -> Self {
+        Self { accepting, ..self }
+    }
+
+    /// How connections are accepted.
+    #[must_use]
+    pub fn accepting(&self) -> &Accepting {
+        &self.accepting
     }
 
     /// From now on, handshakes get 503 and Connection: close. Those under way are finished.

@@ -7,6 +7,7 @@
 use std::error::Error as _;
 use std::{fmt, io};
 
+use super::fuzzing::Place;
 use super::headers::is_token_byte;
 
 /// Bytes of a chunk's size and its extensions, or of all trailers together.
@@ -83,6 +84,24 @@ impl Strict {
     /// Whether a request's head has begun and is not complete.
     pub(super) fn is_within_head(&self) -> bool {
         matches!(&self.state, State::Head(head) if !head.is_empty())
+    }
+
+    /// Whether the last byte taken ended a request, or none has come.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(&self.state, State::Head(head) if head.is_empty())
+    }
+
+    /// For the fuzz targets.
+    pub(super) fn place(&self) -> Place {
+        match &self.state {
+            State::Head(head) if head.is_empty() => Place::Between,
+            State::Head(_) => Place::Head,
+            State::Length(_) | State::Size(_) | State::Chunk(_) | State::ChunkEnd(_) | State::Trailers(_) => {
+                Place::Body
+            }
+            State::Opaque => Place::Opaque,
+        }
     }
 
     /// Takes the next bytes.
@@ -285,10 +304,6 @@ mod tests {
         result.map(|()| whole)
     }
 
-    fn is_between_requests(strict: &Strict) -> bool {
-        matches!(&strict.state, State::Head(head) if head.is_empty())
-    }
-
     #[test]
     fn good_requests_follow_each_other_whatever_their_bodies() {
         let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -302,7 +317,7 @@ mod tests {
         ] {
             for behind in ["", get] {
                 let strict = check(&(request.to_owned() + behind)).unwrap_or_else(|bad| panic!("{request:?}: {bad:?}"));
-                assert!(is_between_requests(&strict), "{request:?}: {strict:?}");
+                assert!(strict.is_between_requests(), "{request:?}: {strict:?}");
             }
         }
     }

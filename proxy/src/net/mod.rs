@@ -78,7 +78,13 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(data)])
+        let this = self.get_mut();
+        ready!(this.poll_held(cx))?;
+        match this {
+            // One piece costs the system less than a vector of one.
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, data),
+        }
     }
 
     /// Takes nothing before what is held has gone: so what is held stays within [`TLS_BUFFER`], and a blocked

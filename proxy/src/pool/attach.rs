@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::backend::{Backend, BackendId, Lease};
 use super::dial::{self, AckCarrier, Agreed, Answer, DialError};
+use super::exchange::check_framing;
 use super::handshake::{KeptHandshake, Upstream};
 use super::health::{Dial, Failure};
 use super::order::reattach_rank;
@@ -149,7 +150,10 @@ impl Route {
         let answer = Instant::now() + self.pool.settings().connect_timeout;
         let wish = self.pool.wish(handshake);
         let mut round = Round::new(self.pool.candidates(wish));
-        while let Some(mut lease) = self.pool.pick(wish, |id| round.is_left(id).then_some(0)) {
+        // Once the time is up nobody is asked any more: who has no time to answer is not to be blamed for no answer.
+        while Instant::now() < answer
+            && let Some(mut lease) = self.pool.pick(wish, |id| round.is_left(id).then_some(0))
+        {
             let limits = Limits { connect: dial::share(answer, round.left()), answer };
             round.begin(lease.backend().id);
             let request = || {
@@ -357,6 +361,9 @@ async fn dial_backend(
             let agreed = dial::validate(&response, &upstream.expected)?;
             Ok(Dialled::Leg(Leg { stream, leftover, agreed, response }))
         }
-        Answer::Other(response) => Ok(Dialled::Refused(response)),
+        Answer::Other(response) => {
+            check_framing(response.headers()).map_err(DialError::BadHandshake)?;
+            Ok(Dialled::Refused(response))
+        }
     }
 }

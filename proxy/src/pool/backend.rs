@@ -14,6 +14,7 @@ use super::health::{Health, HealthState, LastCheck, Standing};
 use super::locked;
 use super::probe::Probes;
 use super::score::{Agent, AgentHealth, AgentMode, Line, LoadReport, Reports, Sampling, Smoothing};
+use super::turns::Turns;
 use crate::config::{BackendConfig, BackendUrl, Public, Reporting};
 
 const EARLY: u8 = 1;
@@ -83,6 +84,7 @@ pub struct Backend {
     live: AtomicUsize,
     handshakes: ArcSwap<Semaphore>,
     pub(super) evidence: Mutex<Evidence>,
+    pub(super) turns: Turns,
     /// Names it to a hash: the same in every process.
     seed: u64,
     reports: Mutex<Reports>,
@@ -113,6 +115,7 @@ impl Backend {
             live: AtomicUsize::new(0),
             handshakes: ArcSwap::from_pointee(places(handshakes)),
             evidence: Mutex::default(),
+            turns: Turns::default(),
             seed: balance::seed(&config.id),
             reports: Mutex::default(),
             reporting: ArcSwap::from_pointee(config.reporting.clone()),
@@ -498,7 +501,14 @@ impl Lease {
         if let Some((leg, attached)) = self.leg {
             let now = Instant::now();
             locked(&self.backend.evidence).ended_badly(leg, now - attached, now);
+            self.backend.turns.ended_badly(now);
         }
+    }
+
+    /// When the leg was attached; now, if it is not yet.
+    #[must_use]
+    pub fn attached_at(&self) -> Instant {
+        self.leg.map_or_else(Instant::now, |(_, attached)| attached)
     }
 }
 

@@ -12,7 +12,7 @@ use hyper::http::response;
 use hyper::{Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
@@ -152,10 +152,10 @@ pub enum AckCarrier {
     Message,
 }
 
-/// What a backend answered.
-pub(super) enum Answer {
+/// What a backend answered, on a stream that is `S`.
+pub(super) enum Answer<S = Stream> {
     /// 101: the response head, the stream and what came behind the head.
-    Switched(Box<response::Parts>, Stream, Bytes),
+    Switched(Box<response::Parts>, S, Bytes),
     /// Anything else, with its body still coming.
     Other(Response<Incoming>),
 }
@@ -207,7 +207,10 @@ pub(super) fn share(by: Instant, left: usize) -> Instant {
 }
 
 /// Sends the request and takes the answer, which must begin before `by`. Dropping the future closes the connection.
-pub(super) async fn exchange(stream: Stream, request: UpstreamRequest, by: Instant) -> Result<Answer, DialError> {
+pub(super) async fn exchange<S>(stream: S, request: UpstreamRequest, by: Instant) -> Result<Answer<S>, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut http = http1::Builder::new();
     http.preserve_header_case(true).title_case_headers(true).max_buf_size(MAX_RESPONSE_HEAD);
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
@@ -239,6 +242,13 @@ pub(super) fn validate(head: &response::Parts, expected: &Expected) -> Result<Ag
     }
     if only(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(expected.accept.as_bytes()) {
         return bad("wrong Sec-WebSocket-Accept");
+    }
+    // It would be taken for the first frames, by us or, with other eyes, by somebody before us.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return bad("a 101 with a Transfer-Encoding (RFC 9112 section 6.1)");
+    }
+    if only(headers, &header::CONTENT_LENGTH)?.is_some_and(|length| length != b"0") {
+        return bad("a 101 with a body (RFC 9110 section 15.2)");
     }
     let deflate = expected.offers.answered(headers).map_err(DialError::BadHandshake)?;
     let explicit = ack_carrier(headers)?;

@@ -141,11 +141,20 @@ impl Pool {
     }
 }
 
-/// What hyper lets pass, and no client of ours should see: an answer whose end two readers could see in two places.
+/// What hyper lets pass, and no client of ours should see.
 fn check(response: &Response<Incoming>) -> Result<(), &'static str> {
-    let headers = response.headers();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err("it switches protocols, which nobody asked for");
+    }
+    check_framing(response.headers())
+}
+
+/// Refuses an answer whose end two readers could see in two places.
+pub(super) fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_number = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
+    if lengths.next().is_some_and(|length| !is_number(length)) || lengths.next().is_some() {
+        return Err("its answer has more than one Content-Length (RFC 9112 section 6.3)");
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };

@@ -10,11 +10,13 @@ mod affinity;
 mod attach;
 mod backend;
 mod balance;
+mod deaths;
 mod dial;
 mod discover;
 mod evidence;
 mod exchange;
 mod fleet;
+pub mod fuzzing;
 mod handshake;
 mod health;
 mod hook;
@@ -34,6 +36,7 @@ mod session_headers;
 mod shares;
 mod spare;
 mod survey;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -43,6 +46,7 @@ use arc_swap::ArcSwap;
 pub use attach::{Attached, FirstAttachError, Reattach, ReattachError, Target};
 pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use balance::Load;
+pub(crate) use deaths::is_recent;
 pub use dial::AckCarrier;
 pub(crate) use dial::has_token;
 pub use discover::Discovery;
@@ -63,9 +67,11 @@ pub use score::{Agent, AgentHealth, AgentMode};
 pub use session_headers::SessionHeaders;
 pub use shares::Share;
 pub use survey::survey;
+pub use turns::{Stray, Turn};
 
 use crate::config::{PoolConfig, PoolSettings};
 use balance::{Balancer, Policy, Wish};
+use deaths::Deaths;
 use health::{Health, PoolHealth};
 use members::Listed;
 use score::Smoothing;
@@ -85,6 +91,7 @@ pub struct Pool {
     /// What its sources say. Held while the list of backends changes.
     listed: Mutex<Listed>,
     moves: Moves,
+    deaths: Deaths,
 }
 
 impl Pool {
@@ -105,6 +112,7 @@ impl Pool {
             health,
             listed: Mutex::new(listed),
             moves: Moves::default(),
+            deaths: Deaths::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 mod buffer;
 mod driver;
 mod farewell;
+mod limited;
 mod poisons;
 mod registry;
 mod totals;
@@ -24,6 +25,7 @@ use crate::net::Stream;
 use crate::pool::{Attached, KeptHandshake, Route};
 
 use driver::Driver;
+pub use limited::{Cause, SLOWING};
 pub use poisons::{Poison, Poisons};
 pub use registry::{Command, Handle, Leg, NotMigrated, Registry, Snapshot};
 pub use totals::{FAILOVER_BUCKETS, Sums, Totals, become_worker};

@@ -116,7 +116,7 @@ pub struct Handle {
     /// The latest leg: its epoch above, and below 1 + the number of its backend, or 0 when it is gone.
     leg: AtomicU64,
     commands: Mutex<Commands>,
-    /// There are commands: read without their lock.
+    /// There may be commands, and the task must be registered to be woken for the next one: read without their lock.
     pending: AtomicBool,
     waker: AtomicWaker,
 }
@@ -131,7 +131,7 @@ impl Handle {
             since: std::time::SystemTime::now(),
             leg: AtomicU64::new(pack(1, Some(backend))),
             commands: Mutex::default(),
-            pending: AtomicBool::new(false),
+            pending: AtomicBool::new(true),
             waker: AtomicWaker::new(),
         }
     }
@@ -181,11 +181,12 @@ impl Handle {
 
     /// What the session was told since the last call; its task is woken when there is more.
     pub(super) fn poll_commands(&self, cx: &std::task::Context<'_>) -> Vec<Command> {
-        self.waker.register(cx.waker());
+        // Whoever uses the waker up sets the flag before: while it is down, the task is registered.
         if !self.pending.load(Ordering::Acquire) {
             return Vec::new();
         }
         self.pending.store(false, Ordering::Relaxed);
+        self.waker.register(cx.waker());
         std::mem::take(&mut self.commands().waiting)
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tideover_protocol::session::Counters;
 
+use super::limited::{Cause, SLOWING};
+
 /// Upper bounds of the buckets of [`Sums::failover_times`], in milliseconds; a last bucket has no bound.
 pub const FAILOVER_BUCKETS: [u64; 14] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000];
 
@@ -38,6 +40,10 @@ pub struct Sums {
     pub failover_times: [u64; BUCKETS],
     /// The sum of these times in microseconds.
     pub failover_micros: u64,
+    /// Sessions that ended for a limit, by [`Cause`].
+    pub limited: [u64; Cause::COUNT],
+    /// Spells in which a client was read no faster than it may send, by [`Cause`]; of the first [`SLOWING`] causes.
+    pub slowed: [u64; SLOWING],
 }
 
 /// What one session adds at a moment; its parts may fall as well as rise.
@@ -67,6 +73,8 @@ struct Block {
     counters: [AtomicU64; COUNTERS],
     failover_times: [AtomicU64; BUCKETS],
     failover_micros: AtomicU64,
+    limited: [AtomicU64; Cause::COUNT],
+    slowed: [AtomicU64; SLOWING],
 }
 
 thread_local! {
@@ -118,6 +126,18 @@ impl Totals {
         });
     }
 
+    /// A session ends for a limit.
+    pub(super) fn limited(&self, cause: Cause) {
+        self.own().add(|block| add(&block.limited[cause as usize], 1));
+    }
+
+    /// A client begins to be read no faster than it may send.
+    pub(super) fn slowed(&self, cause: Cause) {
+        if let Some(sum) = self.own().slowed.get(cause as usize) {
+            self.own().add(|_| add(sum, 1));
+        }
+    }
+
     /// The sums so far.
     #[must_use]
     pub fn get(&self) -> Sums {
@@ -163,6 +183,8 @@ impl Block {
             counters: from_values(std::array::from_fn(|n| get(&self.counters[n]))),
             failover_times: std::array::from_fn(|n| get(&self.failover_times[n])),
             failover_micros: get(&self.failover_micros),
+            limited: std::array::from_fn(|n| get(&self.limited[n])),
+            slowed: std::array::from_fn(|n| get(&self.slowed[n])),
         }
     }
 }
@@ -179,6 +201,8 @@ impl Sums {
             counters,
             failover_times: std::array::from_fn(|n| self.failover_times[n] + other.failover_times[n]),
             failover_micros: self.failover_micros.wrapping_add(other.failover_micros),
+            limited: std::array::from_fn(|n| self.limited[n] + other.limited[n]),
+            slowed: std::array::from_fn(|n| self.slowed[n] + other.slowed[n]),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use tideover::config::{
     Admission, BackendConfig, BackendUrl, Balancing, Compression, Config, EdgeLimits, HealthConfig, LogFormat, Mode,
-    Moving, PoolConfig, PoolSettings, ReattachOrder, RenewalConfig, RouteConfig, SchemesConfig, Transport,
+    Moving, PoolConfig, PoolSettings, ReattachOrder, RenewalConfig, RouteConfig, RulesConfig, SchemesConfig, Transport,
 };
 use tideover::edge::{EdgeContext, serve_connection};
 use tideover::pool::{Fleet, KeptHandshake, Route, SessionHeaders};
@@ -52,6 +52,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             },
         }],
         routes: vec![RouteConfig {
+            name: None,
             hosts: Vec::new(),
             paths: Vec::new(),
             headers: Vec::new(),
@@ -60,6 +61,7 @@ pub fn config(backends: &[SocketAddr]) -> Config {
             session: tideover_protocol::session::Config::default(),
             reattach_order: ReattachOrder::OtherFirst,
             reattach_header: None,
+            rules: RulesConfig::default(),
             renewal: RenewalConfig::default(),
             compression: Compression::Relay,
             session_key: None,

@@ -7,7 +7,6 @@ use super::Ring;
 
 /// Whether a later leg may be written a message that is retained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Replay {
     /// It may.
     #[default]
@@ -31,6 +30,10 @@ impl Flags {
     pub(super) const LOOSE: u8 = 4;
     /// It is or was pinned.
     pub(super) const PINNED: u8 = 8;
+    /// No later leg is written it.
+    const LEG_LOCAL: u8 = 16;
+    /// No later leg is written it, if any of it was written before.
+    const EPHEMERAL: u8 = 32;
 
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
@@ -47,7 +50,7 @@ impl Flags {
 
 /// What stands alone on a leg, see [`Ring::alone_behind`].
 #[derive(Clone, Copy, Debug)]
-pub struct Alone {
+pub struct Standing {
     /// Its first seq.
     pub first: u64,
     /// Its last seq.
@@ -87,7 +90,8 @@ impl Ring {
         if let Some(last) = self.entries.back_mut() {
             last.flags.set(Flags::KEYED, keyed);
             last.flags.set(Flags::PINNED, pinned);
-            last.replay = replay;
+            last.flags.set(Flags::LEG_LOCAL, replay == Replay::LegLocal);
+            last.flags.set(Flags::EPHEMERAL, replay == Replay::Ephemeral);
         }
     }
 
@@ -167,6 +171,13 @@ impl Ring {
         let last = next.take_while(|entry| entry.seq <= seq && entry.flags.has(Flags::LEFT_OUT)).last();
         let last = last.map(|entry| entry.seq);
         last.map(|seq| self.acknowledge(seq)).is_some()
+    }
+
+    /// A message that only a key acknowledges is acknowledged as others are from now on.
+    pub fn unkey(&mut self, seq: u64) {
+        if let Some(index) = self.index_of(seq) {
+            self.entries[index].flags.set(Flags::KEYED, false);
+        }
     }
 
     /// Forgets one message, wherever it stands; returns whether it was retained.
@@ -274,14 +285,14 @@ impl Ring {
     /// What stands alone on a leg that is written one message at a time, behind `past`: the oldest retained message, with
     /// those left out right behind it, which the leg has already.
     #[must_use]
-    pub fn alone_behind(&self, past: u64) -> Option<Alone> {
+    pub fn alone_behind(&self, past: u64) -> Option<Standing> {
         let index = self.entries.partition_point(|entry| entry.seq <= past);
         let first = self.entries.get(index)?.seq;
         let left_out = |entry: &&super::Entry| entry.flags.has(Flags::LEFT_OUT);
         let behind = index + 1 + self.entries.range(index + 1..).take_while(left_out).count();
         let last = self.entries[behind - 1];
         let messages = self.left + (behind - self.left_out_before(behind)) as u64;
-        Some(Alone { first, last: last.seq, end: last.end, messages })
+        Some(Standing { first, last: last.seq, end: last.end, messages })
     }
 
     pub(super) fn rewind_ruled(&mut self) {
@@ -306,11 +317,8 @@ impl Ring {
     pub fn drop_leg_local(&mut self, gapless: bool) -> usize {
         let (mut index, mut count) = (0, 0);
         while let Some(entry) = self.entries.get(index) {
-            let goes = match entry.replay {
-                Replay::Normal => false,
-                Replay::LegLocal => true,
-                Replay::Ephemeral => entry.seq <= self.touched,
-            };
+            let said = entry.flags.has(Flags::EPHEMERAL) && entry.seq <= self.touched;
+            let goes = said || entry.flags.has(Flags::LEG_LOCAL);
             match (goes, gapless) {
                 (true, _) => {
                     self.remove(index);

@@ -1,5 +1,6 @@
 //! Measures the guarantee matrix and writes `docs/guarantees.md`; the counts also go to `target/guarantees.jsonl`, a
-//! line a cell as it comes, so that an interrupted run keeps what it has. The whole matrix takes about an hour and a
+//! line a cell as it comes, so that an interrupted run keeps what it has. Without that file, what was measured before is
+//! read from the page. The whole matrix takes about an hour and a
 //! half on two cores, on which nothing else should run.
 //!
 //! `guarantees [--server NAME,…] [--mode NAME,…] [--handler MS,…] [--kills N] [--parallel N] [--again]`
@@ -59,6 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for language in examples {
         add(&report, measure_example(language, plan));
     }
+    report.into_inner().expect("no thread panicked").publish()?;
     Ok(())
 }
 

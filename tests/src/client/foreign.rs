@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     ops::Range,
+    path::Path,
     process::{Child, Stdio},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use crate::{
     backend::{node, python},
     deadline::eventually,
     scratch::Scratch,
+    tls::{Pair, path_text},
 };
 
 /// Which client library.
@@ -26,6 +28,13 @@ pub enum ForeignKind {
     Python,
 }
 
+/// How a client process begins.
+enum Program<'a> {
+    Library(ForeignKind),
+    /// A page in this Chromium, which trusts the certificate in this file.
+    Page(&'a str, &'a Path),
+}
+
 /// A running process with the load of several clients. Dropping it kills it.
 #[derive(Debug)]
 pub struct ForeignClients {
@@ -35,7 +44,7 @@ pub struct ForeignClients {
 }
 
 /// For starting the process and writing the transcripts, beside the load itself.
-const MARGIN: Duration = Duration::from_secs(30);
+const MARGIN: Duration = Duration::from_secs(90);
 
 impl ForeignClients {
     /// Starts the clients numbered `clients`, each with `load`.
@@ -43,7 +52,7 @@ impl ForeignClients {
     /// # Panics
     /// When the process does not start.
     pub fn start(kind: ForeignKind, url: &str, clients: Range<u32>, load: Load) -> Self {
-        Self::start_with(kind, url, clients, load, &[])
+        Self::start_with(Program::Library(kind), url, clients, load, &[])
     }
 
     /// The same with compressed messages, which are padded so that compression does something. A client that agreed on
@@ -52,13 +61,24 @@ impl ForeignClients {
     /// # Panics
     /// As [`Self::start`].
     pub fn start_compressed(kind: ForeignKind, url: &str, clients: Range<u32>, load: Load) -> Self {
-        Self::start_with(kind, url, clients, load, &["--compressed"])
+        Self::start_with(Program::Library(kind), url, clients, load, &["--compressed"])
     }
 
-    fn start_with(kind: ForeignKind, url: &str, clients: Range<u32>, load: Load, more: &[&str]) -> Self {
-        let mut command = match kind {
-            ForeignKind::Node => node("clients/client.mjs", &[]),
-            ForeignKind::Python => python("clients/client.py"),
+    /// A page in this Chromium, which trusts the server that has this certificate; messages are compressed.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_page(chromium: &str, trusted: &Pair, url: &str, clients: Range<u32>, load: Load) -> Self {
+        Self::start_with(Program::Page(chromium, &trusted.certificate), url, clients, load, &["--compressed"])
+    }
+
+    fn start_with(program: Program<'_>, url: &str, clients: Range<u32>, load: Load, more: &[&str]) -> Self {
+        let mut command = match program {
+            Program::Library(ForeignKind::Node) => node("clients/client.mjs", &[]),
+            Program::Library(ForeignKind::Python) => python("clients/client.py"),
+            Program::Page(chromium, trusted) => {
+                node("clients/page.mjs", &["--chromium", chromium, "--trust", path_text(trusted)])
+            }
         };
         let scratch = Scratch::new("clients");
         let create = |name| File::create(scratch.path(name)).expect("a log file");
@@ -78,7 +98,7 @@ impl ForeignClients {
     /// Waits for the process's end and gives its clients' transcripts, in the order of their numbers.
     ///
     /// # Panics
-    /// When the process fails, or does not end within the load's time and 30 seconds.
+    /// When the process fails, or does not end within the load's time and 90 seconds.
     pub async fn finish(mut self) -> Vec<Transcript> {
         let mut status = None;
         eventually(self.give_up_after, "the clients end", || {

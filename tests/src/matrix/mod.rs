@@ -7,6 +7,7 @@ mod exactly_once;
 mod fire;
 mod load;
 mod mode;
+mod page;
 mod report;
 
 use std::{

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Counts, ExactlyOnce, Mode, Outcome, Plan};
+use super::{Cell, Counts, ExactlyOnce, Mode, Outcome, Plan, page::rows_of};
 use crate::{Kind, example::Language};
 
 /// A measured cell, as a line of the JSON file.
@@ -79,7 +79,7 @@ impl Row {
         self.counts.is_some() && self.void.is_empty()
     }
 
-    fn is_of(&self, server: &str, mode: &str, handler_ms: u32) -> bool {
+    pub(super) fn is_of(&self, server: &str, mode: &str, handler_ms: u32) -> bool {
         self.server == server && self.mode == mode && self.handler_ms == handler_ms
     }
 }
@@ -93,14 +93,24 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads what earlier runs have left.
+    /// Reads what earlier runs have left: the file of JSON lines or, where there is none, the page.
     ///
     /// # Errors
-    /// When a file of that name cannot be read or is not such a file.
+    /// When a file of that name cannot be read or written, or is not such a file.
     pub fn open(lines: &Path, page: &Path) -> io::Result<Self> {
-        let text = if lines.exists() { fs::read_to_string(lines)? } else { String::new() };
-        let rows = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        Ok(Self { lines: lines.to_owned(), page: page.to_owned(), rows })
+        let mut report = Self { lines: lines.to_owned(), page: page.to_owned(), rows: Vec::new() };
+        if lines.exists() {
+            report.rows = fs::read_to_string(lines)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        } else if page.exists() {
+            report.rows = rows_of(&fs::read_to_string(page)?);
+            report.rows.iter().try_for_each(|row| report.note(row))?;
+        }
+        Ok(report)
+    }
+
+    fn note(&self, row: &Row) -> io::Result<()> {
+        let mut lines = File::options().create(true).append(true).open(&self.lines)?;
+        writeln!(lines, "{}", serde_json::to_string(row)?)
     }
 
     /// Adds a cell, in place of an older measurement of it, and writes the page again.
@@ -108,10 +118,17 @@ impl Report {
     /// # Errors
     /// When a file cannot be written.
     pub fn add(&mut self, row: Row) -> io::Result<()> {
-        let mut lines = File::options().create(true).append(true).open(&self.lines)?;
-        writeln!(lines, "{}", serde_json::to_string(&row)?)?;
+        self.note(&row)?;
         self.rows.retain(|old| !old.is_of(&row.server, &row.mode, row.handler_ms));
         self.rows.push(row);
+        self.publish()
+    }
+
+    /// Writes the page again.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn publish(&self) -> io::Result<()> {
         fs::write(&self.page, self.text())
     }
 
@@ -152,7 +169,7 @@ impl Report {
     }
 
     fn write_exactly_once(&self, text: &mut String) {
-        let _ = writeln!(text, "\n{EXACTLY_ONCE}");
+        let _ = writeln!(text, "\n{EXACTLY_ONCE_HEADING}\n\n{EXACTLY_ONCE}");
         for language in Language::ALL {
             let row = self.find(language.name(), EXPLICIT, 0);
             let counts = row.and_then(|row| Some((row, row.counts.as_ref()?)));
@@ -172,7 +189,11 @@ impl Report {
 }
 
 /// The mode of a row of the session protocol.
-const EXPLICIT: &str = "explicit";
+pub(super) const EXPLICIT: &str = "explicit";
+/// What a cell says that was not selected.
+pub(super) const NOT_RUN: &str = "not run";
+/// The heading above [`EXACTLY_ONCE`].
+pub(super) const EXACTLY_ONCE_HEADING: &str = "## With the session protocol";
 
 fn exactly_once_cells((row, counts): (&Row, &Counts)) -> String {
     let Counts { kills, sent, lost, repeated_backend, lost_answers, repeated_client, rescued, .. } = counts;
@@ -188,8 +209,6 @@ fn exactly_once_cells((row, counts): (&Row, &Counts)) -> String {
 }
 
 const EXACTLY_ONCE: &str = "\
-## With the session protocol
-
 `--ack explicit`, before the backends of `examples/session-protocol`, which keep what they did and answered in the
 transaction of the work. A pool of four over one SQLite database, 12 sessions with 8 messages in flight each, SIGKILL of a
 random backend at random times, started again at once. An answer is the running total, so no message can be lost or
@@ -232,7 +251,7 @@ const DETAILS: &str = "\
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 fn summary(row: Option<&Row>) -> String {
-    let Some(row) = row else { return "not run".to_owned() };
+    let Some(row) = row else { return NOT_RUN.to_owned() };
     let Some(counts) = &row.counts else { return row.void.join(", ") };
     let Counts { lost, lost_answers, repeated_client, disordered, .. } = counts;
     let mut text = format!("{lost} / {lost_answers} / {repeated_client} / {disordered}");
@@ -267,4 +286,19 @@ fn write_details(text: &mut String, row: &Row) {
     let numbers = numbers.map(|number| number.to_string()).join(" | ");
     let Row { server, handler_ms, mode, seconds, .. } = row;
     let _ = writeln!(text, "| {server} | {handler_ms} ms | {mode} | {numbers} | {seconds} | {} |", row.void.join(", "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_published_page_can_be_made_of_itself() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guarantees.md");
+        let text = fs::read_to_string(&page).expect("the page is committed");
+        let rows = rows_of(&text);
+        assert!(rows.len() > 100, "{} rows", rows.len());
+        let report = Report { lines: PathBuf::new(), page, rows };
+        assert!(report.text() == text, "it is not what `guarantees` makes of its counts: run it without a cell");
+    }
 }

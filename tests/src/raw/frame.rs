@@ -102,7 +102,7 @@ impl Frame {
     }
 
     /// Takes the first frame from `bytes`, once all of it is there.
-    pub(super) fn take(bytes: &mut Vec<u8>) -> Option<Self> {
+    pub(crate) fn take(bytes: &mut Vec<u8>) -> Option<Self> {
         let (&[first, second], mut rest) = bytes.split_first_chunk()?;
         let length = match second & 0x7F {
             126 => u64::from(u16::from_be_bytes(*split(&mut rest)?)),

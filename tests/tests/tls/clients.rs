@@ -1,5 +1,6 @@
 //! Handshakes with clients: versions, ALPN, certificates of theirs, and those that fail.
 
+use std::process::Command;
 use std::time::Instant;
 
 use tideover_tests::{
@@ -37,6 +38,50 @@ async fn only_tls_1_2_and_1_3_are_spoken_and_http_1_1_inside() {
     }
     let forward_secret = openssl(proxy.address(), &["-tls1_2", "-cipher", "kRSA:@SECLEVEL=0"]);
     assert!(forward_secret.contains("alert handshake failure"), "{forward_secret}");
+}
+
+/// All suites of TLS 1.2 that openssl knows, weak ones too.
+fn suites() -> Vec<String> {
+    let all = "ALL:COMPLEMENTOFALL:@SECLEVEL=0";
+    let output = Command::new("openssl").args(["ciphers", "-s", "-tls1_2", all]).output();
+    let output = output.expect("these tests need the program openssl");
+    String::from_utf8_lossy(&output.stdout).trim().split(':').map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn only_suites_with_forward_secrecy_and_authenticated_encryption_are_spoken() {
+    let _machine = machine_shared();
+    let files = Files::default();
+    let proxy = Proxy::before([([127, 0, 0, 1], 1).into()], &localhost(&files).flags());
+    let (mut spoken, mut refused) = (Vec::new(), 0);
+    // Those of TLS 1.3, which openssl lists too, are all good, and not chosen by this option.
+    for suite in suites().into_iter().filter(|suite| !suite.starts_with("TLS_")) {
+        let output = openssl(proxy.address(), &["-tls1_2", "-cipher", &format!("{suite}:@SECLEVEL=0")]);
+        if output.contains("New, TLSv1.2") {
+            assert!(output.contains("Compression: NONE"), "{output}");
+            spoken.push(suite);
+        } else {
+            refused += 1;
+        }
+    }
+    let good = |suite: &String| suite.starts_with("ECDHE-") && (suite.contains("GCM") || suite.contains("CHACHA20"));
+    assert!(!spoken.is_empty() && spoken.iter().all(good), "{spoken:?}");
+    assert!(refused > 20, "openssl knows weak suites: {refused}");
+}
+
+#[tokio::test]
+async fn a_client_of_another_protocol_is_refused_and_one_that_comes_again_resumes() {
+    let _machine = machine_shared();
+    let files = Files::default();
+    let proxy = Proxy::before([([127, 0, 0, 1], 1).into()], &localhost(&files).flags());
+    let output = openssl(proxy.address(), &["-alpn", "h2"]);
+    assert!(output.contains("alert no application protocol"), "{output}");
+    let kept = files.path("session.pem");
+    // Of TLS 1.2 the ticket is part of the handshake.
+    let first = openssl(proxy.address(), &["-tls1_2", "-sess_out", path_text(&kept)]);
+    assert!(first.contains("New, TLSv1.2"), "{first}");
+    let second = openssl(proxy.address(), &["-tls1_2", "-sess_in", path_text(&kept)]);
+    assert!(second.contains("Reused, TLSv1.2"), "{second}");
 }
 
 #[tokio::test]

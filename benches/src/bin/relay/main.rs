@@ -24,8 +24,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use error::Result;
 use machine::Machine;
-use options::{Options, Part, Role};
-use peers::{Contestant, Kind};
+use options::{Case, Options, Part, Role};
+use peers::{Contestant, Kind, Variant};
 use process::{Cores, pin};
 use report::{Entrant, Results};
 use stage::{Running, Scratch};
@@ -71,20 +71,21 @@ fn compare(options: &Options) -> Result<()> {
         opening: Vec::new(),
         idle: Vec::new(),
         failover: Vec::new(),
+        scaling: Vec::new(),
     };
     let bench = Bench { options, contestants: &contestants, cores, scratch: &scratch };
     bench.relay(&mut results)?;
     bench.open(&mut results)?;
     bench.idle(&mut results)?;
     bench.fail_over(&mut results)?;
+    bench.scale(&mut results)?;
     print!("{}", results.markdown());
     options.json.iter().try_for_each(|path| results.write_json(path))?;
     options.markdown.iter().try_for_each(|path| results.write_markdown(path))
 }
 
 fn entrant(contestant: &Contestant) -> Entrant {
-    let is_peer = !matches!(contestant.kind, Kind::Direct | Kind::Tideover);
-    Entrant { name: contestant.name.clone(), version: contestant.version(), is_peer }
+    Entrant { name: contestant.name.clone(), version: contestant.version(), is_measure: contestant.is_measure() }
 }
 
 struct Bench<'a> {
@@ -99,8 +100,9 @@ impl<'a> Bench<'a> {
         Running::start(contestant, self.cores, self.scratch)
     }
 
-    fn start_all(&self) -> Result<Vec<Running<'a>>> {
-        let started = self.contestants.iter().filter_map(|contestant| self.start(contestant).transpose());
+    fn start_all(&self, takes_part: impl Fn(&Contestant) -> bool) -> Result<Vec<Running<'a>>> {
+        let all = self.contestants.iter().filter(|contestant| takes_part(contestant));
+        let started = all.filter_map(|contestant| self.start(contestant).transpose());
         started.collect()
     }
 
@@ -108,10 +110,24 @@ impl<'a> Bench<'a> {
         if !self.options.wants(Part::Relay) {
             return Ok(());
         }
-        let running = self.start_all()?;
-        for case in self.options.cases() {
+        let running = self.start_all(|contestant| contestant.name != peers::TWO_WORKERS)?;
+        self.relay_cases(&running, &self.options.cases(), &mut results.relaying)
+    }
+
+    /// With those that the bars are set against, and tideover with one worker and two.
+    fn scale(&self, results: &mut Results) -> Result<()> {
+        if !self.options.wants(Part::Scaling) {
+            return Ok(());
+        }
+        let takes_part = |it: &Contestant| it.is_measure() || ["tideover", peers::TWO_WORKERS].contains(&&*it.name);
+        let running = self.start_all(takes_part)?;
+        self.relay_cases(&running, &self.options.scaling_cases(), &mut results.scaling)
+    }
+
+    fn relay_cases(&self, running: &[Running<'a>], cases: &[Case], turns: &mut Vec<relaying::Turn>) -> Result<()> {
+        for &case in cases {
             for round in 0..self.options.rounds {
-                for running in rotated(&running, round) {
+                for running in rotated(running, round) {
                     let turn = relaying::turn(running, case, round, self.options.seconds)?;
                     eprintln!(
                         "{case} {}: {:.2} µs, {:.0}/s, p99 {:.0} µs",
@@ -120,7 +136,7 @@ impl<'a> Bench<'a> {
                         turn.rate(),
                         turn.p99
                     );
-                    results.relaying.push(turn);
+                    turns.push(turn);
                 }
             }
         }
@@ -131,7 +147,7 @@ impl<'a> Bench<'a> {
         if !self.options.wants(Part::Opening) {
             return Ok(());
         }
-        let running = self.start_all()?;
+        let running = self.start_all(|contestant| contestant.variant == Variant::Default)?;
         for round in 0..self.options.rounds {
             for running in rotated(&running, round) {
                 let turn = opening::turn(running, round, self.options.openings)?;
@@ -146,7 +162,7 @@ impl<'a> Bench<'a> {
         if !self.options.wants(Part::Idle) {
             return Ok(());
         }
-        let proxies = self.contestants.iter().filter(|contestant| contestant.kind != Kind::Direct);
+        let proxies = self.contestants.iter().filter(|it| it.kind != Kind::Direct && it.variant == Variant::Default);
         for round in 0..self.options.rounds {
             for contestant in proxies.clone() {
                 let Some(running) = self.start(contestant)? else { continue };
@@ -162,7 +178,8 @@ impl<'a> Bench<'a> {
         if !self.options.wants(Part::Failover) {
             return Ok(());
         }
-        let tideovers = self.contestants.iter().filter(|contestant| contestant.kind == Kind::Tideover);
+        let is_set_so = |it: &&Contestant| it.kind == Kind::Tideover && it.variant == Variant::Default;
+        let tideovers = self.contestants.iter().filter(is_set_so);
         for (round, sessions) in
             (0..self.options.rounds).flat_map(|round| [(round, 1), (round, self.options.failovers)])
         {

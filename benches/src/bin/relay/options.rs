@@ -88,6 +88,8 @@ pub(crate) enum Part {
     Idle,
     /// A backend is killed.
     Failover,
+    /// How the cost of a message grows with sessions, its size, and messages that are retained; and two workers.
+    Scaling,
 }
 
 /// One load.
@@ -114,6 +116,16 @@ impl Case {
         ["1x1x64", "50x1x64", "50x32x64", "50x1x1024", "50x32x1024", "10x4x65536", "2000x1/sx64"]
             .map(|case| case.parse().expect("a case"))
             .to_vec()
+    }
+
+    /// Those that show how cost grows: with sessions, with the size of a message, with messages on their way, which are
+    /// the retained ones.
+    pub(crate) fn scaling() -> Vec<Self> {
+        let sessions = ["10x1x64", "100x1x64", "1000x1x64", "9000x1x64"];
+        let sizes = ["10x1x1024", "10x1x16384", "10x1x262144", "10x1x4194304"];
+        let retained = ["10x8x64", "10x64x64", "10x256x64", "10x1024x64"];
+        let all = [sessions, sizes, retained].concat();
+        all.into_iter().map(|case| case.parse().expect("a case")).collect()
     }
 }
 
@@ -170,6 +182,10 @@ impl FromStr for Program {
 impl Options {
     pub(crate) fn wants(&self, part: Part) -> bool {
         self.part.is_empty() || self.part.contains(&part)
+    }
+
+    pub(crate) fn scaling_cases(&self) -> Vec<Case> {
+        if self.case.is_empty() { Case::scaling() } else { self.case.clone() }
     }
 
     pub(crate) fn cases(&self) -> Vec<Case> {

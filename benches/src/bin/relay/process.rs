@@ -33,9 +33,13 @@ impl Cores {
 
 /// Keeps this thread, and processes and threads that it starts from now on, on a core.
 pub(crate) fn pin(core: usize) -> Result<()> {
+    pin_to(&[core])
+}
+
+fn pin_to(cores: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).map_err(|error| Error::Other(format!("cannot stay on core {core}: {error}")))
+    cores.iter().for_each(|core| set.set(*core));
+    sched_setaffinity(None, &set).map_err(|error| Error::Other(format!("cannot stay on cores {cores:?}: {error}")))
 }
 
 /// A started process. Dropping it ends it and its children.
@@ -45,10 +49,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a command on the proxies' core.
-    pub(crate) fn start_proxy(command: &mut Command, cores: Option<Cores>) -> Result<Self> {
+    /// Starts a command on the proxies' core; with `spread`, on the load's too.
+    pub(crate) fn start_proxy(command: &mut Command, cores: Option<Cores>, spread: bool) -> Result<Self> {
         if let Some(cores) = cores {
-            pin(cores.proxy)?;
+            if spread { pin_to(&[cores.load, cores.proxy])? } else { pin(cores.proxy)? }
         }
         let started = Self::start(command);
         if let Some(cores) = cores {
@@ -149,5 +153,6 @@ fn pss_of(pid: u32) -> u64 {
 pub(crate) fn version(program: &Path, flag: &str) -> Option<String> {
     let output = Command::new(program).arg(flag).output().ok()?;
     let text = if output.stdout.is_empty() { output.stderr } else { output.stdout };
-    Some(String::from_utf8_lossy(&text).lines().next()?.trim().to_owned())
+    let text = String::from_utf8_lossy(&text);
+    Some(text.lines().find(|line| !line.trim().is_empty())?.trim().to_owned())
 }

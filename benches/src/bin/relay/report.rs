@@ -18,8 +18,8 @@ const END: &str = "<!-- relay benchmark: end -->";
 pub(crate) struct Entrant {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
-    /// Whether ratios are taken against it: it is neither direct nor tideover.
-    pub(crate) is_peer: bool,
+    /// Whether ratios are taken against it.
+    pub(crate) is_measure: bool,
 }
 
 /// Everything that was measured.
@@ -33,6 +33,7 @@ pub(crate) struct Results {
     pub(crate) opening: Vec<opening::Turn>,
     pub(crate) idle: Vec<idle::Turn>,
     pub(crate) failover: Vec<failover::Turn>,
+    pub(crate) scaling: Vec<relaying::Turn>,
 }
 
 /// Median, least and greatest of the rounds.
@@ -91,6 +92,7 @@ impl Results {
         self.write_opening(&mut out);
         self.write_idle(&mut out);
         self.write_failover(&mut out);
+        self.write_scaling(&mut out);
         out
     }
 
@@ -102,7 +104,7 @@ impl Results {
             out,
             "{processor}, {cores} cores, {memory_gib} GiB, Linux {kernel}; {pinned}; {} rounds, interleaved; load average \
              at the start {load_average}. A cell is the median of the rounds, with the least and the greatest; a ratio \
-             is one of medians, against the best peer.\n",
+             is one of medians, against the better of HAProxy and nginx.\n",
             self.rounds
         );
         for entrant in &self.entrants {
@@ -111,7 +113,7 @@ impl Results {
     }
 
     fn best(&self, better: Better, value: impl Fn(&str) -> Option<Spread>) -> Option<f64> {
-        let peers = self.entrants.iter().filter(|entrant| entrant.is_peer);
+        let peers = self.entrants.iter().filter(|entrant| entrant.is_measure);
         let medians = peers.filter_map(|entrant| Some(value(&entrant.name)?.median));
         match better {
             Better::Less => medians.min_by(f64::total_cmp),
@@ -246,6 +248,38 @@ impl Results {
             if let (Some(p50), Some(p99), Some(last)) = (cell(|it| it.p50), cell(|it| it.p99), cell(|it| it.last)) {
                 let _ = writeln!(out, "| {} | {size} | {p50} | {p99} | {last} |", entrant.name);
             }
+        }
+    }
+}
+
+impl Results {
+    fn write_scaling(&self, out: &mut String) {
+        let mut names: Vec<&str> = self.scaling.iter().map(|turn| &*turn.contestant).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return;
+        }
+        let _ = write!(
+            out,
+            "\n### Scaling\n\nCPU µs of the proxy for a message and its answer, and messages a second in brackets. The \
+             messages in flight are the retained ones. Two workers have both cores, which they share with the load and \
+             the backend.\n\n| case | {} |\n|{}\n",
+            names.join(" | "),
+            "---|".repeat(names.len() + 1)
+        );
+        let mut cases: Vec<&str> = self.scaling.iter().map(|turn| &*turn.case).collect();
+        cases.dedup();
+        for case in cases {
+            let cell = |name: &str| {
+                let spread = |value: fn(&relaying::Turn) -> f64| {
+                    let turns = self.scaling.iter().filter(|turn| turn.case == case && turn.contestant == name);
+                    Spread::of(turns.map(value)).map_or(0.0, |spread| spread.median)
+                };
+                format!("{:.2} ({:.0})", spread(relaying::Turn::cpu_per_message), spread(relaying::Turn::rate))
+            };
+            let cells: Vec<_> = names.iter().map(|name| cell(name)).collect();
+            let _ = writeln!(out, "| {case} | {} |", cells.join(" | "));
         }
     }
 }

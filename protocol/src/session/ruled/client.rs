@@ -104,6 +104,9 @@ impl Session {
                 self.counters.translated += 1;
             }
         }
+        if let Some(seq) = verdict.gives_up.and_then(|key| ruled.marks.give_up(key, &self.upstream.ring)) {
+            self.upstream.ring.unkey(seq);
+        }
         let seq = self.upstream.complete(taking, &mut self.counters);
         let ring = &self.upstream.ring;
         let named = id.as_ref().and_then(|id| ruled.key_of_id(&id.clients));

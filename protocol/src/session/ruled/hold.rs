@@ -8,6 +8,7 @@ use crate::session::ending::{Phase, going_away};
 use crate::session::event::{EndReason, Event, HoldFailure};
 use crate::session::leg::{Attachment, LegEnd};
 use crate::session::outlet::{Control, Gather};
+use crate::session::poison::Isolation;
 use crate::time::Instant;
 
 impl Session {
@@ -81,7 +82,17 @@ impl Session {
         }
     }
 
+    /// In isolation, a pinned message that may be what kills waits for its turn as any other does.
+    fn is_prelude_awaiting_turn(&self) -> bool {
+        let stop = self.upstream.next_stop().filter(|_| self.upstream.isolation() == Isolation::Waiting);
+        let has = |seq| self.ruled.as_deref().is_some_and(|ruled| ruled.prelude.seqs().any(|pinned| pinned == seq));
+        stop.is_some_and(|stop| has(stop.seq))
+    }
+
     pub(in crate::session) fn gather_prelude<'a>(&'a self, out: &mut Gather<'a>) {
+        if self.is_prelude_awaiting_turn() {
+            return;
+        }
         if let (Some(ruled), Attachment::Attached(leg)) = (self.ruled.as_deref(), &self.backend) {
             ruled.prelude.gather(&leg.outlet, out);
         }

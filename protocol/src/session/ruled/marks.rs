@@ -72,6 +72,13 @@ impl Marks {
         self.list.iter().find(|mark| mark.key == Some(key) && ring.is_given(mark.seq)).map(|mark| mark.seq)
     }
 
+    /// The oldest retained message with this key has none any more. Returns its seq.
+    pub(super) fn give_up(&mut self, key: Key, ring: &Ring) -> Option<u64> {
+        let mark = self.oldest(key, ring)?;
+        mark.key = None;
+        Some(mark.seq)
+    }
+
     /// The messages in which an id stands.
     pub(super) fn with_ids(&mut self) -> impl Iterator<Item = (u64, &mut Id)> {
         self.list.iter_mut().filter_map(|mark| Some((mark.seq, mark.id.as_deref_mut()?)))

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, Budgets, Counters, Epoch, Event, Gather, Session, Side, Verdict,
+    Action, AttachFailure, AttachRequest, Budgets, Counters, Epoch, Event, Gather, Isolation, Session, Side, Verdict,
+    Weight,
 };
 use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
@@ -80,6 +81,9 @@ impl World {
         moved |= !self.over && self.session.wants_memory() && self.session.handle_memory(self.now);
         moved |= self.read_backend();
         moved |= self.read_client();
+        if self.session.isolation() == Isolation::Waiting {
+            self.session.handle_turn(self.session.epoch());
+        }
         moved |= self.write(End::Backend, &[]);
         moved |= self.write(End::Client, &[]);
         self.act();
@@ -224,8 +228,9 @@ impl World {
     // What the world answers.
 
     pub(crate) fn verdict(&mut self, dying: bool) {
+        let verdict = if dying { Verdict::Dying } else { Verdict::Healthy };
         if let Some(epoch) = self.asked.take() {
-            self.session.handle_verdict(self.now, epoch, if dying { Verdict::Dying } else { Verdict::Healthy });
+            self.session.handle_verdict(self.now, epoch, verdict, Weight::WHOLE);
         }
     }
 
@@ -262,7 +267,7 @@ impl World {
         let passed = self.session.handle_backend_data(self.now, epoch, bytes);
         assert_eq!((passed.consumed, passed.direct), (bytes.len(), 0..0), "law 7: a dead leg's bytes are passed on");
         self.session.handle_end_of_stream(self.now, Side::Backend, epoch);
-        self.session.handle_verdict(self.now, epoch, Verdict::Dying);
+        self.session.handle_verdict(self.now, epoch, Verdict::Dying, Weight::NONE);
         self.session.handle_mute(epoch);
     }
 

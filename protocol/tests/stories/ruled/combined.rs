@@ -31,7 +31,8 @@ fn a_message_that_kills_and_is_pinned_alone_is_set_aside_with_its_pin() {
     let mut world = ruled_with(|config| config.on_poison = OnPoison::Drop);
     world.backend().pongs = false;
     world.say("pin:a deadly");
-    for _ in 0..3 {
+    // Two deaths without its turn, and three with it.
+    for _ in 0..5 {
         die_for(&mut world, Peer::silent_backend());
     }
     assert_eq!((world.poisoned.len(), world.backend().messages()), (1, Vec::new()));

@@ -36,6 +36,21 @@ fn messages_without_a_key_fall_back_to_the_barrier() {
 }
 
 #[test]
+fn what_the_client_gives_up_is_acknowledged_by_the_barrier_behind_it_and_replayed_until_then() {
+    let mut world = ruled();
+    for message in ["ask:1 one", "ask:2 two", "ask:1 three", "give-up:1"] {
+        world.say(message);
+    }
+    die_for(&mut world, quiet());
+    assert_eq!(world.backend().messages(), ["ask:1 one", "ask:2 two", "ask:1 three", "give-up:1"], "it may be unread");
+    world.pass(seconds(1));
+    assert_eq!((world.session.retained(), world.session.counters().keyed), (2, 0));
+    tell(&mut world, "done:1");
+    die_for(&mut world, quiet());
+    assert_eq!(world.backend().messages(), ["ask:2 two"], "its answer would have been for the oldest, which is none");
+}
+
+#[test]
 fn messages_without_a_key_linger_behind_one_that_waits_for_its_key() {
     let mut world = ruled_with(|config| config.ack_linger = Linger::For(millis(200)));
     world.say("ask:1 one");

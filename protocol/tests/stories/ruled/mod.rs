@@ -90,6 +90,7 @@ impl Rules for Spoken {
             pin,
             unpin: unpin("unpin", UnpinWhen::Now).or(unpin("unpin-later", UnpinWhen::Acknowledged)),
             acknowledge: word(text, "ask").map(key),
+            gives_up: word(text, "give-up").map(key),
             replay,
             max_age: word(text, "age").map(|age| Duration::from_millis(age.parse().expect("a number"))),
             close: has(text, "forbidden") || word(text, "nth").is_some_and(|nth| nth == message.nth.to_string()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
     AckCarrier, Action, AttachFailure, AttachRequest, BackendTraits, Budgets, Config, EndReason, Epoch, Event, Gather,
-    Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict,
+    Isolation, Linger, OnMigrateTimeout, Poisoned, PongOrder, Session, Side, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
@@ -18,6 +18,7 @@ pub(crate) use peer::Peer;
 
 /// Turns after which a world that does not come to rest is taken to be spinning.
 const MAX_TURNS: usize = 1_000_000;
+const SEED: [u8; 16] = [7; 16];
 
 pub(crate) struct World {
     pub(crate) session: Session,
@@ -31,6 +32,10 @@ pub(crate) struct World {
     pub(crate) asked: Vec<(Epoch, bool)>,
     /// What every question is answered with; `None` leaves it open.
     pub(crate) verdict: Option<Verdict>,
+    /// How much each death says against a message that has its turn.
+    pub(crate) weight: Weight,
+    /// Whether a message in isolation that waits for its turn gets it at once.
+    pub(crate) gives_turns: bool,
     /// Whether the session waits for the outcome of a dial.
     pub(crate) dialling: bool,
     /// How many times it has dialled.
@@ -78,38 +83,45 @@ impl World {
     }
 
     pub(crate) fn sharing(budgets: &Budgets, configure: impl FnOnce(&mut Config)) -> Self {
-        Self::build(budgets, BackendTraits::default(), configure)
+        Self::build(SEED, budgets, BackendTraits::default(), configure)
     }
 
     /// A world whose backends speak the session protocol.
     pub(crate) fn speaking(carrier: AckCarrier, configure: impl FnOnce(&mut Config)) -> Self {
         let traits = BackendTraits { carrier: Some(carrier), ..BackendTraits::default() };
-        Self::build(&Budgets::new(1 << 30), traits, configure)
+        Self::build(SEED, &Budgets::new(1 << 30), traits, configure)
     }
 
     /// A world whose backends agreed to permessage-deflate with the client.
     pub(crate) fn deflating(traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
         let traits = BackendTraits { deflate: true, ..traits };
-        let mut world = Self::build(&Budgets::new(1 << 30), traits, configure);
+        let mut world = Self::build(SEED, &Budgets::new(1 << 30), traits, configure);
         world.client.ear.deflate = true;
         world.backend().ear.deflate = true;
         world
     }
 
-    fn build(budgets: &Budgets, traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
+    /// The same, with other random numbers.
+    pub(crate) fn seeded(seed: u8, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::build([seed; 16], &Budgets::new(1 << 30), BackendTraits::default(), configure)
+    }
+
+    fn build(seed: [u8; 16], budgets: &Budgets, traits: BackendTraits, configure: impl FnOnce(&mut Config)) -> Self {
         // The plain relay. Stories of lingering and de-duplication switch them on.
         let linger = Linger::For(Duration::ZERO);
         let mut config = Config { ack_linger: linger, dedupe_replies: false, ..Config::default() };
         configure(&mut config);
         let now = Instant::from_origin(seconds(1));
         Self {
-            session: Session::new(Arc::new(config), budgets, [7; 16], now, traits),
+            session: Session::new(Arc::new(config), budgets, seed, now, traits),
             now,
             client: Peer::client(),
             backends: vec![Peer::backend()],
             events: Vec::new(),
             asked: Vec::new(),
             verdict: None,
+            weight: Weight::WHOLE,
+            gives_turns: true,
             dialling: false,
             dials: 0,
             dial_succeeds: Some(true),
@@ -147,7 +159,7 @@ impl World {
 
     pub(crate) fn answer(&mut self, verdict: Verdict) {
         let (epoch, _) = self.asked.remove(0);
-        self.session.handle_verdict(self.now, epoch, verdict);
+        self.session.handle_verdict(self.now, epoch, verdict, self.weight);
         self.run();
     }
 
@@ -235,6 +247,9 @@ impl World {
         moved |= self.session.wants_memory() && self.session.handle_memory(self.now);
         moved |= self.read_backend();
         moved |= self.read_client();
+        if self.gives_turns && self.session.isolation() == Isolation::Waiting {
+            self.session.handle_turn(self.session.epoch());
+        }
         moved |= self.write_backend();
         moved |= self.write_client(&[]);
         moved |= self.act();
@@ -385,7 +400,7 @@ impl World {
         let verdict = self.verdict.filter(|_| !self.asked.is_empty());
         if let Some(verdict) = verdict {
             let (epoch, _) = self.asked.remove(0);
-            self.session.handle_verdict(self.now, epoch, verdict);
+            self.session.handle_verdict(self.now, epoch, verdict, self.weight);
         }
         if let Some(succeeds) = self.prepare_succeeds.filter(|_| self.preparing) {
             self.preparing = false;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tideover_protocol::session::{
-    AckMode, Action, AttachFailure, BackendTraits, Budgets, Config, Gather, Linger, OnMigrateTimeout, Session, Side,
-    Verdict,
+    AckMode, Action, AttachFailure, BackendTraits, Budgets, Config, Gather, Isolation, Linger, OnMigrateTimeout,
+    Session, Side, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
@@ -310,6 +310,10 @@ impl World {
         if self.over || self.shadow.link != Link::Attached {
             return false;
         }
+        // No other session is there that could want the turn.
+        if self.session.isolation() == Isolation::Waiting {
+            self.session.handle_turn(self.session.epoch());
+        }
         let mut out = Gather::new();
         self.session.poll_transmit(self.now, Side::Backend, &mut out);
         let room = self.leg.room.saturating_sub(self.leg.inbox.len());
@@ -391,7 +395,10 @@ impl World {
                     self.shadow.adopts();
                     self.attach();
                 }
-                Action::Ask { epoch, .. } => self.session.handle_verdict(self.now, epoch, Verdict::Dying),
+                // Nothing is poison here.
+                Action::Ask { epoch, .. } => {
+                    self.session.handle_verdict(self.now, epoch, Verdict::Dying, Weight::NONE);
+                }
                 Action::Event(event) => self.shadow.told(event),
                 Action::End { .. } => {
                     self.over = true;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tideover_protocol::session::{
     AckMode, AttachRequest, BackendTraits, EndReason, Event, Loss, OnAmbiguous, OnExpired, OnPoison, Poisoned,
-    PongOrder, Reattach, Verdict,
+    PongOrder, Reattach, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
@@ -42,6 +42,12 @@ pub(crate) enum Goodbye {
     Eof,
     /// There is no client to tell.
     Nobody,
+}
+
+/// Halvings of the probability that a death came by chance: six are a whole death.
+fn bits_of(weight: Weight) -> u32 {
+    let of = |bits| weight == Weight::of_chance(1.0 / f64::from(1_u32 << bits));
+    (0..=6).find(|bits| of(*bits)).expect("a weight of up to six bits")
 }
 
 impl Shadow {
@@ -93,7 +99,7 @@ impl Shadow {
         match code {
             Some(Some(1001 | 1012 | 1013 | 1014)) => self.lose(),
             Some(Some(1011) | None) | None => match self.config.on_ambiguous {
-                OnAmbiguous::Failover => self.death(end),
+                OnAmbiguous::Failover => self.death(end, Weight::WHOLE),
                 OnAmbiguous::End => self.forward(end),
                 OnAmbiguous::Probe => {
                     self.expected.push(Expected::Ask);
@@ -104,12 +110,12 @@ impl Shadow {
         }
     }
 
-    pub(crate) fn answered(&mut self, now: Instant, verdict: Verdict) {
+    pub(crate) fn answered(&mut self, now: Instant, verdict: Verdict, weight: Weight) {
         self.now = now;
         match (self.link.clone(), verdict) {
             (Link::Asking(end), Verdict::Dying) => {
                 self.link = Link::Attached;
-                self.death(end);
+                self.death(end, weight);
             }
             (Link::Asking(end), Verdict::Healthy) => {
                 self.meet(Met::HealthyEnd);
@@ -163,7 +169,7 @@ impl Shadow {
 
     // Deaths.
 
-    fn death(&mut self, end: LegEnd) {
+    fn death(&mut self, end: LegEnd, weight: Weight) {
         if self.mode == AckMode::None || self.leg.mute {
             return self.lose();
         }
@@ -171,15 +177,21 @@ impl Shadow {
         if had == 0 {
             return self.lose();
         }
-        if had == 1 {
-            self.ledger.kept[0].deaths = self.ledger.kept[0].deaths.saturating_add(1);
+        let isolated = self.ledger.is_isolated();
+        let against = if !isolated || self.leg.turn == self.ledger.first() { bits_of(weight) } else { 0 };
+        let bits = if had == 1 && isolated { against } else { 0 };
+        if against < bits_of(Weight::WHOLE) {
+            self.meet(Met::DeathInDoubt);
         }
-        let (seq, deaths) = (self.ledger.kept[0].seq, self.ledger.kept[0].deaths);
-        if had == 1 && deaths >= self.config.max_replays {
+        let kept = &mut self.ledger.kept[0];
+        kept.weight += bits;
+        kept.deaths = kept.deaths.saturating_add(u8::from(bits > 0));
+        let (seq, deaths) = (kept.seq, kept.deaths);
+        if had == 1 && kept.weight >= bits_of(Weight::WHOLE) * u32::from(self.config.max_replays) {
             return self.poison(seq, deaths, end);
         }
-        self.deaths += 1;
-        if self.deaths >= 2 {
+        self.deaths += against;
+        if self.deaths >= 2 * bits_of(Weight::WHOLE) {
             self.meet(Met::Isolation);
             self.ledger.isolated = self.ledger.isolated.max(self.ledger.kept[had - 1].seq);
         }
@@ -261,6 +273,8 @@ impl Shadow {
                 self.fall_back();
             }
             Event::HoldFailed { .. } | Event::PinRefused => panic!("rules: there are none"),
+            // When a client's bytes are taken is the engine's choice; what becomes of them is judged.
+            Event::Slowed(_) => {}
             Event::ClientVanished => assert!(matches!(self.phase, Phase::Orphaned(_)), "law 10: the client is there"),
             Event::Ending(reason) => self.ending(reason),
         }

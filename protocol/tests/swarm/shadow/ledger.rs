@@ -21,7 +21,9 @@ pub(crate) struct Kept {
     pub(crate) raw: Vec<u8>,
     /// When it was whole, in whole milliseconds of the session.
     pub(crate) received: u64,
+    /// Deaths that say something against it, and how much.
     pub(crate) deaths: u8,
+    pub(crate) weight: u32,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +114,7 @@ impl Ledger {
         self.last += 1;
         let raw = std::mem::take(&mut self.tail);
         self.bytes += raw.len();
-        self.kept.push_back(Kept { seq: self.last, raw, received, deaths: 0 });
+        self.kept.push_back(Kept { seq: self.last, raw, received, deaths: 0, weight: 0 });
     }
 
     // Writing.

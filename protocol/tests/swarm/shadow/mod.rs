@@ -30,6 +30,9 @@ pub(crate) use ledger::{Fate, Ledger};
 use migration::Move;
 use told::{Collector, Said, Tape, Window};
 
+/// How long the messages of a leg wait for their turns.
+const TURN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Relaying,
@@ -88,6 +91,9 @@ struct Leg {
     /// The client's Close is wholly on it.
     close_written: bool,
     closed: bool,
+    /// When it was attached, and which message had its turn on it last.
+    began: Instant,
+    turn: Option<u64>,
     /// When the last message was wholly on it, and when its backend last said something.
     given: Option<Instant>,
     spoke: Option<Instant>,
@@ -157,6 +163,8 @@ impl Leg {
             carrier: traits.carrier,
             close_written: false,
             closed: false,
+            began: now,
+            turn: None,
             given: None,
             spoke: None,
         }
@@ -345,6 +353,7 @@ impl Shadow {
         splitter.feed(bytes, |piece| match piece {
             Piece::Header { raw, .. } | Piece::Payload { raw, .. } => {
                 assert!(!self.is_left(), "law 2: a message is written to a leg that is left");
+                self.judge_turn(raw);
                 whole.extend(self.ledger.written(raw));
             }
             Piece::Control { opcode, payload } => self.leg_control(opcode, payload),
@@ -360,6 +369,20 @@ impl Shadow {
             self.settle();
         }
         whole
+    }
+
+    /// Poison: in isolation a message waits for its turn, but for no more than five seconds of a leg.
+    fn judge_turn(&mut self, raw: &[u8]) {
+        if raw.is_empty() || !self.ledger.is_isolated() || self.leg.turn == self.ledger.first() {
+            return;
+        }
+        assert!(self.now.since(self.leg.began) >= TURN_PATIENCE, "poison: a message does not wait for its turn");
+        self.meet(Met::TurnWaived);
+    }
+
+    /// It is the turn of the message that comes next.
+    pub(crate) fn turn_given(&mut self) {
+        self.leg.turn = self.ledger.first();
     }
 
     fn leg_control(&mut self, opcode: u8, payload: &[u8]) {
@@ -486,7 +509,10 @@ impl Shadow {
         assert_eq!(c.forgotten, ledger.forgotten, "law 8: forgotten");
         assert!(ledger.unacked() <= self.config.buffer_messages as usize, "law 5: messages");
         self.compare_move(session);
-        if self.phase == Phase::Relaying && !self.is_full() && !self.short {
+        // How long a client is held back for its rate is told in the stories.
+        let limits = &self.config.limits;
+        let slowed = limits.message_rate.is_some() || limits.byte_rate.is_some() || limits.control_rate.is_some();
+        if self.phase == Phase::Relaying && !self.is_full() && !self.short && !slowed {
             assert!(session.wants_read(Side::Client), "law 10: the client is held back while there is room");
         }
         if !self.deaf {

@@ -137,8 +137,12 @@ pub(super) const REPLAY: Theme = Theme {
             default: Fallback::Value("3"),
             summary: "A message that was alone at so many proven deaths of backends is poison",
             details: "After the second death, a session's messages are replayed one by one, and never to the last \
-                      healthy backend of several.",
-            worst_case: "Worst case: one message ends so many backends, and two more while it is among others.",
+                      healthy backend of several. Of the sessions that do so, one at a time has a message on a backend; \
+                      who has waited 5 s for that on a leg goes without, and its deaths do not count. A death counts the \
+                      less the more probable it was by chance, going by how often the pool's backends died without the \
+                      message in the last minute: whole below 1 in 64, half at 1 in 8.",
+            worst_case: "Worst case: one message ends so many backends, and two more while it is among others; more \
+                         where backends die of something else too.",
         },
         Flag {
             name: "on-poison",

@@ -4,6 +4,7 @@
 mod guarantees;
 mod health;
 mod http;
+mod limits;
 mod migration;
 mod pool;
 mod reattach;
@@ -189,7 +190,7 @@ pub struct Theme {
 }
 
 /// All themes, in the order of the help.
-pub static THEMES: [Theme; 23] = [
+pub static THEMES: [Theme; 24] = [
     server::LISTEN,
     pool::BALANCING,
     relay::BUFFERS,
@@ -207,7 +208,8 @@ pub static THEMES: [Theme; 23] = [
     tls::BACKENDS,
     http::HTTP,
     http::ADMISSION,
-    server::LIMITS,
+    limits::LIMITS,
+    limits::CLIENTS,
     schemes::REDIRECT,
     schemes::DNS,
     schemes::SCALING,
@@ -434,6 +436,9 @@ const FROM_ZERO_OR_OFF: Kind = duration(0, Some("off"));
 
 /// A duration that may be zero, or `auto`.
 const FROM_ZERO_OR_AUTO: Kind = duration(0, Some("auto"));
+
+/// A duration above zero, or `auto`.
+const POSITIVE_OR_AUTO: Kind = duration(1, Some("auto"));
 
 const fn duration(min_millis: u64, or: Option<&'static str>) -> Kind {
     Kind::Duration { min: Duration::from_millis(min_millis), max: LONGEST, or }

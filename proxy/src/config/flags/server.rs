@@ -1,6 +1,6 @@
 //! The flags of the process around the sessions.
 
-use super::{Fallback, Flag, Kind, LARGEST, LARGEST_COUNT, POSITIVE, Scope, Theme};
+use super::{Fallback, Flag, Kind, POSITIVE, Scope, Theme};
 use crate::config::choice::names;
 use crate::config::{Compression, LogFormat};
 
@@ -108,87 +108,6 @@ pub(super) const LISTEN: Theme = Theme {
                       declined, as it must be where rules translate ids or cut packets.",
             worst_case: "Worst case: many small messages that resemble each other compress worse than they would with \
                          context takeover; a backend that answers an offer against RFC 7692 gets no session.",
-        },
-    ],
-};
-
-pub(super) const LIMITS: Theme = Theme {
-    heading: "Limits",
-    flags: &[
-        Flag {
-            name: "max-message-bytes",
-            scope: Scope::Route,
-            kind: Kind::Size { min: 125, max: LARGEST },
-            default: Fallback::Value("16MiB"),
-            summary: "The longest message, in either direction; a longer one ends the session with Close 1009",
-            details: "The least is 125 bytes, what a control frame may carry (RFC 6455 5.5).",
-            worst_case: "Worst case: this much memory a session for a message to the client that is not complete yet.",
-        },
-        Flag {
-            name: "max-message-frames",
-            scope: Scope::Route,
-            kind: Kind::Count { min: 1, max: 10_000_000 },
-            default: Fallback::Value("131072"),
-            summary: "The most frames of one message, in either direction; more end the session with Close 1008",
-            details: "Fragments may be empty (RFC 6455 5.4), so max-message-bytes alone does not bound a message.",
-            worst_case: "Worst case: 14 bytes a frame of memory, beside the payload.",
-        },
-        Flag {
-            name: "max-handshake-bytes",
-            scope: Scope::Process,
-            kind: Kind::Size { min: 8 << 10, max: 1 << 20 },
-            default: Fallback::Value("16KiB"),
-            summary: "The largest head of an HTTP request or response; a larger request is answered 431",
-            details: "",
-            worst_case: "Worst case: this much memory a session, kept for the re-attach.",
-        },
-        Flag {
-            name: "max-sessions",
-            scope: Scope::Process,
-            kind: Kind::Count { min: 1, max: 10_000_000 },
-            default: Fallback::Value("10000"),
-            summary: "Sessions at a time; a client beyond them is answered 503",
-            details: "Each takes two file descriptors.",
-            worst_case: "Worst case: this many times max-handshake-bytes, beside what buffer-total-bytes bounds.",
-        },
-        Flag {
-            name: "max-sessions-per-address",
-            scope: Scope::Process,
-            kind: Kind::Count { min: 0, max: LARGEST_COUNT },
-            default: Fallback::Value("0"),
-            summary: "Sessions of one client address at a time, or of one /64 of IPv6; one beyond them is answered 429",
-            details: "The address is taken from X-Forwarded-For where trust-forwarded allows, or from the PROXY header. 0: \
-                      any number, since many clients may share an address behind a balancer or a carrier's NAT.",
-            worst_case: "Worst case: with 0, one client can have all of max-sessions.",
-        },
-        Flag {
-            name: "session-rate-per-address",
-            scope: Scope::Process,
-            kind: Kind::Count { min: 0, max: 1_000_000 },
-            default: Fallback::Value("0"),
-            summary: "Handshakes a second of one client address, or one /64 of IPv6; one beyond them is answered 429",
-            details: "As many at once. 0: any number. Of more than 65,536 busy networks, the further ones share one \
-                      allowance.",
-            worst_case: "",
-        },
-        Flag {
-            name: "handshake-timeout",
-            scope: Scope::Process,
-            kind: POSITIVE,
-            default: Fallback::Value("10s"),
-            summary: "How long a client may take, from being accepted, to send a whole request head",
-            details: "A PROXY header and a TLS handshake are part of it, and bytes that trickle do not make it longer. One \
-                      that has begun a request is answered 408. A connection may be idle so long between two requests.",
-            worst_case: "Worst case: a client holds a descriptor so long for nothing.",
-        },
-        Flag {
-            name: "max-header-fields",
-            scope: Scope::Process,
-            kind: Kind::Count { min: 1, max: 120 },
-            default: Fallback::Value("100"),
-            summary: "Fields of a request's header; more are answered 431",
-            details: "",
-            worst_case: "",
         },
     ],
 };

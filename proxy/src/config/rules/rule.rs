@@ -99,6 +99,7 @@ fn actions(fields: &mut Fields<'_, '_>) -> Actions {
         pin: fields.table("pin", pin).flatten(),
         unpin: fields.text_or_table("unpin", |key| (key, UnpinWhen::Now), unpin),
         acknowledge: fields.text("acknowledge"),
+        gives_up: fields.text("gives-up"),
         answers: fields.text("answers"),
         refuses: fields.is_on("refuses"),
         once: fields.text("once"),

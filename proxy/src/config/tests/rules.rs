@@ -126,10 +126,9 @@ pin = { key = "a" }
         "tideover.toml:8: rule.pin.hold: \"yes\" is of type string, not true or false",
         "tideover.toml:8: rule.pin.of: unknown key; there are key, again, expects, hold, learns",
         "tideover.toml:13: rule.route: unknown key; there are name, from, ",
-        "tideover.toml:14: rule.json: one of equals, one-of, exists, matches, null is needed, and no more",
+        "tideover.toml:14: rule.json: one of equals, one-of, exists, matches, null, operation is needed, and no more",
         "tideover.toml:14: rule.json: pointer is needed",
         "tideover.toml:14: rule.json.equals: [1] is of type array, not a string, a number, true or false",
-        "tideover.toml:14: rule.json: one of equals",
         "tideover.toml:14: rule.json: 5 is of type integer, not a table",
         "tideover.toml:15: rule.hex: bytes is needed",
         "tideover.toml:15: rule.hex.at: -1 is not from 0 to",
@@ -199,7 +198,7 @@ fn routes_that_are_not_there_and_names_given_twice_are_reported() {
                 [[rule]]\nfrom = 'client'\nroute = []\n";
     let (file, result) = with_file("unknown-routes", text);
     let expected = [
-        "tideover.toml:11: rule.route: names no route; leave it away for all of them",
+        "tideover.toml:12: rule.route: names no route; leave it away for all of them",
         "tideover.toml:3: route.name, tideover.toml:6: route.name: there are two routes \"a\"",
         "tideover.toml:9: rule.route: there is no route \"b\": only a, a",
     ];
@@ -235,12 +234,14 @@ json = [
     { pointer = "/c", null = true },
     { pointer = "/d", exists = false },
     { pointer = "/e", equals = 1.5 },
+    { pointer = "/q", operation = "subscription", named = "/o" },
 ]
 hex = { at = 1, bytes = "22", mask = "ff" }
 nth = 7
 pin = { key = "p {1}", again = "move", expects = "e {/a}", hold = true, learns = true }
 unpin = { key = "u", when = "acknowledged" }
 acknowledge = "k {hex 0..1}"
+gives-up = "g"
 max-age = "1m"
 ephemeral = true
 translate = "/a"
@@ -259,13 +260,14 @@ learn = "/id"
     let (_file, config) = with_file("keys", text);
     let config = config.unwrap();
     let rules = set(&config.routes[0]);
-    let payload = br#"{"a":1,"b":"yes","c":null,"e":1.5,"n":42}"#;
+    let payload = br#"{"a":1,"b":"yes","c":null,"e":1.5,"q":"{a} subscription S{b}","o":"S","n":42}"#;
     let mut message = Message { kind: Kind::Text, payload, nth: 7 };
     let verdict = rules.client(&message);
     let pin = verdict.pin.expect("it matches");
     assert_eq!((pin.key, pin.expects), (Key::of(b"p 42"), Some(Key::of(b"e 1"))));
     assert!(pin.hold && pin.learns && pin.again == tideover_protocol::rules::Again::Move);
     assert_eq!(verdict.unpin.map(|unpin| unpin.when), Some(tideover_protocol::rules::UnpinWhen::Acknowledged));
+    assert_eq!(verdict.gives_up, Some(Key::of(b"g")));
     assert_eq!((verdict.acknowledge, verdict.max_age), (Some(Key::of(b"k {")), Some(Duration::from_secs(60))));
     assert_eq!((verdict.replay, verdict.translate), (tideover_protocol::rules::Replay::Ephemeral, Some(5..6)));
     message.nth = 8;

@@ -4,13 +4,14 @@ use std::task::{Context as Cx, Poll};
 
 use tideover_protocol::frame::ControlFrame;
 use tideover_protocol::session::{
-    Action, AttachFailure, AttachRequest, BackendTraits, EndReason, Epoch, Event, Poisoned, Verdict,
+    Action, AttachFailure, AttachRequest, BackendTraits, EndReason, Epoch, Event, Poisoned, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
 use super::{Driver, traits};
 use crate::pool::{self, Attached, Denials, Lease, Reattach, ReattachError, SessionHeaders, Target};
 use crate::session::farewell;
+use crate::session::limited::Cause;
 use crate::session::poisons::Poison;
 use crate::session::wire::Wire;
 
@@ -59,13 +60,14 @@ impl Driver {
 
     pub(super) fn poll_probe(&mut self, cx: &mut Cx<'_>, now: Instant) -> bool {
         let Some(probe) = &mut self.probe else { return false };
-        let Poll::Ready((epoch, verdict)) = probe.as_mut().poll(cx) else { return false };
+        let Poll::Ready((epoch, (verdict, ended))) = probe.as_mut().poll(cx) else { return false };
         self.probe = None;
-        let verdict = match verdict {
-            pool::Verdict::Dying => Verdict::Dying,
-            pool::Verdict::Healthy => Verdict::Healthy,
+        let (verdict, weight) = match (verdict, ended) {
+            (pool::Verdict::Dying, Some(leg)) => (Verdict::Dying, self.weigh_death(leg)),
+            (pool::Verdict::Dying, None) => (Verdict::Dying, Weight::NONE),
+            (pool::Verdict::Healthy, _) => (Verdict::Healthy, Weight::NONE),
         };
-        self.engine.handle_verdict(now, epoch, verdict);
+        self.engine.handle_verdict(now, epoch, verdict, weight);
         true
     }
 
@@ -147,7 +149,8 @@ impl Driver {
         }
         let (route, handshake, backend) = (self.route().clone(), self.handshake.clone(), lease.backend().clone());
         let since = std::time::Instant::now();
-        let probe = async move { (epoch, route.pool.probe(&backend, since, &handshake).await) };
+        let leg = ended.then_some(lease.attached_at()..since);
+        let probe = async move { (epoch, (route.pool.probe(&backend, since, &handshake).await, leg)) };
         self.probe = Some(Box::pin(probe));
     }
 
@@ -201,6 +204,10 @@ impl Driver {
             Event::Migrated(epoch) => tracing::info!(%session, epoch, backend, "migrated"),
             Event::MigrationFailed(why) => tracing::info!(%session, backend, %why, "not migrated"),
             Event::Suspect(epoch) => tracing::info!(%session, epoch, backend, "backend leg is suspect"),
+            Event::Slowed(limit) => {
+                self.registered.context.totals.slowed(limit.into());
+                tracing::debug!(%session, peer = %self.registered.handle.peer, %limit, "the client is slowed down");
+            }
             Event::Cleared(epoch) => tracing::info!(%session, epoch, backend, "backend leg moves again"),
             Event::FellBack => {
                 tracing::warn!(%session, epoch = self.engine.epoch(), backend, "replies are not one a message: pongs acknowledge");
@@ -215,6 +222,9 @@ impl Driver {
             Event::Ending(reason) => {
                 let epoch = self.engine.epoch();
                 let peer = self.registered.handle.peer;
+                if let Some(cause) = Cause::of_end(reason) {
+                    self.registered.context.totals.limited(cause);
+                }
                 match reason {
                     EndReason::ClientClosed | EndReason::ClientVanished | EndReason::BackendClosed(_) => {
                         tracing::debug!(%session, epoch, %peer, backend, %reason, "session ends");

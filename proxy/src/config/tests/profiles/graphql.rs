@@ -52,6 +52,12 @@ fn a_query_is_acknowledged_by_its_end_and_its_result_told_once() {
 }
 
 #[test]
+fn what_the_client_completes_is_not_waited_for() {
+    let rules = graphql();
+    assert_eq!(rules.client(COMPLETE).gives_up, Some(rules.waits_for(QUERY)));
+}
+
+#[test]
 fn which_operation_is_meant_is_read_from_the_document_and_its_name() {
     let rules = graphql();
     let is_pinned = |payload: &str| {

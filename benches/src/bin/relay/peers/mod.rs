@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+mod configurations;
+
 use crate::error::{Error, Result};
 use crate::options::{Options, Pongs};
 use crate::process::{Cores, Process, version};
@@ -19,7 +21,48 @@ pub(crate) enum Kind {
     Direct,
     HaProxy,
     Nginx,
+    Envoy,
+    Caddy,
+    Traefik,
+    Sozu,
     Tideover,
+}
+
+impl Kind {
+    /// What a name given with `--program` must begin with.
+    const PREFIXES: [(&'static str, Self); 7] = [
+        ("haproxy", Self::HaProxy),
+        ("nginx", Self::Nginx),
+        ("envoy", Self::Envoy),
+        ("caddy", Self::Caddy),
+        ("traefik", Self::Traefik),
+        ("sozu", Self::Sozu),
+        ("tideover", Self::Tideover),
+    ];
+}
+
+/// Only takes part in the scaling.
+pub(crate) const TWO_WORKERS: &str = "tideover-2-workers";
+
+/// How tideover is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// By default, with one worker.
+    Default,
+    /// Without de-duplication and linger, to see what they cost.
+    Plain,
+    /// With two workers, on both cores.
+    TwoWorkers,
+}
+
+impl Variant {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Default => &["--workers", "1"],
+            Self::Plain => &["--workers", "1", "--dedupe-replies", "off", "--ack-linger", "0ms"],
+            Self::TwoWorkers => &["--workers", "2"],
+        }
+    }
 }
 
 /// One who takes part.
@@ -29,6 +72,8 @@ pub(crate) struct Contestant {
     pub(crate) kind: Kind,
     /// What answers behind it.
     pub(crate) pongs: Pongs,
+    /// How it differs from default settings.
+    pub(crate) variant: Variant,
     /// `None`: not installed.
     pub(crate) program: Option<PathBuf>,
 }
@@ -36,17 +81,34 @@ pub(crate) struct Contestant {
 impl Contestant {
     /// Those that are asked for, present or not.
     pub(crate) fn all(options: &Options) -> Result<Vec<Self>> {
-        let named = |name: &str, kind, pongs, program| Self { name: name.into(), kind, pongs, program };
+        let named = |name: &str, kind, pongs, program| Self {
+            name: name.into(),
+            kind,
+            pongs,
+            variant: Variant::Default,
+            program,
+        };
         let mut all = vec![
             named("direct", Kind::Direct, Pongs::InOrder, Some(PathBuf::new())),
             named("haproxy", Kind::HaProxy, Pongs::InOrder, find("haproxy")),
             named("nginx", Kind::Nginx, Pongs::InOrder, find("nginx")),
+            named("haproxy-2.8", Kind::HaProxy, Pongs::InOrder, find("haproxy-2.8")),
+            named("envoy", Kind::Envoy, Pongs::InOrder, find("envoy")),
+            named("caddy", Kind::Caddy, Pongs::InOrder, find("caddy")),
+            named("traefik", Kind::Traefik, Pongs::InOrder, find("traefik")),
+            named("sozu", Kind::Sozu, Pongs::InOrder, find("sozu")),
             named("tideover", Kind::Tideover, Pongs::InOrder, None),
             named("tideover-early", Kind::Tideover, Pongs::Early, None),
         ];
+        for (name, pongs, variant) in [
+            ("tideover-plain", Pongs::InOrder, Variant::Plain),
+            ("tideover-early-plain", Pongs::Early, Variant::Plain),
+            (TWO_WORKERS, Pongs::InOrder, Variant::TwoWorkers),
+        ] {
+            all.push(Self { variant, ..named(name, Kind::Tideover, pongs, None) });
+        }
         for program in &options.program {
-            let kinds = [("haproxy", Kind::HaProxy), ("nginx", Kind::Nginx), ("tideover", Kind::Tideover)];
-            let kind = kinds.into_iter().find(|(prefix, _)| program.name.starts_with(prefix));
+            let kind = Kind::PREFIXES.into_iter().find(|(prefix, _)| program.name.starts_with(prefix));
             let kind = kind.ok_or_else(|| Error::Other(format!("{}: how is it configured?", program.name)))?.1;
             let path = program.path.exists().then(|| program.path.clone());
             match all.iter_mut().find(|known| known.name == program.name) {
@@ -68,13 +130,20 @@ impl Contestant {
         Ok(all)
     }
 
+    /// Whether ratios are taken against it, and bars set: the system's own HAProxy and nginx. The others are shown.
+    pub(crate) fn is_measure(&self) -> bool {
+        matches!(&*self.name, "haproxy" | "nginx")
+    }
+
     /// What it says of its version; `None`: not installed.
     pub(crate) fn version(&self) -> Option<String> {
         let program = self.program.as_deref()?;
         match self.kind {
             Kind::Direct => Some("no proxy".into()),
             Kind::HaProxy | Kind::Nginx => version(program, "-v"),
-            Kind::Tideover => version(program, "--version"),
+            Kind::Traefik => version(program, "version"),
+            Kind::Caddy => version(program, "version"),
+            Kind::Envoy | Kind::Sozu | Kind::Tideover => version(program, "--version"),
         }
     }
 
@@ -89,29 +158,14 @@ impl Contestant {
         std::fs::create_dir_all(&directory)?;
         let admin = (self.kind == Kind::Tideover).then(|| directory.join("admin"));
         let mut command = Command::new(program);
-        match self.kind {
-            Kind::Direct => {}
-            Kind::HaProxy => {
-                let file = directory.join("haproxy.cfg");
-                std::fs::write(&file, haproxy(port, backends))?;
-                command.arg("-db").arg("-f").arg(file);
-            }
-            Kind::Nginx => {
-                let file = directory.join("nginx.conf");
-                std::fs::write(&file, nginx(port, backends, &directory))?;
-                command.arg("-c").arg(file).arg("-p").arg(&directory);
-            }
-            Kind::Tideover => {
-                command.args(["serve", "--workers", "1", "--listen", &loopback(port).to_string()]);
-                for backend in backends {
-                    command.arg("--backend").arg(format!("ws://{}", loopback(*backend)));
-                }
-                command.arg("--admin").arg(format!("unix:{}", directory.join("admin").display()));
-            }
+        self.kind.configure(&mut command, &configurations::Place { port, backends, directory: &directory })?;
+        if self.kind == Kind::Tideover {
+            command.args(self.variant.flags());
         }
+        let spread = self.variant == Variant::TwoWorkers;
         let log = std::fs::File::create(directory.join("log"))?;
         command.stdout(Stdio::from(log.try_clone()?)).stderr(log);
-        let mut process = Process::start_proxy(&mut command, cores)?;
+        let mut process = Process::start_proxy(&mut command, cores, spread)?;
         let ready = || {
             let api = admin.as_ref().is_none_or(|admin| UnixStream::connect(admin).is_ok());
             TcpStream::connect(loopback(port)).is_ok() && api
@@ -142,33 +196,6 @@ impl Proxy {
     }
 }
 
-fn haproxy(port: u16, backends: &[u16]) -> String {
-    let servers: String = backends.iter().map(|port| format!("    server s{port} 127.0.0.1:{port}\n")).collect();
-    format!(
-        "global\n    nbthread 1\n    maxconn 9500\n\
-         defaults\n    mode http\n    timeout connect 5s\n    timeout client 1h\n    timeout server 1h\n    \
-         timeout tunnel 1h\n\
-         frontend all\n    bind 127.0.0.1:{port}\n    default_backend echo\n\
-         backend echo\n{servers}"
-    )
-}
-
-fn nginx(port: u16, backends: &[u16], directory: &Path) -> String {
-    let servers: String = backends.iter().map(|port| format!("server 127.0.0.1:{port}; ")).collect();
-    let at = directory.display();
-    format!(
-        "daemon off;\nworker_processes 1;\npid {at}/pid;\nerror_log {at}/error.log;\n\
-         events {{ worker_connections 19000; }}\n\
-         http {{\n  access_log off;\n  client_body_temp_path {at}/body;\n  proxy_temp_path {at}/proxy;\n  \
-         fastcgi_temp_path {at}/fastcgi;\n  uwsgi_temp_path {at}/uwsgi;\n  scgi_temp_path {at}/scgi;\n  \
-         upstream echo {{ {servers}}}\n  \
-         server {{\n    listen 127.0.0.1:{port} backlog=4096;\n    location / {{\n      proxy_pass http://echo;\n      \
-         proxy_http_version 1.1;\n      proxy_set_header Host $host;\n      \
-         proxy_set_header Upgrade $http_upgrade;\n      proxy_set_header Connection \"upgrade\";\n      \
-         proxy_read_timeout 1h;\n      proxy_send_timeout 1h;\n    }}\n  }}\n}}\n"
-    )
-}
-
 fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
@@ -190,10 +217,14 @@ fn wait_until(ready: impl Fn() -> bool, process: &mut Process, directory: &Path)
     Ok(())
 }
 
+/// Where `benches/setup` puts the programs that are no packages of the system.
+const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers/bin");
+
 /// The path of an installed program.
 fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/usr/local/sbin")]);
+    let others = [INSTALLED, "/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let places = std::env::split_paths(&path).chain(others);
     places.map(|place| place.join(name)).find(|program| program.is_file())
 }
 

@@ -1,0 +1,115 @@
+"""Clients of paho-mqtt over WebSockets. Each session is a publisher and a subscriber with a session that the broker keeps;
+QoS 1 both ways. What is published is asked, its PUBACK is the answer; what the subscriber must get is wanted."""
+
+import asyncio
+import re
+import threading
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from journal import arguments, run_sessions
+
+VALUES = arguments(version="3.1.1")
+HOST, PORT = re.fullmatch(r"ws://([^:]+):(\d+).*", VALUES.url).groups()
+FIVE = VALUES.version == "5"
+ACKNOWLEDGED = re.compile(r"Received PUBACK \(Mid: (\d+)\)")
+
+
+class Client:
+    """A client of the library, with all that it says of its connection."""
+
+    def __init__(self, session, role):
+        self.session = session
+        self.lock = threading.RLock()
+        self.waiting = {}
+        kind = MQTTProtocolVersion.MQTTv5 if FIVE else MQTTProtocolVersion.MQTTv311
+        lasting = {} if FIVE else {"clean_session": False}
+        name = f"{role}-{session.number}"
+        self.library = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=name, protocol=kind, transport="websockets", **lasting
+        )
+        self.library.on_connect = self.on_connect
+        self.library.on_disconnect = self.on_disconnect
+        self.library.on_log = self.on_log
+        self.connected = asyncio.Event()
+        self.subscribed = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self.connections = 0
+        self.leaving = False
+
+    async def start(self):
+        self.library.connect_timeout = 60
+        # The handshake takes its time when the backend is killed in it, and the library waits for it.
+        await asyncio.to_thread(self.connect)
+        self.library.loop_start()
+        await self.connected.wait()
+
+    def connect(self):
+        if not FIVE:
+            return self.library.connect(HOST, int(PORT), keepalive=2)
+        kept = Properties(PacketTypes.CONNECT)
+        kept.SessionExpiryInterval = 3600
+        self.library.connect(HOST, int(PORT), keepalive=2, clean_start=False, properties=kept)
+
+    def stop(self):
+        self.leaving = True
+        self.library.disconnect()
+        self.library.loop_stop()
+
+    def on_connect(self, _client, _data, _flags, reason, _properties):
+        self.connections += 1
+        if reason.is_failure:
+            self.session.fault(f"refused: {reason}")
+        elif self.connections > 1:
+            self.session.fault("connected again")
+        self.loop.call_soon_threadsafe(self.connected.set)
+
+    def on_disconnect(self, _client, _data, _flags, reason, _properties):
+        if not self.leaving:
+            self.session.fault(f"disconnected: {reason}")
+
+    def on_log(self, _client, _data, level, text):
+        """The library says every packet here: also an acknowledgement that nobody waits for any more."""
+        puback = ACKNOWLEDGED.match(text)
+        if puback:
+            with self.lock:
+                what = self.waiting.get(int(puback[1]))
+            self.session.answer(what) if what else self.session.fault(f"for nothing: {text}")
+        elif level == mqtt.MQTT_LOG_ERR and not self.leaving:
+            self.session.fault(f"error: {text}")
+
+    def publish(self, topic, what):
+        # The acknowledgement may come before the packet id is known here.
+        with self.lock:
+            self.waiting[self.library.publish(topic, what, qos=1).mid] = what
+
+
+async def run(session):
+    subscriber, publisher = Client(session, "subscriber"), Client(session, "publisher")
+    topic = f"topic/{session.number}"
+    subscriber.library.on_message = lambda _client, _data, message: session.get(f"got-{message.payload.decode()}")
+    subscriber.library.on_subscribe = lambda *_: subscriber.loop.call_soon_threadsafe(subscriber.subscribed.set)
+    await subscriber.start()
+    subscriber.library.subscribe(topic, qos=1)
+    await subscriber.subscribed.wait()
+    await publisher.start()
+
+    async def publish():
+        what = session.ask("message")
+        session.want(f"got-{what}")
+        publisher.publish(topic, what)
+
+    await publish()
+    await session.complete(60)
+    await session.work(publish, VALUES.quiet)
+    await publish()
+    await session.complete(VALUES.patience_ms / 1000)
+    await asyncio.sleep(0.1)  # what comes a second time comes soon
+    publisher.stop()
+    subscriber.stop()
+
+
+asyncio.run(run_sessions(VALUES, run))
