@@ -85,6 +85,7 @@ async fn its_verdict_on_each_server_is_that_of_the_table() {
         assert!(found["ping_ms"].is_number(), "{kind:?}: {report:#}");
         assert_eq!(advised(&report, "--ack"), ack, "{kind:?}");
         assert_eq!(advised(&report, "--greeting"), "0", "{kind:?}");
+        assert_eq!(advised(&report, "--profile"), "", "{kind:?} speaks no known protocol: {report:#}");
         let dedupe = if ack == "pong" { "on" } else { "off" };
         assert_eq!(advised(&report, "--dedupe-replies"), dedupe, "{kind:?}");
         let compression = if compresses { "accepted" } else { "declined" };
@@ -274,7 +275,7 @@ async fn a_wrong_call_is_exit_code_2() {
         ("ws://127.0.0.1:1/a", &["--path", "/b"], "a path in --backend as well"),
         ("ws://127.0.0.1:1", &["--header", "Upgrade: x"], "has a meaning of its own"),
         ("ws://127.0.0.1:1", &["--header", "x"], "is not `Name: value`"),
-        ("ws://127.0.0.1:1", &["--profile", "nothing"], "is none of graphql-transport-ws"),
+        ("ws://127.0.0.1:1", &["--profile", "nothing"], "is none of eth-subscribe"),
     ] {
         let (code, text) = complaint(backend, flags);
         assert_eq!(code, Some(2), "{text}");

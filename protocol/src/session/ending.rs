@@ -423,7 +423,7 @@ impl Session {
     // The end of the session.
 
     pub(super) fn end_denied(&mut self, now: Instant) {
-        let close = close_payload(CloseCode::POLICY, "denied by the backends");
+        let close = close_payload(CloseCode::POLICY, "denied");
         self.end_detached(now, close, EndReason::Denied);
     }
 

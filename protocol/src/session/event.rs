@@ -170,7 +170,7 @@ impl std::fmt::Display for EndReason {
             Self::BackendEndedStream => f.write_str("backend ended the stream"),
             Self::BackendOverLimit(error) => write!(f, "backend {error}"),
             Self::NoBackend => f.write_str("no backend within failover-timeout"),
-            Self::Denied => f.write_str("denied by the backends"),
+            Self::Denied => f.write_str("denied"),
             Self::NotWhole => f.write_str("not whole, so not attached again"),
             Self::RingFull => f.write_str("replay ring full"),
             Self::Expired => f.write_str("message over replay-max-age"),

@@ -78,8 +78,8 @@ pub enum OnHookFailure {
     Close,
 }
 
-/// Where a hook is: `https://`, or `http://` on this machine. Its `Display` leaves the path and query out: they may hold
-/// a secret.
+/// Where a hook is: `https://`, or `http://` on this machine. Its `Display` leaves the path and query out: they may
+/// hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookUrl {
     server: BackendUrl,

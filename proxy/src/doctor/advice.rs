@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use super::findings::{Answers, Departure, Ending, Findings, Greeting, PongOrder};
+use super::findings::{Answers, Departure, Ending, Findings, Greeting, PongOrder, Spoken};
 
 /// The proxy's own linger time where pongs come early (`--ack-linger auto`), in milliseconds.
 const AUTO_LINGER: f64 = 250.0;
+/// Profiles whose rules change messages, or cut them anew.
+const CHANGING: [&str; 2] = ["eth-subscribe", "mqtt"];
 /// The codes that lead to a failover by themselves (`--failover-codes`).
 const LEAVING: [u16; 4] = [1001, 1012, 1013, 1014];
 
@@ -33,19 +35,48 @@ pub(super) fn advise(findings: &Findings) -> Vec<Advice> {
         advice.push(Advice::new(
             "--profile",
             profile.name,
-            format!("{}; it knows what to pin, to swallow and to wait for, and acknowledges by key where the protocol has one", profile.why),
+            format!(
+                "{}; it knows what to pin, to swallow and to wait for, and acknowledges by key where the \
+                protocol has one",
+                profile.why
+            ),
         ));
     }
-    let ack = ack(findings);
-    let by_pongs = ack.value == "pong";
-    advice.push(ack);
-    if by_pongs {
-        advice.push(linger(findings));
-    }
-    advice.push(greeting(findings.greeting));
-    advice.push(dedupe(findings, by_pongs));
+    advice.extend(match &findings.profile {
+        Some(profile) => with_profile(profile),
+        None => without_profile(findings),
+    });
     advice.extend(findings.restart.as_ref().and_then(departure));
     advice
+}
+
+/// A profile's rules acknowledge, and swallow greetings: what else would do that stands in their way.
+fn with_profile(profile: &Spoken) -> Vec<Advice> {
+    let mut advice = vec![
+        Advice::new(
+            "--ack",
+            "rules",
+            "the default with this profile: a message is done with when its own answer has come",
+        ),
+        Advice::new("--greeting", "0", "the profile's rules swallow what a new backend says again"),
+        Advice::new("--dedupe-replies", "off", "the default with rules that acknowledge"),
+    ];
+    if CHANGING.contains(&profile.name) {
+        advice.push(Advice::new(
+            "--compression",
+            "off",
+            "the default with this profile, which changes or cuts messages",
+        ));
+    }
+    advice
+}
+
+fn without_profile(findings: &Findings) -> Vec<Advice> {
+    let ack = ack(findings);
+    let by_pongs = ack.value == "pong";
+    let linger = by_pongs.then(|| linger(findings));
+    let rest = [greeting(findings.greeting), dedupe(findings, by_pongs)];
+    [ack].into_iter().chain(linger).chain(rest).collect()
 }
 
 fn ack(findings: &Findings) -> Advice {
@@ -55,29 +86,62 @@ fn ack(findings: &Findings) -> Advice {
     }
     let Some(answers) = &findings.answers else {
         return match findings.ping_ms {
-            Some(_) => ack("pong", "it answers pings; nothing was sent, so where the pong stands to an answer is not known: give --send".into()),
-            None => ack("pong", "it answered no ping: the newest messages are kept as far as they fit; with --send it shows whether --ack reply could be used".into()),
+            Some(_) => ack(
+                "pong",
+                "it answers pings; nothing was sent, so where the pong stands to an answer \
+                is not known: give --send"
+                    .into(),
+            ),
+            None => ack(
+                "pong",
+                "it answered no ping: the newest messages are kept as far as they fit; with \
+                --send it shows whether --ack reply could be used"
+                    .into(),
+            ),
         };
     };
     let (one_each, total) = (answers.is_one_each(), answers.counts.len());
     let pushes = matches!(findings.greeting, Greeting::Pushes { .. });
     match answers.order {
-        PongOrder::After => ack("pong", format!("the pong came behind the answer, {total} of {total} times: it says that the message was handled")),
-        PongOrder::Before | PongOrder::Mixed if one_each => {
-            ack("reply", format!("the pong came before the answer, {}: it proves nothing but that the message was read; and each of {total} messages had one answer", early(answers)))
-        }
-        PongOrder::Before | PongOrder::Mixed => {
-            ack("pong", format!("the pong came before the answer, {}, so it proves only that the message was read; but not each message had one answer, so that --ack reply would fall back: a linger time must bridge the handler", early(answers)))
-        }
+        PongOrder::After => ack(
+            "pong",
+            format!(
+                "the pong came behind the answer, {total} of {total} times: it \
+            says that the message was handled"
+            ),
+        ),
+        PongOrder::Before | PongOrder::Mixed if one_each => ack(
+            "reply",
+            format!(
+                "the pong came before the answer, {}: it proves nothing but that the message \
+                was read; and each of {total} messages had one answer",
+                early(answers)
+            ),
+        ),
+        PongOrder::Before | PongOrder::Mixed => ack(
+            "pong",
+            format!(
+                "the pong came before the answer, {}, so it proves only that the message was \
+                read; but not each message had one answer, so that --ack reply would fall back: a linger time \
+                must bridge the handler",
+                early(answers)
+            ),
+        ),
         PongOrder::Unknown if one_each && !pushes => {
             ack("reply", format!("it answered no ping, and each of {total} messages had one answer"))
         }
-        PongOrder::Unknown if findings.ping_ms.is_none() => {
-            ack("pong", "it answered no ping, and its messages are not one answer each: the newest of the client's messages are kept as far as they fit".into())
-        }
-        PongOrder::Unknown if pushes => {
-            ack("pong", "it sends messages by itself, so which of them are answers is not known; it answers pings".into())
-        }
+        PongOrder::Unknown if findings.ping_ms.is_none() => ack(
+            "pong",
+            "it answered no ping, and its messages are not one answer each: the newest of the \
+                client's messages are kept as far as they fit"
+                .into(),
+        ),
+        PongOrder::Unknown if pushes => ack(
+            "pong",
+            "it sends messages by itself, so which of them are answers is not known; it answers \
+                pings"
+                .into(),
+        ),
         PongOrder::Unknown => ack("pong", "nothing answered what was sent, but pings were answered".into()),
     }
 }
@@ -97,7 +161,8 @@ fn linger(findings: &Findings) -> Advice {
             linger(
                 format!("{enough}ms"),
                 &format!(
-                    "the last answer came up to {lag:.0} ms behind the pong; twice that leaves room, but a slower handler's message would be lost with it"
+                    "the last answer came up to {lag:.0} ms behind the pong; twice that leaves room, but a \
+                        slower handler's message would be lost with it"
                 ),
             )
         }
@@ -123,7 +188,8 @@ fn greeting(seen: Greeting) -> Advice {
         Greeting::Varies { first, second } => greeting(
             0,
             format!(
-                "{first} messages came before anything was sent, then {second}: what is not always as many cannot be told from the rest by counting; a rule can swallow it"
+                "{first} messages came before anything was sent, then {second}: what is not always as many \
+                    cannot be told from the rest by counting; a rule can swallow it"
             ),
         ),
         Greeting::Pushes { count } => greeting(
@@ -144,7 +210,8 @@ fn dedupe(findings: &Findings, by_pongs: bool) -> Advice {
         ),
         (true, Some(false)) => dedupe(
             "off",
-            "a second connection gave other answers to the same messages, so those that come again would not be recognised; where the pong comes behind the answer, --commit barrier lets the client see each once",
+            "a second connection gave other answers to the same messages, so those that come again would not be \
+                recognised; where the pong comes behind the answer, --commit barrier lets the client see each once",
         ),
         (true, None) => dedupe("on", "no answers were seen; it does no harm"),
     }
@@ -160,13 +227,15 @@ fn departure(departure: &Departure) -> Option<Advice> {
         Ending::Close { code: 1011, .. } | Ending::Codeless | Ending::Eof | Ending::Reset => Some(Advice::new(
             "--on-ambiguous",
             "probe",
-            "how it left says nothing certain; the proxy asks whether it is there, so it must refuse connections while it restarts; behind a virtual address, or with forked workers, use failover",
+            "how it left says nothing certain; the proxy asks whether it is there, so it must refuse \
+                connections while it restarts; behind a virtual address, or with forked workers, use failover",
         )),
         Ending::Close { code, .. } => Some(Advice::new(
             "--failover-codes",
             format!("1001,1012,1013,1014,{code}"),
             format!(
-                "it left with Close {code}, which clients would be shown: add it if it means nothing but a restart, or have it close with 1001"
+                "it left with Close {code}, which clients would be shown: add it if it means nothing but a \
+                    restart, or have it close with 1001"
             ),
         )),
         Ending::Broken { .. } => None,

@@ -20,6 +20,10 @@ const GREETING: Duration = Duration::from_secs(2);
 /// What is offered: what browsers offer.
 const OFFER: HeaderValue = HeaderValue::from_static("permessage-deflate; client_max_window_bits");
 
+/// Subprotocols that nobody speaks. A server that takes whatever is offered first, as Node's `ws` does unless it is told
+/// otherwise, or last, takes one of these.
+const NOBODYS: [&str; 2] = ["tideover-doctor-first", "tideover-doctor-last"];
+
 /// Examines a backend.
 ///
 /// # Errors
@@ -269,7 +273,8 @@ async fn spoken(plan: &Plan, agreed: &Agreed, first: &Visit, rounds: &[Round]) -
     if !plan.subprotocols.is_empty() {
         return None;
     }
-    let offered: Vec<String> = profile::subprotocols().map(str::to_owned).collect();
+    let offered = [NOBODYS[0]].into_iter().chain(profile::subprotocols()).chain([NOBODYS[1]]);
+    let offered: Vec<String> = offered.map(str::to_owned).collect();
     let (wire, agreed) = Wire::connect(plan, &offered, Offers::default()).await.ok()?;
     wire.close().await;
     profile::guess(agreed.subprotocol.as_deref(), None, &[]).map(Into::into)

@@ -29,7 +29,14 @@ enum Said {
 const MQTT_CONNECT: &[u8] = b"\x10\x1b\x00\x04MQTT\x04\x02\x00\x00\x00\x0ftideover-doctor";
 
 /// All that are known.
-const PROFILES: [Profile; 5] = [
+static PROFILES: [Profile; 6] = [
+    Profile {
+        name: "eth-subscribe",
+        subprotocols: &[],
+        path: "/",
+        opening: None,
+        question: Some(Said::Text(r#"{"jsonrpc":"2.0","id":1,"method":"web3_clientVersion"}"#)),
+    },
     Profile {
         name: "graphql-transport-ws",
         subprotocols: &["graphql-transport-ws"],
@@ -69,9 +76,13 @@ const PROFILES: [Profile; 5] = [
 
 /// The profile of that name.
 pub(super) fn by_name(name: &str) -> Result<&'static Profile, String> {
-    static ALL: [Profile; 5] = PROFILES;
-    let names: Vec<_> = ALL.iter().map(|profile| profile.name).collect();
-    ALL.iter().find(|profile| profile.name == name).ok_or_else(|| format!("is none of {}", names.join(", ")))
+    let names: Vec<_> = all().collect();
+    PROFILES.iter().find(|profile| profile.name == name).ok_or_else(|| format!("is none of {}", names.join(", ")))
+}
+
+/// The names of all.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    PROFILES.iter().map(|profile| profile.name)
 }
 
 /// All subprotocols that tell a profile.
@@ -127,6 +138,9 @@ fn by_message(message: &Message) -> Option<Guess> {
         return Some(Guess { name: "socket.io", why: "it begins with an open packet of Engine.IO".into() });
     }
     match serde_json::from_str(text).ok()? {
+        Value::Object(object) if object.get("params").is_some_and(|params| params.get("subscription").is_some()) => {
+            Some(Guess { name: "eth-subscribe", why: "it sent a notification with the id of a subscription".into() })
+        }
         Value::Object(object) if object.get("jsonrpc").is_some_and(|version| version == "2.0") => {
             Some(Guess { name: "json-rpc", why: "it sent an object of JSON-RPC 2.0".into() })
         }

@@ -3,8 +3,8 @@
 use tungstenite::Message;
 
 use super::advice::{Advice, advise};
-use super::findings::{Answers, Compression, Departure, Ending, Findings, Greeting, PongOrder};
-use super::profile::guess;
+use super::findings::{Answers, Compression, Departure, Ending, Findings, Greeting, PongOrder, Spoken};
+use super::profile::{self, guess};
 
 fn answers(order: PongOrder) -> Answers {
     let [after, before] = match order {
@@ -99,6 +99,30 @@ fn a_backend_that_opts_in_acknowledges_by_itself() {
 }
 
 #[test]
+fn with_a_profile_nothing_stands_in_the_way_of_its_rules() {
+    let with = |name| {
+        let profile = Some(Spoken { name, why: "it was said".into() });
+        values(&Findings {
+            profile,
+            greeting: Greeting::Messages { count: 1 },
+            ..findings(Some(answers(PongOrder::Before)))
+        })
+    };
+    let expected = ["--profile socket.io", "--ack rules", "--greeting 0", "--dedupe-replies off"];
+    assert_eq!(with("socket.io"), expected);
+    assert_eq!(with("mqtt").last().map(String::as_str), Some("--compression off"));
+}
+
+#[test]
+fn the_profiles_are_those_that_the_program_has() {
+    let known: Vec<_> = profile::all().collect();
+    for shipped in &crate::profiles::PROFILES {
+        assert!(known.contains(&shipped.name), "{}", shipped.name);
+    }
+    assert_eq!(known.len(), crate::profiles::PROFILES.len());
+}
+
+#[test]
 fn how_it_left_decides_what_leads_to_a_failover() {
     let close = |code| Ending::Close { code, reason: String::new() };
     for (ending, advice) in [
@@ -129,6 +153,8 @@ fn a_protocol_is_recognised_by_its_subprotocol_its_query_or_its_messages() {
     assert_eq!(by(None, None, &[open]), Some("socket.io"));
     assert_eq!(by(None, None, &["hello", r#"{"jsonrpc":"2.0","id":1,"error":{}}"#]), Some("json-rpc"));
     assert_eq!(by(None, None, &[r#"[3,"id",{"currentTime":"x"}]"#]), Some("ocpp"));
+    let notification = r#"{"jsonrpc":"2.0","method":"eth_subscription","params":{"subscription":"0x1"}}"#;
+    assert_eq!(by(None, None, &[notification]), Some("eth-subscribe"));
     for other in ["", "hello", "0", "{}", "[3]", r#"{"jsonrpc":"1.0"}"#, r#"[3,"id",{},1]"#, "[1,2,3]", "42[\"x\"]"] {
         assert_eq!(by(Some("chat"), Some("a=EIO"), &[other]), None, "{other}");
     }

@@ -1,5 +1,5 @@
-//! One handshake for somebody who only wants to know how a backend answers: the same that a session's is, and judged the
-//! same.
+//! One handshake for somebody who only wants to know how a backend answers: the same that a session's is, and judged
+//! the same.
 
 use std::fmt;
 use std::time::Duration;

@@ -7,8 +7,8 @@ use hyper::Uri;
 /// Keys of a query that are removed, and keys that are set. Its `Debug` shows keys and no values: these may be secrets.
 ///
 /// A query is a list of `key=value` between ampersands, as forms and `URLSearchParams` write it: keys are compared
-/// decoded, `%XX` for a byte and `+` for a space. Pairs that are not named stay as they are, byte for byte, and in their
-/// order. A key that is set takes the place of its first pair, or comes last; further pairs of its name go.
+/// decoded, `%XX` for a byte and `+` for a space. Pairs that are not named stay as they are, byte for byte, and in
+/// their order. A key that is set takes the place of its first pair, or comes last; further pairs of its name go.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct QueryEdit {
     /// Each key once; `None` removes it.

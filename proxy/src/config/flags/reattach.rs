@@ -41,8 +41,8 @@ pub(super) const CREDENTIALS: Theme = Theme {
             kind: FROM_ZERO,
             default: Fallback::Value("10s"),
             summary: "How long the hook's answer is good for the same session and credential",
-            details: "A backend that answers 401 or 403 ends it. 0: the hook is asked before each round, as credentials \
-                      that are good once need it.",
+            details: "A backend that answers 401 or 403 ends it. 0: the hook is asked before each round, as \
+                      credentials that are good once need it.",
             worst_case: "Worst case: 16 MiB of answers; of more, the oldest are forgotten.",
         },
         Flag {
@@ -99,8 +99,8 @@ pub(super) const CREDENTIALS: Theme = Theme {
             kind: Kind::ValuesFile,
             default: Fallback::Value(""),
             summary: "A TOML file with [headers] and [query] that re-attaches get; read again when it changes",
-            details: "What the hook answers goes before it. A file that is wrong changes nothing, and the log says what \
-                      is wrong, without its values. At most 64 KiB.",
+            details: "What the hook answers goes before it. A file that is wrong changes nothing, and the log says \
+                      what is wrong, without its values. At most 64 KiB.",
             worst_case: "",
         },
     ],

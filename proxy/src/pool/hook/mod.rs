@@ -1,7 +1,8 @@
 //! The hook that is asked for fresh credentials before a handshake is given to a backend again (`--reattach-hook`).
 //!
 //! Owns the calls: how many at a time and a second, for how long, and how long their answers are good. What a failure
-//! leads to, [`renewals`](super::renewals) decides. Nothing of a question or an answer is ever logged: both are secrets.
+//! leads to, [`renewals`](super::renewals) decides. Nothing of a question or an answer is ever logged: both are
+//! secrets.
 
 mod answer;
 mod cache;
