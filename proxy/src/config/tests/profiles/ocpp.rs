@@ -44,8 +44,7 @@ fn the_boot_rule_that_is_commented_out_is_valid_and_pins() {
     let (rule, rest) = text[begin..].split_once("\n\n").unwrap();
     let rule: String = rule.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
     let file = super::super::Scratch::new("ocpp-boot", &format!("{}{rule}\n{rest}", &text[..begin]));
-    let path = format!("./{}", file.path());
-    let rules = Profile::new(if file.path().contains('/') { file.path() } else { &path });
+    let rules = Profile::new(file.path());
     let pin = rules.pin(BOOT);
     assert!(pin.hold);
     let verdict = rules.backend(ACCEPTED);
