@@ -12,8 +12,8 @@ from paho.mqtt.properties import Properties
 
 from journal import arguments, run_sessions
 
-VALUES = arguments(version="3.1.1")
-HOST, PORT = re.fullmatch(r"ws://([^:]+):(\d+).*", VALUES.url).groups()
+VALUES = arguments(version="3.1.1", brokers="")
+PROXY = re.fullmatch(r"ws://([^/]+)/.*", VALUES.url)[1]
 FIVE = VALUES.version == "5"
 ACKNOWLEDGED = re.compile(r"Received PUBACK \(Mid: (\d+)\)")
 
@@ -40,19 +40,25 @@ class Client:
         self.connections = 0
         self.leaving = False
 
-    async def start(self):
+    async def start(self, address=PROXY):
         self.library.connect_timeout = 60
         # The handshake takes its time when the backend is killed in it, and the library waits for it.
-        await asyncio.to_thread(self.connect)
+        await asyncio.to_thread(self.connect, address)
         self.library.loop_start()
         await self.connected.wait()
 
-    def connect(self):
+    def connect(self, address):
+        host, port = address.split(":")
         if not FIVE:
-            return self.library.connect(HOST, int(PORT), keepalive=2)
+            return self.library.connect(host, int(port), keepalive=2)
         kept = Properties(PacketTypes.CONNECT)
         kept.SessionExpiryInterval = 3600
-        self.library.connect(HOST, int(PORT), keepalive=2, clean_start=False, properties=kept)
+        self.library.connect(host, int(port), keepalive=2, clean_start=False, properties=kept)
+
+    async def subscribe(self, topic):
+        self.library.on_subscribe = lambda *_: self.loop.call_soon_threadsafe(self.subscribed.set)
+        self.library.subscribe(topic, qos=1)
+        await self.subscribed.wait()
 
     def stop(self):
         self.leaving = True
@@ -87,14 +93,22 @@ class Client:
             self.waiting[self.library.publish(topic, what, qos=1).mid] = what
 
 
+async def make_known(session, topic):
+    """Bridged brokers keep for a session only what is published after it was first there; so it was, at each of them."""
+    for address in filter(None, VALUES.brokers.split(",")):
+        subscriber = Client(session, "subscriber")
+        await subscriber.start(address)
+        await subscriber.subscribe(topic)
+        subscriber.stop()
+
+
 async def run(session):
     subscriber, publisher = Client(session, "subscriber"), Client(session, "publisher")
     topic = f"topic/{session.number}"
     subscriber.library.on_message = lambda _client, _data, message: session.get(f"got-{message.payload.decode()}")
-    subscriber.library.on_subscribe = lambda *_: subscriber.loop.call_soon_threadsafe(subscriber.subscribed.set)
+    await make_known(session, topic)
     await subscriber.start()
-    subscriber.library.subscribe(topic, qos=1)
-    await subscriber.subscribed.wait()
+    await subscriber.subscribe(topic)
     await publisher.start()
 
     async def publish():

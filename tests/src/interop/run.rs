@@ -232,9 +232,9 @@ struct ClientProcess {
 
 impl ClientProcess {
     fn start(stage: &Stage, quiet: bool) -> Self {
-        let Stage { software, plan, scratch, episodes, proxy, .. } = stage;
+        let Stage { software, plan, servers, scratch, episodes, proxy, .. } = stage;
         let [journal, stderr] = ["jsonl", "stderr"].map(|end| scratch.path(&format!("{episodes}.{end}")));
-        let mut command = software.client();
+        let mut command = software.client(servers);
         command
             .args(["--url", &software.url(proxy.address())])
             .args(["--sessions", &plan.sessions.to_string(), "--first", &(episodes * plan.sessions).to_string()])

@@ -134,7 +134,7 @@ impl Software {
     }
 
     /// The client's program without the flags that all have.
-    pub(super) fn client(self) -> Command {
+    pub(super) fn client(self, servers: &Servers) -> Command {
         let mut command = match self {
             Self::Graphql => node("graphql_client.mjs"),
             Self::Ocpp16 | Self::Ocpp201 => python("ocpp_station.py"),
@@ -150,7 +150,10 @@ impl Software {
         match self {
             Self::Ocpp16 => command.args(["--version", "1.6"]),
             Self::Ocpp201 => command.args(["--version", "2.0.1"]),
-            Self::MqttBridged => command.args(["--version", "5"]),
+            Self::MqttBridged => {
+                let brokers: Vec<String> = servers.killed.iter().map(|broker| broker.address().to_string()).collect();
+                command.args(["--version", "5", "--brokers", &brokers.join(",")])
+            }
             Self::SocketIoPolling => command.arg("--polling"),
             Self::SocketIoRooms => command.arg("--shared-room"),
             _ => &mut command,
