@@ -146,8 +146,15 @@ async fn backends_and_readiness_show_what_dials_found() {
 #[tokio::test]
 async fn a_poisoned_message_is_kept_for_the_operator() {
     let scratch = Scratch::new("poison");
-    let echo = Echo::new().await;
-    let flags = ["--max-replays", "1", "--keep-poison-payload", "on", "--on-poison", "close"];
+    // It dies twice until the message has its turn alone, and once with it.
+    let echo = Echo::that_comes_back().await;
+    let flags = [
+        ["--max-replays", "1"],
+        ["--keep-poison-payload", "on"],
+        ["--on-poison", "close"],
+        ["--on-ambiguous", "failover"],
+    ]
+    .concat();
     let program = Program::with_token(&scratch, &[echo.address], &flags);
     let mut client = program.client().await;
     chat(&mut client, "hello").await;

@@ -227,7 +227,14 @@ impl Echo {
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self { address, task: tokio::spawn(serve(listener)) }
+        Self { address, task: tokio::spawn(serve(listener, false)) }
+    }
+
+    /// One that is there again at once: on `kill` only its connections are gone.
+    pub async fn that_comes_back() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { address, task: tokio::spawn(serve(listener, true)) }
     }
 
     /// The port and all connections are closed.
@@ -242,12 +249,16 @@ impl Drop for Echo {
     }
 }
 
-async fn serve(listener: TcpListener) {
+async fn serve(listener: TcpListener, comes_back: bool) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Ok((stream, _)) = listener.accept() => drop(connections.spawn(echo(stream))),
-            Some(Ok(killed)) = connections.join_next() => if killed { return },
+            Some(Ok(killed)) = connections.join_next() => match (killed, comes_back) {
+                (true, true) => connections.abort_all(),
+                (true, false) => return,
+                (false, _) => {}
+            },
         }
     }
 }

@@ -74,9 +74,12 @@ fn replaced(mut bytes: &[u8], accept: &[u8]) -> Vec<u8> {
     said
 }
 
+/// Names and values.
+type Fields = Vec<(String, Vec<u8>)>;
+
 /// The fields of the final answer in `said` and what stands behind it, if it is a good 101 to somebody who forgives nothing
 /// but a line that ends with a bare LF (RFC 9112 2.2).
-fn good_101(said: &[u8], accept: &str) -> Result<(Vec<(String, Vec<u8>)>, Vec<u8>), &'static str> {
+fn good_101(said: &[u8], accept: &str) -> Result<(Fields, Vec<u8>), &'static str> {
     let mut rest = said;
     loop {
         let mut lines = Vec::new();

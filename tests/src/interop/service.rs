@@ -17,10 +17,13 @@ use crate::{
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
+/// How a server is started on a port, with its files in a folder.
+type Start = dyn Fn(&Path, u16) -> Command;
+
 /// A running server. Dropping it kills it.
 pub(super) struct Service {
     name: &'static str,
-    command: Box<dyn Fn(&Path, u16) -> Command>,
+    command: Box<Start>,
     port: ReservedPort,
     scratch: Scratch,
     child: Option<Child>,

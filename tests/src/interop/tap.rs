@@ -132,7 +132,7 @@ async fn accept(listener: TcpListener, server: SocketAddr, watch: Arc<Mutex<Arc<
             let Ok(server) = TcpStream::connect(server).await else { return };
             let _ = (proxy.set_nodelay(true), server.set_nodelay(true));
             let connection = Connection { watch, holds_up: AtomicBool::new(false), holds_down: AtomicBool::new(false) };
-            connection.relay(proxy, server).await;
+            Box::pin(connection.relay(proxy, server)).await;
         });
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Fields<'f, 'a> {
     header: Place,
     table: &'f DeTable<'a>,
     asked: Vec<&'static str>,
+    /// Any key may be there.
+    any: bool,
     problems: &'f mut Vec<Problem>,
 }
 
@@ -34,7 +36,7 @@ impl<'f, 'a> Fields<'f, 'a> {
         problems: &'f mut Vec<Problem>,
         read: impl FnOnce(&mut Fields<'_, 'a>) -> T,
     ) -> T {
-        let mut fields = Fields { file, name: name.to_owned(), header, table, asked: Vec::new(), problems };
+        let mut fields = Fields { file, name: name.to_owned(), header, table, asked: Vec::new(), any: false, problems };
         let value = read(&mut fields);
         fields.finish();
         value
@@ -42,6 +44,9 @@ impl<'f, 'a> Fields<'f, 'a> {
 
     /// Notes what nobody asked for.
     fn finish(self) {
+        if self.any {
+            return;
+        }
         for (key, _) in in_order(self.table) {
             let (place, key) = (self.place_of(key), key.get_ref());
             if self.asked.iter().any(|asked| asked == key) {
@@ -241,6 +246,7 @@ impl<'f, 'a> Fields<'f, 'a> {
 
     /// The texts under any key.
     pub(super) fn all_texts(&mut self) -> Vec<(String, String)> {
+        self.any = true;
         let mut texts = Vec::new();
         for (key, value) in in_order(self.table) {
             match value.get_ref() {

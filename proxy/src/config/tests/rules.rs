@@ -126,10 +126,9 @@ pin = { key = "a" }
         "tideover.toml:8: rule.pin.hold: \"yes\" is of type string, not true or false",
         "tideover.toml:8: rule.pin.of: unknown key; there are key, again, expects, hold, learns",
         "tideover.toml:13: rule.route: unknown key; there are name, from, ",
-        "tideover.toml:14: rule.json: one of equals, one-of, exists, matches, null is needed, and no more",
+        "tideover.toml:14: rule.json: one of equals, one-of, exists, matches, null, operation is needed, and no more",
         "tideover.toml:14: rule.json: pointer is needed",
         "tideover.toml:14: rule.json.equals: [1] is of type array, not a string, a number, true or false",
-        "tideover.toml:14: rule.json: one of equals",
         "tideover.toml:14: rule.json: 5 is of type integer, not a table",
         "tideover.toml:15: rule.hex: bytes is needed",
         "tideover.toml:15: rule.hex.at: -1 is not from 0 to",
@@ -199,7 +198,7 @@ fn routes_that_are_not_there_and_names_given_twice_are_reported() {
                 [[rule]]\nfrom = 'client'\nroute = []\n";
     let (file, result) = with_file("unknown-routes", text);
     let expected = [
-        "tideover.toml:11: rule.route: names no route; leave it away for all of them",
+        "tideover.toml:12: rule.route: names no route; leave it away for all of them",
         "tideover.toml:3: route.name, tideover.toml:6: route.name: there are two routes \"a\"",
         "tideover.toml:9: rule.route: there is no route \"b\": only a, a",
     ];

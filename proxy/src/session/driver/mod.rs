@@ -360,7 +360,8 @@ mod tests {
     fn an_idle_sessions_task_stays_small() {
         let bytes = size_of::<Driver>();
         println!("Driver: {bytes} bytes, of which the engine {}", size_of::<Session>());
-        assert!(bytes <= 2048, "{bytes} bytes");
+        // Rules and limits count what they did, twice a session: 192 bytes of it.
+        assert!(bytes <= 2240, "{bytes} bytes");
     }
 
     #[tokio::test]

@@ -54,7 +54,11 @@ impl Driver {
     pub(super) fn poll_turn(&mut self, cx: &mut Cx<'_>) -> bool {
         let isolation = self.engine.isolation();
         let lease = self.backend.as_ref().map(|(_, lease)| lease);
-        let Some(troubles) = &mut self.troubles else { return false };
+        if isolation == Isolation::None && self.troubles.is_none() {
+            return false;
+        }
+        // Where no verdict is asked for (`--on-ambiguous failover`), nothing has noted a death before.
+        let troubles = self.troubles.get_or_insert_default();
         match (isolation, lease) {
             (Isolation::None, _) | (Isolation::Waiting, None) => troubles.place = Place::None,
             (Isolation::Waiting, Some(lease)) => {
@@ -68,7 +72,8 @@ impl Driver {
                 {
                     troubles.place = Place::Alone(turn);
                     self.engine.handle_turn(self.engine.epoch());
-                    return true;
+                    // Not while a verdict about the leg is awaited: the engine takes no turn then.
+                    return self.engine.isolation() == Isolation::Alone;
                 }
             }
             (Isolation::InCompany, Some(lease)) => {
