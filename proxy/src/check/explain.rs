@@ -71,7 +71,7 @@ impl Explained<'_> {
 
     fn opaque(&self, f: &mut fmt::Formatter<'_>, closes: bool) -> fmt::Result {
         match closes {
-            true => writeln!(f, "  closes the session, as a rule of this side does so with others"),
+            true => writeln!(f, "  closes the session: a rule that does so might be meant"),
             false => writeln!(f, "  no rule of this side closes sessions: it passes"),
         }
     }
