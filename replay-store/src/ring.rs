@@ -295,9 +295,10 @@ impl Ring {
 
     /// What is received from `from` up to `until`, without the holes.
     pub fn pieces(&self, from: u64, until: u64) -> impl Iterator<Item = &[u8]> {
-        let first = self.holes.partition_point(|hole| hole.1 <= from);
-        let starts = std::iter::once(from).chain(self.holes.range(first..).map(move |hole| hole.1.max(from)));
-        let ends = self.holes.range(first..).map(move |hole| hole.0.min(until)).chain(std::iter::once(until));
+        let past = self.holes_before(from);
+        let holes = || self.holes.iter().skip(past);
+        let starts = std::iter::once(from).chain(holes().map(move |hole| hole.1.max(from)));
+        let ends = holes().map(move |hole| hole.0.min(until)).chain(std::iter::once(until));
         starts.zip(ends).filter(|(start, end)| start < end).flat_map(|(start, end)| self.log.slices(start, end))
     }
 
@@ -356,8 +357,7 @@ impl Ring {
     /// `len` more bytes were written to the current leg.
     pub fn advance(&mut self, mut len: usize) {
         while len > 0 {
-            let next = self.holes.partition_point(|hole| hole.0 < self.cursor);
-            let stop = self.holes.get(next).map_or(self.log.end(), |hole| hole.0);
+            let stop = self.next_hole().map_or(self.log.end(), |hole| hole.0.max(self.cursor));
             let step = len.min((stop - self.cursor) as usize);
             self.cursor += step as u64;
             len -= step;
@@ -386,10 +386,21 @@ impl Ring {
         }
     }
 
+    /// Holes that lie wholly before the offset. Nearly always there is none at all.
+    #[inline]
+    fn holes_before(&self, offset: u64) -> usize {
+        if self.holes.is_empty() { 0 } else { self.holes.partition_point(|hole| hole.1 <= offset) }
+    }
+
+    /// The first hole that does not lie wholly before the cursor.
+    #[inline]
+    fn next_hole(&self) -> Option<(u64, u64)> {
+        if self.holes.is_empty() { None } else { self.holes.get(self.holes_before(self.cursor)).copied() }
+    }
+
     fn skip_holes(&mut self) -> bool {
         // A hole grows behind a cursor that has skipped it, so the cursor may also stand within.
-        let next = self.holes.partition_point(|hole| hole.1 <= self.cursor);
-        let hole = self.holes.get(next).filter(|hole| hole.0 <= self.cursor).copied();
+        let hole = self.next_hole().filter(|hole| hole.0 <= self.cursor);
         self.cursor = hole.map_or(self.cursor, |hole| hole.1);
         hole.is_some()
     }
@@ -415,9 +426,12 @@ impl Ring {
                 break;
             }
             self.acked += 1;
-            self.acked_bytes += if self.take_loose(self.acked - 1) { 0 } else { entry.len() };
+            let counted = self.ruled.loose > 0 && self.take_loose(self.acked - 1);
+            self.acked_bytes += if counted { 0 } else { entry.len() };
         }
-        self.absorb_loose();
+        if self.ruled.loose > 0 {
+            self.absorb_loose();
+        }
     }
 
     /// The oldest message that the current leg was written wholly and that is not acknowledged is; returns its seq.
@@ -435,7 +449,7 @@ impl Ring {
     pub fn forget(&mut self, seq: u64) -> usize {
         let count = self.entries.iter().take(self.acked).take_while(|entry| entry.seq <= seq).count();
         self.forget_first(count);
-        count + self.forget_loose(seq)
+        if self.ruled.loose == 0 { count } else { count + self.forget_loose(seq) }
     }
 
     /// Forgets the oldest message if the current leg was written it wholly, acknowledged or not; returns its seq.

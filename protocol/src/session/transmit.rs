@@ -23,7 +23,9 @@ impl Session {
                 self.downstream.gather(&self.client.outlet, out);
             }
             Side::Backend => {
-                self.pass_prelude(now);
+                if self.is_in_prelude() {
+                    self.pass_prelude(now);
+                }
                 if self.is_in_prelude() {
                     self.place_in_prelude(now);
                     return self.gather_prelude(out);

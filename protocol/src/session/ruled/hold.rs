@@ -15,9 +15,14 @@ impl Session {
     // Where it stands.
 
     /// Whether the leg is written its prelude, or an answer to that is waited for, before anything else.
+    #[inline(always)]
     pub(in crate::session) fn is_in_prelude(&self) -> bool {
-        let ruled = self.ruled.as_deref().filter(|ruled| ruled.prelude.is_active());
-        ruled.is_some() && matches!(self.backend, Attachment::Attached(_))
+        self.ruled.is_some() && self.has_active_prelude()
+    }
+
+    fn has_active_prelude(&self) -> bool {
+        let active = self.ruled.as_deref().is_some_and(|ruled| ruled.prelude.is_active());
+        active && matches!(self.backend, Attachment::Attached(_))
     }
 
     /// Whether what the client says can be on the leg: there is one, and it is past its prelude.
@@ -31,7 +36,12 @@ impl Session {
     }
 
     /// When the answer that is waited for is late.
+    #[inline(always)]
     pub(in crate::session) fn hold_over_at(&self) -> Option<Instant> {
+        if self.ruled.is_none() { None } else { self.answer_late_at() }
+    }
+
+    fn answer_late_at(&self) -> Option<Instant> {
         let since = self.ruled.as_deref()?.prelude.waits_since()?;
         let waits = !matches!(self.phase, Phase::Ending(_) | Phase::Ended) && self.open_leg().is_some();
         waits.then(|| since + self.config.hold_timeout)
@@ -60,9 +70,6 @@ impl Session {
 
     /// Goes on to the ring where the prelude is through.
     pub(in crate::session) fn pass_prelude(&mut self, now: Instant) {
-        if !self.is_in_prelude() {
-            return;
-        }
         let (Some(ruled), Attachment::Attached(leg)) = (self.ruled.as_deref_mut(), &self.backend) else { return };
         if !ruled.prelude.is_through() || !leg.outlet.is_free() {
             return;
