@@ -121,7 +121,7 @@ impl Load {
         let begin = Instant::now();
         let mut last = Last::new(self.tally.answers);
         while begin.elapsed() < time {
-            self.turn(Some((time - begin.elapsed()).min(Duration::from_millis(20))))?;
+            self.turn(Some(time.saturating_sub(begin.elapsed()).min(Duration::from_millis(20))))?;
             last.check(self.tally.answers, self.pending)?;
         }
         Ok(begin.elapsed())

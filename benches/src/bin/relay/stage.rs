@@ -68,6 +68,6 @@ impl<'a> Running<'a> {
 pub(crate) fn pause(time: Duration) {
     let begin = Instant::now();
     while begin.elapsed() < time {
-        std::thread::park_timeout(time - begin.elapsed());
+        std::thread::park_timeout(time.saturating_sub(begin.elapsed()));
     }
 }

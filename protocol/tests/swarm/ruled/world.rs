@@ -395,9 +395,10 @@ impl World {
                     self.shadow.adopts();
                     self.attach();
                 }
-                // Nothing is poison here.
+                // Nothing is poison here, but there is isolation.
                 Action::Ask { epoch, .. } => {
-                    self.session.handle_verdict(self.now, epoch, Verdict::Dying, Weight::NONE);
+                    let weight = self.dice.of(&[Weight::WHOLE, Weight::WHOLE, Weight::NONE]);
+                    self.session.handle_verdict(self.now, epoch, Verdict::Dying, weight);
                 }
                 Action::Event(event) => self.shadow.told(event),
                 Action::End { .. } => {
