@@ -15,8 +15,8 @@ fn run() -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relay"));
     command.args(["--rounds", "1", "--seconds", "0.3", "--openings", "32", "--idle", "20", "--failovers", "10"]);
     command.args(["--no-pin", "--peer", "direct", "--peer", "tideover", "--peer", "tideover-early"]);
-    command.args(LOADS.iter().flat_map(|load| ["--case", load]));
-    for name in ["tideover", "tideover-early"] {
+    command.args(["--peer", "tideover-rules"]).args(LOADS.iter().flat_map(|load| ["--case", load]));
+    for name in ["tideover", "tideover-early", "tideover-rules"] {
         command.arg("--program").arg(format!("{name}={}", tideover.display()));
     }
     let output = command.arg("--json").arg(&json).output().expect("the benchmark starts");
@@ -35,13 +35,17 @@ fn rows<'a>(results: &'a Value, part: &str, contestant: &str) -> Vec<&'a Value> 
 fn every_contestant_answers_every_load_and_tideover_keeps_what_it_relays() {
     let _machine = machine_shared();
     let results = run();
-    for contestant in ["direct", "tideover", "tideover-early"] {
+    for contestant in ["direct", "tideover", "tideover-early", "tideover-rules"] {
         let turns = rows(&results, "relaying", contestant);
         assert_eq!(turns.len(), LOADS.len(), "{contestant}");
         for turn in turns {
             assert!(turn["messages"].as_u64() > Some(0), "{turn}");
             assert_eq!(turn["kept"].is_null(), contestant == "direct", "{turn}");
+            let keyed = turn["kept"]["keyed"].as_u64() > Some(0);
+            assert_eq!(keyed, contestant == "tideover-rules", "{turn}");
         }
+    }
+    for contestant in ["direct", "tideover", "tideover-early"] {
         assert_eq!(rows(&results, "opening", contestant)[0]["sessions"], 32);
     }
     for contestant in ["tideover", "tideover-early"] {

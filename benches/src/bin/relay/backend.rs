@@ -184,7 +184,7 @@ fn echo(rest: &mut &[u8], early: &mut Vec<u8>, out: &mut Vec<u8>, pongs: Pongs) 
                 out.len()
             }
             Opcode::Continuation | Opcode::Text | Opcode::Binary => {
-                out.extend(frame_head(payload.len(), false));
+                out.extend(frame_head(frame[0] & 0x0F, payload.len(), false));
                 out.len()
             }
         };

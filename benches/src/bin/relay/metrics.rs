@@ -19,6 +19,8 @@ pub(crate) struct Kept {
     pub(crate) retained: u64,
     /// Pings of ours that a backend answered.
     pub(crate) barriers: u64,
+    /// Messages that their answer acknowledged, as rules say.
+    pub(crate) keyed: u64,
 }
 
 impl Kept {
@@ -38,6 +40,7 @@ impl Kept {
             forgotten: value("tideover_messages_forgotten_total")?,
             retained: value("tideover_messages_retained")?,
             barriers: value("tideover_barriers_total")?,
+            keyed: value("tideover_messages_keyed_total")?,
         })
     }
 
@@ -48,14 +51,17 @@ impl Kept {
             forgotten: self.forgotten - before.forgotten,
             retained: self.retained,
             barriers: self.barriers - before.barriers,
+            keyed: self.keyed - before.keyed,
         }
     }
 
     /// Fails unless every one of `sent` messages was taken and is either held or was forgotten after a barrier was
-    /// answered. `peak` is what was seen retained at one moment on the way; with `busy`, that must be something.
-    pub(crate) fn check(self, sent: u64, peak: u64, busy: bool) -> Result<()> {
+    /// answered; with `keyed`, after its own answer came. `peak` is what was seen retained at one moment on the way; with
+    /// `busy`, that must be something.
+    pub(crate) fn check(self, sent: u64, peak: u64, busy: bool, keyed: bool) -> Result<()> {
         let kept = self.received == sent && self.forgotten + self.retained == sent;
-        if kept && self.barriers > 0 && self.forgotten > 0 && (peak > 0 || !busy) {
+        let acknowledged = if keyed { self.keyed == self.forgotten } else { self.barriers > 0 };
+        if kept && acknowledged && self.forgotten > 0 && (peak > 0 || !busy) {
             return Ok(());
         }
         let text = format!("tideover did not keep what it relayed: {sent} sent, {peak} retained on the way, {self:?}");

@@ -147,7 +147,9 @@ impl FromStr for Case {
         };
         match case {
             Self { connections: 0, .. } => Err("there must be a connection".into()),
-            Self { bytes: ..crate::wire::IDS, .. } => Err(format!("a message has at least {} bytes", crate::wire::IDS)),
+            Self { bytes: ..crate::wire::LEAST, .. } => {
+                Err(format!("a message has at least {} bytes", crate::wire::LEAST))
+            }
             _ if !moves => Err("nothing would be sent".into()),
             _ => Ok(case),
         }

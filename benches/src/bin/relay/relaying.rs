@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::load::Load;
 use crate::metrics::Kept;
 use crate::options::{Case, Drive};
+use crate::peers::Variant;
 use crate::process::own_cpu;
 use crate::stage::{Running, pause};
 
@@ -82,7 +83,8 @@ pub(crate) fn turn(running: &Running<'_>, case: Case, round: usize, seconds: f64
     let sent = early.answers + tally.answers + load.reset().answers;
     let kept = before.zip(admin).map(|(before, admin)| settled(admin, before, sent)).transpose()?;
     if let Some(kept) = kept {
-        kept.check(sent, peak.unwrap_or(0), matches!(case.drive, Drive::Window(_)))?;
+        let keyed = running.contestant.variant == Variant::Rules;
+        kept.check(sent, peak.unwrap_or(0), matches!(case.drive, Drive::Window(_)), keyed)?;
     }
     drop(load);
     running.settle();

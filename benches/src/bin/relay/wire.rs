@@ -1,36 +1,48 @@
 //! The messages of the load, and the judge of what comes back.
 //!
-//! A payload is the connection's number, the message's number and a pattern. So the whole stream of answers of a
-//! connection is known beforehand, and each byte of it is compared, headers included.
+//! A payload is a JSON text, so that rules have something to look into: an id, which is the connection's number and the
+//! message's, and padding. So the whole stream of answers of a connection is known beforehand, and each byte of it is
+//! compared, headers included.
 
-/// Bytes of a payload that tell messages apart: the connection's number (4) and the message's (8).
-pub(crate) const IDS: usize = 12;
+/// What stands before the id. Eight bytes, so that the masking key begins anew behind it.
+const BEFORE: &[u8; 8] = br#"{ "id":""#;
+/// Hexadecimal digits of the id: of the connection's number (8) and the message's (16).
+const DIGITS: usize = 24;
+/// Around the padding.
+const PAD: &[u8] = br#"","pad":""#;
+const END: &[u8] = br#""}"#;
+/// A payload without padding.
+pub(crate) const LEAST: usize = BEFORE.len() + DIGITS + PAD.len() + END.len();
 
 /// The masking key of all messages. Nobody here looks through masks, so one will do.
 const KEY: [u8; 4] = [0x5A, 0x17, 0xC3, 0x88];
 
 /// Messages of one size, ready but for their numbers.
 pub(crate) struct Messages {
-    /// Header and key of a message of the client.
+    /// All before the id of a message of the client: header, key and masked payload.
     request_head: Vec<u8>,
-    /// The masked pattern.
+    /// All behind it, masked.
     request_tail: Vec<u8>,
-    /// Header of its answer.
+    /// All before the id of its answer.
     answer_head: Vec<u8>,
-    /// The pattern.
+    /// All behind it.
     answer_tail: Vec<u8>,
 }
 
 impl Messages {
     pub(crate) fn new(bytes: usize) -> Self {
-        let pattern: Vec<u8> = (IDS..bytes).map(|at| (at.wrapping_mul(31) >> 2) as u8).collect();
-        let mut masked = pattern.clone();
-        mask(&mut masked, KEY);
+        let padding: Vec<u8> = (LEAST..bytes).map(|at| b'a' + (at.wrapping_mul(31) >> 2) as u8 % 26).collect();
+        let tail = [PAD, &padding, END].concat();
+        let masked = |part: &[u8]| {
+            let mut part = part.to_vec();
+            mask(&mut part, KEY);
+            part
+        };
         Self {
-            request_head: [frame_head(bytes, true), KEY.to_vec()].concat(),
-            request_tail: masked,
-            answer_head: frame_head(bytes, false),
-            answer_tail: pattern,
+            request_head: [frame_head(TEXT, bytes, true), KEY.to_vec(), masked(BEFORE)].concat(),
+            request_tail: masked(&tail),
+            answer_head: [frame_head(TEXT, bytes, false), BEFORE.to_vec()].concat(),
+            answer_tail: tail,
         }
     }
 
@@ -122,20 +134,25 @@ impl Judge {
     }
 }
 
-fn ids(connection: u32, number: u64) -> [u8; IDS] {
-    let mut ids = [0; IDS];
-    ids[..4].copy_from_slice(&connection.to_be_bytes());
-    ids[4..].copy_from_slice(&number.to_be_bytes());
+fn ids(connection: u32, number: u64) -> [u8; DIGITS] {
+    let mut rest = u128::from(connection) << 64 | u128::from(number);
+    let mut ids = [0; DIGITS];
+    for digit in ids.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(rest & 0xF) as usize];
+        rest >>= 4;
+    }
     ids
 }
 
-/// The header of a binary message in one frame, without its key.
-pub(crate) fn frame_head(payload: usize, masked: bool) -> Vec<u8> {
-    let bit = if masked { 0x80 } else { 0 };
+const TEXT: u8 = 0x1;
+
+/// The header of a message in one frame, without its key.
+pub(crate) fn frame_head(opcode: u8, payload: usize, masked: bool) -> Vec<u8> {
+    let (first, bit) = (0x80 | opcode, if masked { 0x80 } else { 0 });
     match payload {
-        0..=125 => vec![0x82, bit | payload as u8],
-        126..=0xFFFF => [&[0x82, bit | 126][..], &(payload as u16).to_be_bytes()].concat(),
-        _ => [&[0x82, bit | 127][..], &(payload as u64).to_be_bytes()].concat(),
+        0..=125 => vec![first, bit | payload as u8],
+        126..=0xFFFF => [&[first, bit | 126][..], &(payload as u16).to_be_bytes()].concat(),
+        _ => [&[first, bit | 127][..], &(payload as u64).to_be_bytes()].concat(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How each program is told to relay all requests to a backend, with one worker and no log of requests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Kind, loopback};
@@ -11,6 +11,19 @@ pub(super) struct Place<'a> {
     pub(super) port: u16,
     pub(super) backends: &'a [u16],
     pub(super) directory: &'a Path,
+}
+
+/// Writes tideover's rules: a message is acknowledged when one with its id came back.
+pub(super) fn rules(directory: &Path) -> Result<PathBuf> {
+    let rule = |from| {
+        format!(
+            "[[rule]]\nname = \"{from}\"\nfrom = \"{from}\"\njson = [{{ pointer = \"/id\", exists = true }}]\n\
+             acknowledge = \"id {{/id}}\"\n"
+        )
+    };
+    let file = directory.join("rules.toml");
+    std::fs::write(&file, ["client", "backend"].map(rule).concat())?;
+    Ok(file)
 }
 
 impl Kind {

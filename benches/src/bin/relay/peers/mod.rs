@@ -53,6 +53,8 @@ pub(crate) enum Variant {
     Plain,
     /// With two workers, on both cores.
     TwoWorkers,
+    /// With rules that look into every message, both ways, and have it acknowledged by its id.
+    Rules,
 }
 
 impl Variant {
@@ -61,6 +63,7 @@ impl Variant {
             Self::Default => &["--workers", "1"],
             Self::Plain => &["--workers", "1", "--dedupe-replies", "off", "--ack-linger", "0ms"],
             Self::TwoWorkers => &["--workers", "2"],
+            Self::Rules => &["--workers", "1"],
         }
     }
 }
@@ -103,6 +106,7 @@ impl Contestant {
         for (name, pongs, variant) in [
             ("tideover-plain", Pongs::InOrder, Variant::Plain),
             ("tideover-early-plain", Pongs::Early, Variant::Plain),
+            ("tideover-rules", Pongs::InOrder, Variant::Rules),
             (TWO_WORKERS, Pongs::InOrder, Variant::TwoWorkers),
         ] {
             all.push(Self { variant, ..named(name, Kind::Tideover, pongs, None) });
@@ -161,6 +165,9 @@ impl Contestant {
         self.kind.configure(&mut command, &configurations::Place { port, backends, directory: &directory })?;
         if self.kind == Kind::Tideover {
             command.args(self.variant.flags());
+        }
+        if self.variant == Variant::Rules {
+            command.arg("--config").arg(configurations::rules(&directory)?);
         }
         let spread = self.variant == Variant::TwoWorkers;
         let log = std::fs::File::create(directory.join("log"))?;
