@@ -369,18 +369,16 @@ impl Downstream {
 
     /// The client's messages up to `seq` are forgotten; `all` says that no other is retained.
     pub(super) fn forget(&mut self, seq: u64, all: bool) {
-        let kept = self.echoes.keeps();
+        let held = self.echoes.allocated();
         self.echoes.forget(seq, all);
-        if kept {
+        if self.echoes.allocated() < held {
             self.memory.shrink(self.allocated());
         }
     }
 
-    /// What is kept for comparison counts, as what waits for the client does.
+    /// What is remembered for comparison counts, as what waits for the client does.
     fn cover_kept(&mut self) {
-        if self.echoes.keeps() {
-            self.memory.cover(self.allocated());
-        }
+        self.memory.cover(self.allocated());
     }
 
     /// Nothing that the client was told can be said again.

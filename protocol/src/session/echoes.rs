@@ -174,11 +174,6 @@ impl Echoes {
         self.entries.capacity() * size_of::<Echo>() + self.kept.as_ref().map_or(0, |kept| kept.log.allocated())
     }
 
-    /// Whether payloads are kept.
-    pub(super) fn keeps(&self) -> bool {
-        self.kept.is_some()
-    }
-
     /// Whether messages of the current leg are compared with what the client was told.
     pub(super) fn is_window_open(&self) -> bool {
         self.cursor.is_some()
@@ -463,7 +458,7 @@ mod tests {
         echoes.begin_leg();
         assert!(swallows_compressed(&mut echoes, "c", 0));
         echoes.forget(3, true);
-        assert!(echoes.allocated() == 0 && !echoes.keeps());
+        assert!(echoes.allocated() == 0 && echoes.kept.is_none());
     }
 
     #[test]

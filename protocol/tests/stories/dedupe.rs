@@ -1,6 +1,8 @@
 //! Replies that the client was given are not given again.
 
-use tideover_protocol::session::{Linger, Verdict};
+use std::time::Duration;
+
+use tideover_protocol::session::{Budgets, Linger, Verdict};
 
 use crate::world::{Peer, World, millis, seconds, wire};
 
@@ -122,4 +124,23 @@ fn beyond_dedupe_entries_replies_are_repeated() {
     }
     world.kill_backend();
     assert_eq!(world.client.messages(), ["a", "b", "c", "c"]);
+}
+
+#[test]
+fn what_is_remembered_for_comparison_counts_in_the_budget() {
+    let budgets = Budgets::new(1 << 20);
+    let mut world = World::sharing(&budgets, |config| {
+        (config.dedupe_replies, config.ack_linger) = (true, Linger::For(Duration::ZERO));
+    });
+    world.backend().pongs = false;
+    world.say("question");
+    for number in 0..1000 {
+        world.backend().say(&number.to_string());
+    }
+    world.run();
+    assert_eq!(world.client.messages().len(), 1001);
+    let used = budgets.downstream.used();
+    assert!(used >= 24 * 1000, "{used} bytes for a thousand messages of 24 bytes");
+    pong(&mut world);
+    assert_eq!((world.session.retained(), budgets.downstream.used()), (0, 0));
 }

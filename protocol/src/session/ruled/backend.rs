@@ -138,8 +138,8 @@ impl Judge<'_> {
         match ruling.lot {
             Lot::Swallow => self.ruled.todo.swallowed += 1,
             Lot::Ordinary | Lot::Pass { .. } => {
-                ruling.instead =
-                    verdict.translate.filter(|_| !compressed).and_then(|at| self.ruled.for_client(content, at));
+                let at = verdict.translate.or(verdict.learn).filter(|_| !compressed);
+                ruling.instead = at.and_then(|at| self.ruled.for_client(content, at));
                 self.ruled.todo.translated += u64::from(ruling.instead.is_some());
             }
         }
@@ -162,6 +162,10 @@ impl Judge<'_> {
         }
         let learned = verdict.learn.clone().and_then(|at| content.get(at));
         let answer = verdict.answers.and_then(|key| self.answer(key, verdict.refuses, learned));
+        if self.ruled.todo.hold_failed {
+            // Another backend may say otherwise: nothing else follows from this.
+            return Lot::Swallow;
+        }
         let mut lot = match &answer {
             None => Lot::Ordinary,
             Some(answer) if answer.swallow => Lot::Swallow,
@@ -186,20 +190,28 @@ impl Judge<'_> {
         lot
     }
 
-    /// The client gets the first of its rule only. It answers nothing.
+    /// Of its rule, the client does not get the first of a leg if it had one of an earlier leg. It answers nothing.
     fn first_of(&mut self, rule: u16) -> Lot {
-        if self.ruled.swallowed.contains(&rule) {
-            return Lot::Swallow;
-        }
-        self.ruled.swallowed.push(rule);
-        Lot::Pass { reply: false }
+        let ruled = &mut *self.ruled;
+        let leg = Some(ruled.leg);
+        let Some((_, told)) = ruled.swallowed.iter_mut().find(|(told, _)| *told == rule) else {
+            ruled.swallowed.push((rule, leg));
+            return Lot::Pass { reply: false };
+        };
+        if std::mem::replace(told, leg) == leg { Lot::Pass { reply: false } } else { Lot::Swallow }
     }
 
-    /// While a message with this key is retained, the client gets one such answer.
+    /// While a message with this key is retained, the client does not get the first such answer of a leg if it had one of
+    /// an earlier leg.
     fn once(&mut self, key: Key) -> Option<Lot> {
+        let leg = self.ruled.leg;
         let mark = self.ruled.marks.oldest(key, self.ring)?;
-        let told = std::mem::replace(&mut mark.told, true);
-        Some(if told { Lot::Swallow } else { Lot::Pass { reply: true } })
+        let told = mark.told.replace(leg);
+        Some(match told {
+            None => Lot::Pass { reply: true },
+            Some(told) if told == leg => Lot::Pass { reply: false },
+            Some(_) => Lot::Swallow,
+        })
     }
 
     /// Which pinned message it answers that expects this key.
@@ -207,16 +219,17 @@ impl Judge<'_> {
         let ruled = &mut *self.ruled;
         let prelude = &mut ruled.prelude;
         if let Some(item) = prelude.answer(self.now, key) {
-            let (pin, seq, mut swallow) = (item.pin, item.seq, item.had);
-            if refuses && item.hold {
+            let (pin, seq, hold, mut swallow) = (item.pin, item.seq, item.hold, item.had);
+            if let Some(pin) = ruled.pins.get_mut(pin) {
+                swallow |= std::mem::replace(&mut pin.state.had, true);
+            }
+            // What the client never had an answer to may be refused to it, as it would have been without a failover.
+            if refuses && hold && swallow {
                 ruled.todo.hold_failed = true;
                 return Some(Answer { seq, prelude: true, swallow: true });
             }
-            if let Some(pin) = ruled.pins.get_mut(pin) {
-                swallow |= std::mem::replace(&mut pin.state.had, true);
-                if let Some(id) = learned.filter(|_| pin.state.learns && !refuses) {
-                    pin.state.ids.learn(id, !swallow);
-                }
+            if let Some(id) = learned.filter(|_| !refuses) {
+                ruled.learn(pin, id, !swallow);
             }
             swallow &= !sabotage::is(Sabotage::SwallowedPassed);
             return Some(Answer { seq, prelude: true, swallow });
@@ -227,10 +240,11 @@ impl Judge<'_> {
             pin.state.expects == Some(key) && !pin.state.had && !prelude.has(pin.id()) && asked(pin.seq())
         })?;
         pin.state.had = true;
-        if let Some(id) = learned.filter(|_| pin.state.learns && !refuses) {
-            pin.state.ids.learn(id, true);
+        let (pin, seq) = (pin.id(), pin.seq());
+        if let Some(id) = learned.filter(|_| !refuses) {
+            ruled.learn(pin, id, true);
         }
-        Some(Answer { seq: pin.seq(), prelude: false, swallow: false })
+        Some(Answer { seq, prelude: false, swallow: false })
     }
 }
 

@@ -122,7 +122,7 @@ impl Session {
             key: verdict.acknowledge,
             unpin: later,
             max_age: verdict.max_age,
-            told: false,
+            told: None,
             id: id.map(Box::new),
         });
         ruled.incomplete |= pinned == Some(false);

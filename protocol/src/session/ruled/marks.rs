@@ -26,8 +26,8 @@ pub(super) struct Mark {
     /// The pin that ends when it is acknowledged.
     pub(super) unpin: Option<Key>,
     pub(super) max_age: Option<Duration>,
-    /// The client had the answer that it is to get once.
-    pub(super) told: bool,
+    /// The leg that last said the answer which the client is to get once.
+    pub(super) told: Option<u32>,
     pub(super) id: Option<Box<Id>>,
 }
 

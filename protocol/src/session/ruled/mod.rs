@@ -55,8 +55,10 @@ pub(super) struct Ruled {
     /// Of the current leg or, while one is dialled, of the next.
     prelude: Prelude,
     packets: Packets,
-    /// Rules whose first message the client has had.
-    swallowed: Vec<u16>,
+    /// Rules of which the client had a message, and the leg that last said one; `None`: somewhere else.
+    swallowed: Vec<(u16, Option<u32>)>,
+    /// Counts legs.
+    leg: u32,
     /// Messages of the client so far, and of the backend on this leg.
     nth: (u64, u64),
     /// What follows from the messages of the backend that were received last.
@@ -80,6 +82,7 @@ impl Ruled {
             prelude: Prelude::default(),
             packets: Packets::new(config.max_message.bytes),
             swallowed: Vec::new(),
+            leg: 0,
             nth: (0, 0),
             todo: ToDo::default(),
             incomplete: false,
@@ -164,6 +167,7 @@ impl Ruled {
     pub(super) fn begin_leg(&mut self, now: Instant, waiting_since: Instant) {
         self.prelude.begin(now, waiting_since);
         self.nth.1 = 0;
+        self.leg = self.leg.wrapping_add(1);
         for pin in self.pins.iter_mut() {
             pin.state.ids.begin_leg();
         }
@@ -196,9 +200,9 @@ impl Session {
     /// its session began: what further legs say of it is swallowed. Of no effect without [`Config::rules`].
     pub fn swallow_ahead(&mut self, rule: u16) {
         if let Some(ruled) = self.ruled.as_deref_mut()
-            && !ruled.swallowed.contains(&rule)
+            && !ruled.swallowed.iter().any(|(told, _)| *told == rule)
         {
-            ruled.swallowed.push(rule);
+            ruled.swallowed.push((rule, None));
         }
     }
 }

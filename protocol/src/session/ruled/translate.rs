@@ -28,13 +28,13 @@ impl Translation {
     pub(super) fn begin_leg(&mut self) {
         self.legs = None;
     }
+}
 
-    /// An answer brought this id; `told` says that the client gets to know it.
-    pub(super) fn learn(&mut self, id: &[u8], told: bool) {
-        self.legs = Some(id.to_vec());
-        if told {
-            self.clients = Some(id.to_vec());
-        }
+/// Another id of the same kind: JSON's strings and numbers stay what they are.
+fn another(id: &mut Vec<u8>) {
+    match id.last() {
+        Some(b'"') => id.insert(id.len() - 1, b'0'),
+        _ => id.insert(usize::from(id.first() == Some(&b'-')), b'1'),
     }
 }
 
@@ -44,6 +44,25 @@ fn spliced(payload: &[u8], at: Range<usize>, id: &[u8]) -> Vec<u8> {
 }
 
 impl Ruled {
+    /// An answer to this pinned message brought an id; `told` says that the client gets to know it. If it knows something
+    /// else by that, as the earlier backend chose the same, it gets to know another.
+    pub(super) fn learn(&mut self, pin: u64, id: &[u8], told: bool) {
+        let others = || self.pins.iter().filter(|other| other.id() != pin).map(|other| &other.state.ids);
+        let knows = |name: &[u8]| others().any(|ids| ids.clients.as_deref() == Some(name));
+        let mut clients = id.to_vec();
+        // One that the same backend chose twice is its own affair.
+        if told && knows(id) && !others().any(|ids| ids.legs.as_deref() == Some(id)) {
+            while knows(&clients) {
+                another(&mut clients);
+            }
+        }
+        let Some(pin) = self.pins.get_mut(pin).filter(|pin| pin.state.learns) else { return };
+        pin.state.ids.legs = Some(id.to_vec());
+        if told {
+            pin.state.ids.clients = Some(clients);
+        }
+    }
+
     /// What the client is to read in place of the id at `at`; `None` if that is what it knows.
     pub(super) fn for_client(&self, payload: &[u8], at: Range<usize>) -> Option<Vec<u8>> {
         let said = payload.get(at.clone())?;

@@ -74,6 +74,30 @@ fn a_refusal_fails_the_attach_and_the_client_is_not_told() {
 }
 
 #[test]
+fn nothing_else_follows_from_a_refusal_that_another_backend_may_not_share() {
+    let mut world = logged_in();
+    world.say("ask:1 question");
+    reattach(&mut world, quiet());
+    tell(&mut world, "answers:in no ends:login done:1");
+    reattach(&mut world, quiet());
+    tell(&mut world, "answers:in");
+    let said = [LOGIN, "pin:sub subscribe", "ask:1 question"];
+    assert_eq!(world.backend().messages(), said, "still pinned, and still retained");
+}
+
+#[test]
+fn what_the_client_had_no_answer_to_may_be_refused_to_it_by_a_later_backend() {
+    let mut world = ruled();
+    world.say(LOGIN);
+    die_for(&mut world, quiet());
+    tell(&mut world, "answers:in no ends:login");
+    assert_eq!(world.client.messages(), ["answers:in no ends:login"]);
+    assert_eq!((world.over, world.session.counters().holds_failed), (false, 0));
+    die_for(&mut world, quiet());
+    assert_eq!(world.backend().messages(), [""; 0], "what was refused is not said again");
+}
+
+#[test]
 fn the_end_of_the_leg_fails_the_attach_and_nobody_is_asked_about_it() {
     let mut world = logged_in();
     reattach(&mut world, quiet());

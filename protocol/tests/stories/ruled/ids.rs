@@ -33,6 +33,33 @@ fn ids_are_translated_both_ways_over_two_failovers() {
 }
 
 #[test]
+fn an_id_that_the_client_knows_for_something_else_comes_to_it_by_another_name() {
+    for (first, second, name) in [("1", "2", "11"), ("\"a\"", "\"b\"", "\"a0\""), ("-7", "0", "-17")] {
+        let mut world = ruled();
+        world.say(SUBSCRIBE);
+        tell(&mut world, &format!("answers:s new-id:{first}"));
+        world.pass(seconds(1));
+        die_for(&mut world, quiet());
+        tell(&mut world, &format!("answers:s new-id:{second}"));
+        world.say("pin:t expects:t learns");
+        tell(&mut world, &format!("answers:t new-id:{first}"));
+        tell(&mut world, &format!("id:{first} news of t"));
+        tell(&mut world, &format!("id:{second} news of s"));
+        let heard = [
+            format!("answers:s new-id:{first}"),
+            format!("answers:t new-id:{name}"),
+            format!("id:{name} news of t"),
+            format!("id:{first} news of s"),
+        ];
+        assert_eq!(world.client.messages(), heard);
+        world.say(&format!("ask:1 id:{name} stop"));
+        world.say(&format!("ask:2 id:{first} stop"));
+        let said = [format!("ask:1 id:{first} stop"), format!("ask:2 id:{second} stop")];
+        assert_eq!(world.backend().messages()[2..], said);
+    }
+}
+
+#[test]
 fn a_retained_message_says_another_id_on_each_leg() {
     let mut world = subscribed();
     world.say("ask:1 id:old stop");

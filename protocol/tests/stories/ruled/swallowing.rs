@@ -69,7 +69,21 @@ fn what_every_leg_says_first_reaches_the_client_once_a_session() {
     tell(&mut world, "hello once more");
     die_for(&mut world, quiet());
     tell(&mut world, "hello from two");
-    assert_eq!(world.client.messages(), ["hello from one"]);
+    tell(&mut world, "hello again from two");
+    assert_eq!(world.client.messages(), ["hello from one", "hello once more", "hello again from two"]);
+}
+
+#[test]
+fn a_backend_that_stays_may_say_more_than_once_what_is_to_be_had_once() {
+    let mut world = ruled();
+    world.say("ask:1 live query");
+    tell(&mut world, "once:1 result");
+    tell(&mut world, "once:1 newer result");
+    die_for(&mut world, quiet());
+    tell(&mut world, "once:1 newer result");
+    tell(&mut world, "once:1 newest result");
+    let heard = ["once:1 result", "once:1 newer result", "once:1 newest result"];
+    assert_eq!(world.client.messages(), heard);
 }
 
 #[test]

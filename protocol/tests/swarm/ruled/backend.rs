@@ -177,7 +177,7 @@ impl Backend {
             }
             Login::Refuses => {
                 self.say("l!");
-                self.asked = false;
+                (self.asked, self.logged_in) = (false, true);
             }
             Login::FallsSilent => {}
             Login::Closes => self.close(4001),

@@ -5,7 +5,7 @@
 //!
 //! | client | | backend | |
 //! |---|---|---|---|
-//! | `L.n` | login: pinned, held | `l`, `l!` | the answer to it, the refusal |
+//! | `L.n` | login: pinned, held | `l`, `l!` | the answer to it, the refusal, which ends topic 0 |
 //! | `S`, `M` `k.n` | subscribes to `k`: pinned; `M` moves to the end | `s` `k` | the answer to that |
 //! | `U`, `V` `k.n` | unsubscribes now, or once that is acknowledged | `o.n`, `a.n` | what a question gets once; its answer |
 //! | `Q.n` | a question: only its answer acknowledges it | `e` `k` | the end of a subscription |
@@ -76,7 +76,12 @@ impl Rules for Letters {
         let (letter, topic, number) = parts(text);
         let none = BackendVerdict::default();
         match letter {
-            'l' => BackendVerdict { answers: Some(key('L', "")), refuses: topic == "!", ..none },
+            'l' => {
+                // A refusal ends a subscription, unless another backend is to be asked.
+                let refuses = topic == "!";
+                let unpin = refuses.then(|| key('S', "0"));
+                BackendVerdict { answers: Some(key('L', "")), refuses, unpin, ..none }
+            }
             's' => BackendVerdict { answers: Some(key('S', topic)), ..none },
             'e' => BackendVerdict { unpin: Some(key('S', topic)), ..none },
             'o' => BackendVerdict { once: Some(key('Q', number)), ..none },
@@ -108,6 +113,7 @@ enum Met {
     GreetedAgain,
     HoldPassed,
     HoldRefused,
+    RefusedToTheClient,
     HoldEnded,
     HoldTimedOut,
     ClosedTwiceInHolds,

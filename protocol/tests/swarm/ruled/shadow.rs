@@ -336,7 +336,11 @@ impl Shadow {
         let passes = match letter {
             'l' | 's' => {
                 let answer = if letter == 'l' { "l".to_owned() } else { text.clone() };
-                self.answers(&answer, topic == "!")
+                let (refused, passes) = (topic == "!", self.answers(&answer, topic == "!"));
+                if refused && self.failing.is_none() {
+                    self.ended("0");
+                }
+                passes
             }
             'g' => {
                 let again = std::mem::replace(&mut self.greeted, true);
@@ -370,15 +374,17 @@ impl Shadow {
         if let Some(sent) = self.prelude.iter_mut().take(written).find(open) {
             sent.answered = true;
             let (seq, had) = (sent.pin.seq, sent.pin.had);
-            if refused {
+            let pin = self.pins.iter_mut().find(|pin| pin.seq == seq);
+            let had = pin.is_some_and(|pin| std::mem::replace(&mut pin.had, true)) || had;
+            if refused && had {
                 self.failing = Some(HoldFailure::Refused);
                 return false;
             }
-            if answer == "l" {
+            if refused {
+                self.meet(Met::RefusedToTheClient);
+            } else if answer == "l" {
                 self.meet(Met::HoldPassed);
             }
-            let pin = self.pins.iter_mut().find(|pin| pin.seq == seq);
-            let had = pin.is_some_and(|pin| std::mem::replace(&mut pin.had, true)) || had;
             self.meet(if had { Met::Swallowed } else { Met::FirstAnswerOnALaterLeg });
             return !had;
         }
