@@ -102,14 +102,15 @@ pub struct BackendVerdict {
     pub acknowledge: Option<Key>,
     /// It answers the pinned message that expects this key.
     pub answers: Option<Key>,
-    /// With `answers`: it is a refusal, so a hold on it has failed.
+    /// With `answers`: it is a refusal, so a hold on it has failed if the client had an answer before; then nothing else
+    /// of this verdict is done.
     pub refuses: bool,
     /// The pin of this key ends.
     pub unpin: Option<Key>,
-    /// While a message of the client with this `acknowledge` key is retained, the client gets only the first such one;
-    /// what a new leg says again for it is swallowed. Where none is retained it passes.
+    /// While a message of the client with this `acknowledge` key is retained, and the client had such an answer from an
+    /// earlier leg, the first one of a leg is swallowed. Where none is retained it passes.
     pub once: Option<Key>,
-    /// It reaches the client the first time only that any message is so numbered, in the session.
+    /// If the client had a message so numbered from an earlier leg, the first one of a leg is swallowed.
     pub swallow: Option<u16>,
     /// No session with such a message: Close 1008.
     pub close: bool,
