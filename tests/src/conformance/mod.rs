@@ -80,14 +80,25 @@ const QUICK_COMPRESSED: [&str; 18] = [
 /// # Panics
 /// When something does not start, or the suite writes no report.
 pub fn of_the_client_leg(cases: Cases) -> Comparison {
-    let (mut direct, mut proxied) = (Verdicts::new(), Verdicts::new());
+    let mut comparison = Comparison::new(&[]);
     for Peer { kind, selection } in cases.peers() {
         let backend = Backend::start(kind);
-        direct.append(&mut drive_server(&backend.url("/echo"), selection));
         let proxy = Proxy::start([&backend], &TO_CLIENTS);
-        proxied.append(&mut drive_server(&proxy.url("/echo"), selection));
+        let urls = [backend.url("/echo"), proxy.url("/echo")];
+        compare(&mut comparison, selection, |selection| urls.each_ref().map(|url| drive_server(url, selection)));
     }
-    Comparison { direct, proxied, on_purpose: &[] }
+    comparison
+}
+
+/// Runs cases directly and through the proxy. Those that differ are run once more, without the others: a case is given so
+/// much time, which may be too little beside seven that take all the processor there is.
+fn compare(comparison: &mut Comparison, selection: &[&str], run: impl Fn(&[&str]) -> [Verdicts; 2]) {
+    comparison.add(run(selection));
+    let again = comparison.unexcused();
+    let again: Vec<&str> = again.iter().flat_map(|case| ["-i", case]).collect();
+    if !again.is_empty() {
+        comparison.add(run(&again));
+    }
 }
 
 fn drive_server(url: &str, selection: &[&str]) -> Verdicts {
@@ -102,20 +113,21 @@ fn drive_server(url: &str, selection: &[&str]) -> Verdicts {
 /// # Panics
 /// As [`of_the_client_leg`].
 pub fn of_the_backend_leg(cases: Cases) -> Comparison {
-    let (mut direct, mut proxied) = (Verdicts::new(), Verdicts::new());
-    for peer in cases.peers() {
-        direct.append(&mut drive_client(peer, false));
-        proxied.append(&mut drive_client(peer, true));
+    let mut comparison = Comparison::new(&BACKEND_LEG);
+    for Peer { kind, selection } in cases.peers() {
+        compare(&mut comparison, selection, |selection| {
+            [false, true].map(|proxied| drive_client(kind, selection, proxied))
+        });
     }
-    Comparison { direct, proxied, on_purpose: &BACKEND_LEG }
+    comparison
 }
 
-fn drive_client(peer: Peer, proxied: bool) -> Verdicts {
+fn drive_client(kind: Kind, selection: &[&str], proxied: bool) -> Verdicts {
     let scratch = Scratch::new("kosoku");
     let port = ports::reserve();
     let address = format!("127.0.0.1:{}", port.number);
     let log = scratch.path("kosoku.log");
-    let mut suite = suite(&scratch, "fuzzingserver", &address, peer.selection);
+    let mut suite = suite(&scratch, "fuzzingserver", &address, selection);
     suite.stdout(Stdio::null()).stderr(File::create(&log).expect("a log file"));
     let mut suite = suite.spawn().expect("kosoku starts");
     let text = || std::fs::read_to_string(&log).unwrap_or_default();
@@ -123,7 +135,7 @@ fn drive_client(peer: Peer, proxied: bool) -> Verdicts {
     let address = address.parse().expect("an address");
     let proxy = proxied.then(|| Proxy::before([address], &TO_BACKENDS));
     let base = proxy.as_ref().map_or_else(|| format!("ws://{address}"), |proxy| proxy.url(""));
-    match peer.kind {
+    match kind {
         Kind::Rust => client::run_cases(&base, PARALLEL, RUN_WITHIN),
         _ => client::run_compressed_cases(&base, PARALLEL, RUN_WITHIN),
     }

@@ -22,7 +22,8 @@ Written by `cargo run --release -p tideover-tests --bin conformance`; do not edi
 run by PyPI's `kosoku` against the same peer twice: directly, and with Tideover between. The outcomes must be the same in
 every case, Close codes included, or the proxy must be stricter, with the section of the RFC beside the case. A few cases on
 the backend leg are neither: there the proxy is *less* strict on purpose (NON-STRICT, which the suite takes as conforming),
-and the reason stands beside the case.
+and the reason stands beside the case. Eight cases run at once; those that differ are run once more without the others, as
+each has so much time.
 
 Any ping counts as a deviation with the suite, so the proxy sends none of its own here (`--ping-interval off`, and
 `--ack none` where the suite is the backend; there also `--reattach never`, since another connection would be another run

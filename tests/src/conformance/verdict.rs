@@ -64,6 +64,17 @@ impl Verdict {
 }
 
 impl Comparison {
+    /// Of no case yet.
+    pub fn new(on_purpose: &'static [OnPurpose]) -> Self {
+        Self { direct: Verdicts::new(), proxied: Verdicts::new(), on_purpose }
+    }
+
+    /// Adds what was found directly and through the proxy, in place of what was found before in the same cases.
+    pub fn add(&mut self, [mut direct, mut proxied]: [Verdicts; 2]) {
+        self.direct.append(&mut direct);
+        self.proxied.append(&mut proxied);
+    }
+
     /// The cases whose outcomes are not equal, Close code included: direct and proxied. `None`: not run there.
     pub fn differing(&self) -> Vec<(String, Option<&Verdict>, Option<&Verdict>)> {
         let cases = self.direct.keys().chain(self.proxied.keys().filter(|case| !self.direct.contains_key(*case)));
@@ -85,11 +96,20 @@ impl Comparison {
         Some(format!("on purpose: {}", purpose.why))
     }
 
-    /// Those of [`Self::differing`] that nothing excuses, in words.
-    pub fn worse(&self) -> Vec<String> {
+    /// Those of [`Self::differing`] that nothing excuses.
+    fn not_excused(&self) -> impl Iterator<Item = (String, Option<&Verdict>, Option<&Verdict>)> {
         let differing = self.differing().into_iter();
-        let worse = differing.filter(|(case, direct, proxied)| self.excuse(case, *direct, *proxied).is_none());
-        worse.map(|(case, direct, proxied)| format!("{case}: {direct:?} became {proxied:?}")).collect()
+        differing.filter(|(case, direct, proxied)| self.excuse(case, *direct, *proxied).is_none())
+    }
+
+    /// The names of the cases that differ without excuse.
+    pub fn unexcused(&self) -> Vec<String> {
+        self.not_excused().map(|(case, ..)| case).collect()
+    }
+
+    /// The same in words.
+    pub fn worse(&self) -> Vec<String> {
+        self.not_excused().map(|(case, direct, proxied)| format!("{case}: {direct:?} became {proxied:?}")).collect()
     }
 }
 
