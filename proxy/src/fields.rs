@@ -1,6 +1,6 @@
-//! What the names of HTTP header fields mean to a proxy.
+//! What the names of HTTP header fields mean to a proxy, and what lists in their values have.
 
-use hyper::header::{self, HeaderName};
+use hyper::header::{self, HeaderMap, HeaderName};
 
 /// Fields about one hop even where Connection does not name them (RFC 9110 7.6.1), besides `keep-alive` and `proxy-*`.
 const ONE_HOP: [HeaderName; 5] =
@@ -58,6 +58,21 @@ pub(crate) fn is_free(name: &HeaderName) -> bool {
     !taken && !is_one_hop(&dashed) && !is_reserved(&dashed) && !is_forwarded(&dashed)
 }
 
+/// The items of a comma-separated list, without the space around them. Bytes that are no text hide none of the others.
+pub(crate) fn items(list: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether a comma-separated list has `token`, which is compared without case.
+pub(crate) fn is_listed(list: &[u8], token: &str) -> bool {
+    items(list).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether the comma-separated lists under `name` have `token`, which is compared without case.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|line| is_listed(line.as_bytes(), token))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +89,14 @@ mod tests {
         for (one, other) in [("x-a-b", "x-ab"), ("x-a", "x-a-b"), ("x-a", "x.a")] {
             assert!(!is_same(&name(one), &name(other)), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn a_list_has_its_items_whatever_bytes_are_beside_them() {
+        let with: [&[u8]; 5] = [b"a", b"b,a", b" A\t, \xff", b"\xff ,,a", b"b c,\x80,a"];
+        assert!(with.iter().all(|list| is_listed(list, "a")));
+        let without: [&[u8]; 5] = [b"", b"a b", b"\xffa", b"ab", b"\"a\""];
+        assert!(!without.iter().any(|list| is_listed(list, "a")));
     }
 
     #[test]
