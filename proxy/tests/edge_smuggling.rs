@@ -200,6 +200,16 @@ async fn no_backend_can_put_a_header_into_an_answer() {
 }
 
 #[tokio::test]
+async fn what_connection_names_stays_on_its_hop_whatever_bytes_stand_beside_it() {
+    let backend = mirror().await;
+    let edge = Edge::over(&[backend.addr]).await;
+    let request =
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Hop: 1\r\nX-Kept: 1\r\nConnection: X-Hop, \xff\r\nConnection: close\r\n\r\n";
+    let seen = all(&edge, request).await.to_lowercase();
+    assert!(seen.starts_with("http/1.1 200 ") && seen.contains("x-kept: 1") && !seen.contains("x-hop"), "{seen}");
+}
+
+#[tokio::test]
 async fn clients_cannot_say_what_is_ours() {
     let backend = mirror().await;
     let mut config = config(&[backend.addr]);
@@ -208,6 +218,7 @@ async fn clients_cannot_say_what_is_ours() {
     let forged = "X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nX-Forwarded-Proto: evil\r\nX-Forwarded-Host: evil\r\n\
                   Forwarded: for=6.6.6.6\r\nTideover-Session: evil\r\nTIDEOVER_NEXT-SEQ: evil\r\ntideover-signature: evil\r\n\
                   X-Again: evil\r\nx_again: evil\r\nSec-WebSocket-Extensions: evil\r\n\
+                  Sec_WebSocket_Extensions: evil\r\nSec-WebSocket_Protocol: evil\r\nsec_websocket_key: evil\r\n\
                   Connection: X-Forwarded-For, Tideover-Session, Host\r\n";
     let plain = format!("GET / HTTP/1.1\r\nHost: a\r\n{forged}\r\n");
     for request in [plain, handshake("/", forged)] {
