@@ -1,19 +1,13 @@
-//! What the names of HTTP header fields mean to a proxy.
+//! What the names of HTTP header fields mean to a proxy, and what lists in their values have.
 
-use hyper::header::{self, HeaderName};
+use hyper::header::{self, HeaderMap, HeaderName};
 
 /// Fields about one hop even where Connection does not name them (RFC 9110 7.6.1), besides `keep-alive` and `proxy-*`.
 const ONE_HOP: [HeaderName; 5] =
     [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
 
-/// The proxy's own part of a WebSocket handshake, made anew on each leg (RFC 6455 4.1, 4.2.2). Extensions are a
-/// matter between neighbours too (RFC 6455 9.1): `deflate` makes of a client's offer what backends are offered.
-const HANDSHAKE: [HeaderName; 4] = [
-    header::SEC_WEBSOCKET_KEY,
-    header::SEC_WEBSOCKET_VERSION,
-    header::SEC_WEBSOCKET_ACCEPT,
-    header::SEC_WEBSOCKET_EXTENSIONS,
-];
+/// How the fields of a WebSocket handshake begin (RFC 6455 11.3).
+const HANDSHAKE: &str = "sec-websocket-";
 
 /// What says who the client is.
 const FORWARDED: [HeaderName; 4] = [
@@ -28,9 +22,11 @@ pub(crate) fn is_one_hop(name: &HeaderName) -> bool {
     ONE_HOP.contains(name) || name == "keep-alive" || name.as_str().starts_with("proxy-")
 }
 
-/// Whether a field is the proxy's own part of the WebSocket handshake.
+/// Whether a field is the proxy's own part of the WebSocket handshake, made anew on each leg (RFC 6455 4.1, 4.2.2), however
+/// it is spelled. Extensions are a matter between neighbours too (RFC 6455 9.1): `deflate` makes of a client's offer what
+/// backends are offered. Only the subprotocols are between the two ends.
 pub(crate) fn is_handshake(name: &HeaderName) -> bool {
-    HANDSHAKE.contains(name)
+    dashed(name).take(HANDSHAKE.len()).eq(HANDSHAKE.bytes()) && *name != header::SEC_WEBSOCKET_PROTOCOL
 }
 
 /// Whether a field is `Tideover-*`, which is between the proxy and its backends.
@@ -45,8 +41,11 @@ pub(crate) fn is_forwarded(name: &HeaderName) -> bool {
 
 /// Whether two names are the same to a backend: an underscore passes for a dash with CGI-like servers.
 pub(crate) fn is_same(one: &HeaderName, other: &HeaderName) -> bool {
-    let dash = |byte| if byte == b'_' { b'-' } else { byte };
-    one.as_str().bytes().map(dash).eq(other.as_str().bytes().map(dash))
+    dashed(one).eq(dashed(other))
+}
+
+fn dashed(name: &HeaderName) -> impl Iterator<Item = u8> {
+    name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte })
 }
 
 /// Whether the operator may give a field a meaning of their own: it has none in HTTP's transport or in the WebSocket
@@ -56,6 +55,21 @@ pub(crate) fn is_free(name: &HeaderName) -> bool {
     let Ok(dashed) = HeaderName::try_from(text.as_str()) else { return false };
     let taken = [header::HOST, header::CONTENT_LENGTH].contains(&dashed) || text.starts_with("sec-");
     !taken && !is_one_hop(&dashed) && !is_reserved(&dashed) && !is_forwarded(&dashed)
+}
+
+/// The items of a comma-separated list, without the space around them. Bytes that are no text hide none of the others.
+pub(crate) fn items(list: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether a comma-separated list has `token`, which is compared without case.
+pub(crate) fn is_listed(list: &[u8], token: &str) -> bool {
+    items(list).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether the comma-separated lists under `name` have `token`, which is compared without case.
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|line| is_listed(line.as_bytes(), token))
 }
 
 #[cfg(test)]
@@ -74,6 +88,23 @@ mod tests {
         for (one, other) in [("x-a-b", "x-ab"), ("x-a", "x-a-b"), ("x-a", "x.a")] {
             assert!(!is_same(&name(one), &name(other)), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn of_a_handshake_only_the_subprotocols_are_between_the_ends() {
+        let ours = "Sec-WebSocket-Key Sec_WebSocket_Extensions sec-websocket_version SEC_WEBSOCKET-ACCEPT \
+                    Sec_WebSocket_Protocol Sec-WebSocket_Protocol Sec-WebSocket-Other";
+        assert!(ours.split_whitespace().all(|text| is_handshake(&name(text))));
+        let theirs = ["Sec-WebSocket-Protocol", "Sec-WebSocketKey", "Sec-WebSocket", "Sec-Fetch-Mode", "x"];
+        assert!(!theirs.iter().any(|text| is_handshake(&name(text))));
+    }
+
+    #[test]
+    fn a_list_has_its_items_whatever_bytes_are_beside_them() {
+        let with: [&[u8]; 5] = [b"a", b"b,a", b" A\t, \xff", b"\xff ,,a", b"b c,\x80,a"];
+        assert!(with.iter().all(|list| is_listed(list, "a")));
+        let without: [&[u8]; 5] = [b"", b"a b", b"\xffa", b"ab", b"\"a\""];
+        assert!(!without.iter().any(|list| is_listed(list, "a")));
     }
 
     #[test]

@@ -38,13 +38,26 @@ pub(super) async fn answer(
     patience: &Patience,
     request: Request<Incoming>,
 ) -> (Response<ReplyBody>, Option<Accepted>) {
+    let last = upgrade::is_last(request.method(), request.headers());
+    let (mut response, accepted) = match elsewhere::assignment(context, client, &request) {
+        Some(response) => (response, None),
+        None if upgrade::is_wanted(request.headers()) => attach(context, client, request).await,
+        None => (plain::answer(context, client, patience, request).await, None),
+    };
+    // Whatever it was answered: what a client sends behind it is not checked, so it is not read.
+    if last && accepted.is_none() {
+        close_after_handshake(&mut response);
+    }
+    (response, accepted)
+}
+
+/// Answers a request for a WebSocket.
+async fn attach(
+    context: &EdgeContext,
+    client: Client,
+    request: Request<Incoming>,
+) -> (Response<ReplyBody>, Option<Accepted>) {
     let peer = client.peer();
-    if let Some(response) = elsewhere::assignment(context, client, &request) {
-        return (response, None);
-    }
-    if !upgrade::is_wanted(request.headers()) {
-        return (plain::answer(context, client, patience, request).await, None);
-    }
     let accepted = match begin(context, client, request).await {
         Ok(accepted) => accepted,
         Err(Refused::ByUs(refusal)) => {
@@ -161,6 +174,5 @@ fn pass_on((mut response, backend): (Response<Incoming>, String), peer: SocketAd
         headers.insert(header::SEC_WEBSOCKET_VERSION, version.clone());
     }
     *response.headers_mut() = headers;
-    close_after_handshake(&mut response);
     response.map(|body| Either::Right(body.into()))
 }

@@ -14,7 +14,7 @@ use hyper::{Response, StatusCode};
 use super::EdgeContext;
 use super::headers::{self, Peer};
 use super::opening::Client;
-use super::refusal::{Refusal, ReplyBody, close_after_handshake};
+use super::refusal::{Refusal, ReplyBody};
 use crate::config::Mode;
 use crate::pool::Route;
 use crate::schemes::assign_target;
@@ -105,6 +105,5 @@ pub(super) fn redirected(context: &EdgeContext, location: HeaderValue, peer: Soc
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     response.headers_mut().insert(header::LOCATION, location);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    close_after_handshake(&mut response);
     response
 }

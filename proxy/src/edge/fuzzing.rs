@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use http_body_util::Empty;
-use hyper::Request;
 use hyper::body::Bytes;
 use hyper::header::{HeaderMap, HeaderName};
+use hyper::{Method, Request};
 
 use super::headers::{self, Peer};
 use super::strict::Strict;
@@ -40,7 +40,7 @@ impl Reader {
     /// # Errors
     /// How many of them are good, and what is wrong with the next.
     pub fn accept(&mut self, bytes: &[u8]) -> Result<(), (usize, &'static str)> {
-        self.0.accept(bytes).map_err(|(good, violation)| (good, violation.what))
+        self.0.accept(bytes).map(drop).map_err(|(good, violation)| (good, violation.what))
     }
 
     /// Where they have led to.
@@ -48,6 +48,12 @@ impl Reader {
     pub fn place(&self) -> Place {
         self.0.place()
     }
+}
+
+/// Whether the edge answers no request that would follow this one on its connection.
+#[must_use]
+pub fn is_last(method: &Method, headers: &HeaderMap) -> bool {
+    upgrade::is_last(method, headers)
 }
 
 /// The header fields that backends get for a client's request; `None` if that is no good WebSocket handshake.

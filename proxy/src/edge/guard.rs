@@ -1,5 +1,5 @@
-//! The client's connection while it speaks HTTP: what is not strictly that is not read, and one that takes nothing of its
-//! answers is cut off.
+//! The client's connection while it speaks HTTP: what is not strictly that is not read, what stands behind a handshake is
+//! kept for the session, and one that takes nothing of its answers is cut off.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -44,12 +45,14 @@ pub(super) struct Guard {
     strict: Strict,
     /// What stands behind the last byte that was read.
     violation: Option<Violation>,
+    /// What came behind a request that ends HTTP. It is nobody's to read as a request, whatever that one is answered.
+    behind: Vec<u8>,
 }
 
 impl Guard {
     /// Request heads may have `max_head` bytes.
     pub(super) fn new(stream: Stream, patience: Patience, max_head: usize) -> Self {
-        Self { stream, patience, waiting: None, strict: Strict::new(max_head), violation: None }
+        Self { stream, patience, waiting: None, strict: Strict::new(max_head), violation: None, behind: Vec::new() }
     }
 
     /// Whether a request has begun of which not even the head is complete.
@@ -57,8 +60,9 @@ impl Guard {
         self.strict.is_within_head()
     }
 
-    pub(super) fn into_inner(self) -> Stream {
-        self.stream
+    /// The connection, and what came on it behind a handshake.
+    pub(super) fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.behind.into())
     }
 
     /// What came of a write, or that it has waited for too long.
@@ -82,16 +86,33 @@ impl AsyncRead for Guard {
         if let Some(violation) = this.violation {
             return Poll::Ready(Err(violation.into()));
         }
+        // Until something comes behind a handshake, it matters whether the client is still there.
+        if !this.behind.is_empty() {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-        if let Err((good, violation)) = this.strict.accept(&buffer.filled()[before..]) {
-            this.violation = Some(violation);
-            buffer.set_filled(before + good);
-            if good == 0 {
-                return Poll::Ready(Err(violation.into()));
-            }
+        let read = &buffer.filled()[before..];
+        if read.is_empty() {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        let good = match this.strict.accept(read) {
+            Ok(good) => {
+                this.behind.extend_from_slice(&read[good..]);
+                good
+            }
+            Err((good, violation)) => {
+                this.violation = Some(violation);
+                good
+            }
+        };
+        buffer.set_filled(before + good);
+        match this.violation {
+            Some(violation) if good == 0 => Poll::Ready(Err(violation.into())),
+            // Nothing of it is HTTP, nor will more be: there is nothing to be woken for.
+            None if good == 0 => Poll::Pending,
+            None | Some(_) => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::fields::{is_forwarded, is_handshake, is_one_hop, is_reserved, is_same};
+use crate::fields::{is_forwarded, is_handshake, is_one_hop, is_reserved, is_same, items};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -46,17 +46,21 @@ pub(super) fn upstream(client: &HeaderMap, peer: Peer, reattach: Option<&HeaderN
 ///
 /// `upstream` are the headers that [`upstream`] made.
 pub(super) fn client_address(upstream: &HeaderMap, peer: IpAddr, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
-    let lines: Vec<_> = upstream.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
-    let mut said = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(|item| item.trim().parse::<IpAddr>());
+    let lines: Vec<_> = upstream.get_all(X_FORWARDED_FOR).iter().collect();
+    let mut said = lines.iter().rev().flat_map(|line| items(line.as_bytes()).rev()).map(address);
     let mut client = peer;
     // The last one is the peer, written by us; each is as good as the one behind it is trusted.
-    while let Some(Ok(address)) = said.next() {
-        client = address.to_canonical();
+    while let Some(Some(before)) = said.next() {
+        client = before.to_canonical();
         if !trusts(client) {
             break;
         }
     }
     client
+}
+
+fn address(item: &[u8]) -> Option<IpAddr> {
+    str::from_utf8(item).ok()?.parse().ok()
 }
 
 /// The headers of a backend's answer that the client gets.
@@ -72,8 +76,8 @@ pub(super) fn downstream(backend: &HeaderMap) -> HeaderMap {
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lines = headers.get_all(header::CONNECTION).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+    let lines = headers.get_all(header::CONNECTION).iter();
+    lines.flat_map(|line| items(line.as_bytes())).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
 }
 
 /// Says who the client is. What a trusted peer says is kept: its lists get one more element, its protocol and host
@@ -191,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_text_hide_nothing_that_is_named_beside_them() {
+        let mut client = map(&[("host", "x"), ("x-hop", "1"), ("x-other", "1"), ("x-kept", "1")]);
+        for line in [&b"X-Hop, \xff"[..], &b"\x80,x-other"[..]] {
+            client.append(header::CONNECTION, HeaderValue::from_bytes(line).unwrap());
+        }
+        assert_eq!(lines(&upstream(&client, V4, None))[..3], ["host: x", "x-kept: 1", "x-forwarded-for: 192.0.2.7"]);
+        assert_eq!(lines(&downstream(&client)), ["host: x", "x-kept: 1"]);
+    }
+
+    #[test]
     fn connection_cannot_take_the_host_or_our_own_fields_away() {
         check(&[("connection", "upgrade, host, x-forwarded-for, forwarded")], &[]);
     }
@@ -202,6 +216,8 @@ mod tests {
                 ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
                 ("sec-websocket-version", "13"),
                 ("sec-websocket-extensions", "permessage-deflate"),
+                ("Sec_WebSocket_Extensions", "permessage-deflate"),
+                ("sec-websocket_protocol", "v1"),
             ],
             &[],
         );
@@ -275,6 +291,14 @@ mod tests {
         assert_eq!(of(&["6.6.6.6, 198.51.100.1, 10.0.0.2", "10.0.0.3"], "10.0.0.1"), "198.51.100.1");
         assert_eq!(of(&["198.51.100.1, junk"], "10.0.0.1"), "10.0.0.1");
         assert_eq!(of(&["10.0.0.9"], "10.0.0.1"), "10.0.0.9", "trusted all along");
+        // An item that is no text is where belief ends; its line has others.
+        let mut client = map(&[("host", "x"), ("x-forwarded-for", "6.6.6.6")]);
+        for line in [&b"\xff, 198.51.100.1"[..], &b"\xff"[..]] {
+            client.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap());
+            let peer = Peer { ip: "10.0.0.1".parse().unwrap(), trusted: true, tls: false };
+            let found = client_address(&upstream(&client, peer, None), peer.ip, trusts).to_string();
+            assert_eq!(found, if line.len() > 1 { "198.51.100.1" } else { "10.0.0.1" });
+        }
     }
 
     #[test]

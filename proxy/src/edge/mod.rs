@@ -261,11 +261,12 @@ pub async fn serve_connection(
     };
     let parts = connection.into_parts();
     let guard = parts.io.into_inner();
-    let (within_head, stream) = (guard.is_within_head(), guard.into_inner());
+    let within_head = guard.is_within_head();
+    let (stream, client_leftover) = guard.into_parts();
     let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (served, accepted) {
         (Ok(()), Some(Accepted { route, attached, handshake, slot, id })) => {
-            let client_leftover = parts.read_buf;
+            debug_assert!(parts.read_buf.is_empty(), "the guard keeps what stands behind a handshake");
             (context.start)(Start { client: stream, client_leftover, peer, route, attached, handshake, id, slot });
         }
         (Ok(()), None) => linger(stream, None).await,

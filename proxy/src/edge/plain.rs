@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request;
 use hyper::{Method, Request, Response, Version};
 
 use super::EdgeContext;
@@ -15,7 +16,8 @@ use super::opening::Client;
 use super::refusal::{Refusal, ReplyBody, close_after_handshake};
 use super::told::Told;
 use crate::config::Http;
-use crate::pool::{Exchange, ExchangeError, Sender, has_token};
+use crate::fields::has_token;
+use crate::pool::{Exchange, ExchangeError, Sender};
 
 /// Answers a request that asks for no WebSocket.
 pub(super) async fn answer(
@@ -61,9 +63,7 @@ async fn exchange(
     if head.method == Method::CONNECT {
         return Err(Refusal::Method);
     }
-    if head.version == Version::HTTP_11 && head.headers.get(header::HOST).is_none() {
-        return Err(Refusal::Bad("there must be one Host (RFC 9112 section 3.2)"));
-    }
+    check_host(&head)?;
     let route = route.ok_or(Refusal::NoRoute)?;
     if !route.allows_host(&head) {
         return Err(Refusal::Host);
@@ -84,6 +84,13 @@ async fn exchange(
     Ok(downstream(response, sticky).map(|body| Either::Right(Download::new(body, under_way))))
 }
 
+/// One Host, which only HTTP/1.0 may leave out: routes judge one, so backends may not get another.
+fn check_host(head: &request::Parts) -> Result<(), Refusal> {
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    let good = hosts == 1 || hosts == 0 && head.version != Version::HTTP_11;
+    good.then_some(()).ok_or(Refusal::Bad("there must be one Host (RFC 9112 section 3.2)"))
+}
+
 fn refusal(error: ExchangeError) -> Refusal {
     match error {
         ExchangeError::NoBackend(why) => Refusal::NoBackend(why),
@@ -94,7 +101,7 @@ fn refusal(error: ExchangeError) -> Refusal {
 }
 
 /// The request as a backend gets it.
-fn upstream(head: hyper::http::request::Parts, body: Incoming, told: Told) -> Request<Incoming> {
+fn upstream(head: request::Parts, body: Incoming, told: Told) -> Request<Incoming> {
     let mut request = Request::new(body);
     *request.method_mut() = head.method;
     *request.uri_mut() = told.target;
@@ -131,5 +138,28 @@ fn downstream(response: Response<Incoming>, sticky: Option<HeaderValue>) -> Resp
 fn keep(from: &HeaderMap, to: &mut HeaderMap, name: &header::HeaderName) {
     for value in from.get_all(name) {
         to.append(name, value.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_one_host_which_only_http_1_0_may_leave_out() {
+        let cases: [(Version, &[&str], bool); 7] = [
+            (Version::HTTP_11, &["a"], true),
+            (Version::HTTP_11, &[""], true),
+            (Version::HTTP_11, &[], false),
+            (Version::HTTP_11, &["a", "a"], false),
+            (Version::HTTP_10, &["a"], true),
+            (Version::HTTP_10, &[], true),
+            (Version::HTTP_10, &["a", "b"], false),
+        ];
+        for (version, hosts, good) in cases {
+            let request = hosts.iter().fold(Request::builder().version(version), |it, host| it.header("host", *host));
+            let (head, ()) = request.body(()).expect("a request").into_parts();
+            assert_eq!(check_host(&head).is_ok(), good, "{version:?} {hosts:?}");
+        }
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! Servers differ in what they forgive: a bare LF, a folded line, two lengths. Whoever makes two of them see different
 //! requests in the same bytes smuggles one past the other. So nothing is forgiven here, before anything is understood. What
-//! is said behind a WebSocket handshake is no HTTP and is not looked at.
+//! is said behind a WebSocket handshake is no HTTP: it is not looked at, and whoever reads HTTP does not get it.
 
 use std::error::Error as _;
 use std::{fmt, io};
 
 use super::fuzzing::Place;
 use super::headers::is_token_byte;
+use super::upgrade::ends_http;
 
 /// Bytes of a chunk's size and its extensions, or of all trailers together.
 const MAX_LINES: usize = 8 << 10;
@@ -70,7 +71,7 @@ enum State {
     ChunkEnd(Vec<u8>),
     /// In the trailers, of which this has come.
     Trailers(Vec<u8>),
-    /// Behind a handshake.
+    /// Behind a request that ends HTTP.
     Opaque,
 }
 
@@ -86,6 +87,11 @@ impl Strict {
         matches!(&self.state, State::Head(head) if !head.is_empty())
     }
 
+    /// Whether no byte that follows is HTTP.
+    pub(super) fn is_opaque(&self) -> bool {
+        matches!(self.state, State::Opaque)
+    }
+
     /// For the fuzz targets.
     pub(super) fn place(&self) -> Place {
         match &self.state {
@@ -98,26 +104,26 @@ impl Strict {
         }
     }
 
-    /// Takes the next bytes.
+    /// Takes the next bytes; gives how many of them are HTTP, which are all but those behind a request that ends it.
     ///
     /// # Errors
     /// What is wrong, and how many bytes before it are good. Those behind it are not to be read by anybody.
-    pub(super) fn accept(&mut self, bytes: &[u8]) -> Result<(), (usize, Violation)> {
+    pub(super) fn accept(&mut self, bytes: &[u8]) -> Result<usize, (usize, Violation)> {
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() && !self.is_opaque() {
             let in_head = matches!(self.state, State::Head(_));
             match self.step(&bytes[at..]) {
                 Ok(taken) => at += taken,
                 Err(what) => return Err((at, Violation { what, in_head })),
             }
         }
-        Ok(())
+        Ok(at)
     }
 
-    /// Takes some bytes, at least one; gives how many.
+    /// Takes some bytes; gives how many, none of those that are no HTTP.
     fn step(&mut self, bytes: &[u8]) -> Checked<usize> {
         match &mut self.state {
-            State::Opaque => return Ok(bytes.len()),
+            State::Opaque => return Ok(0),
             State::Head(head) => {
                 push(head, bytes[0], self.max_head, "the head is too large")?;
                 match head.as_slice() {
@@ -193,7 +199,8 @@ fn framing(head: &[u8]) -> Checked<State> {
     let lines = &head[..head.len() - 4];
     let request_end = find(lines, b"\r\n").unwrap_or(lines.len());
     let request = &lines[..request_end];
-    let (mut hosts, mut length, mut chunked, mut opaque) = (0, None, false, request.starts_with(b"CONNECT "));
+    let method = request.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let (mut hosts, mut length, mut chunked, mut upgrades) = (0, None, false, Vec::new());
     for field in fields(lines.get(request_end + 2..).unwrap_or_default()) {
         let (name, value) = field?;
         match name.to_ascii_lowercase().as_slice() {
@@ -210,11 +217,7 @@ fn framing(head: &[u8]) -> Checked<State> {
                 }
                 chunked = true;
             }
-            b"upgrade" => {
-                opaque |= value
-                    .split(|byte| *byte == b',')
-                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"websocket"));
-            }
+            b"upgrade" => upgrades.push(value),
             _ => {}
         }
     }
@@ -224,7 +227,7 @@ fn framing(head: &[u8]) -> Checked<State> {
     if chunked && (length.is_some() || !request.ends_with(b" HTTP/1.1")) {
         return Err("Transfer-Encoding goes neither with Content-Length nor with HTTP/1.0 (RFC 9112 section 6.1)");
     }
-    Ok(match (opaque, chunked, length) {
+    Ok(match (ends_http(method, upgrades), chunked, length) {
         (true, ..) => State::Opaque,
         (false, true, _) => State::Size(Vec::new()),
         (false, false, Some(length)) if length > 0 => State::Length(length),
@@ -295,7 +298,7 @@ mod tests {
         let mut pieces = bytes.as_bytes().iter().enumerate();
         let failed = pieces.find_map(|(at, byte)| one_by_one.accept(&[*byte]).err().map(|(_, what)| (at, what)));
         assert_eq!(result.err(), failed, "{bytes:?}");
-        result.map(|()| whole)
+        result.map(|_| whole)
     }
 
     #[test]
@@ -376,9 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn frames_behind_a_handshake_are_not_looked_at() {
+    fn frames_behind_a_handshake_are_not_looked_at_and_not_taken() {
         for field in ["Upgrade: websocket", "Upgrade: h2c, WebSocket", "Upgrade: x\r\nUpgrade: websocket"] {
-            assert!(check(&format!("GET / HTTP/1.1\r\n{field}\r\n\r\n\n\n\x01")).is_ok(), "{field}");
+            let (head, frames) = (format!("GET / HTTP/1.1\r\n{field}\r\n\r\n"), "\n\n\x01");
+            let strict = check(&(head.clone() + frames)).unwrap_or_else(|bad| panic!("{field}: {bad:?}"));
+            assert!(strict.is_opaque(), "{field}");
+            let mut strict = Strict::new(MAX);
+            assert_eq!(strict.accept((head.clone() + frames).as_bytes()), Ok(head.len()), "{field}");
+            assert_eq!(strict.accept(frames.as_bytes()), Ok(0), "{field}");
         }
         assert!(check("GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n\n").is_err());
     }

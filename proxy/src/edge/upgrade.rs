@@ -5,11 +5,25 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Version};
 
 use super::refusal::Refusal;
-use crate::pool::has_token;
+use crate::fields::{has_token, is_listed};
 
-/// Whether a request asks for a WebSocket at all, well or badly. It is the last one of its connection.
+const WEBSOCKET: &str = "websocket";
+
+/// Whether a request is the last that its client may send on its connection, by its method and the values of its Upgrade:
+/// what is said behind it are frames, or what a tunnel carries. Who reads the bytes of a connection and who answers its
+/// requests must agree on that, or something would be read as HTTP that nobody has checked.
+pub(super) fn ends_http<'a>(method: &[u8], upgrades: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    method == b"CONNECT" || upgrades.into_iter().any(|upgrade| is_listed(upgrade, WEBSOCKET))
+}
+
+/// The same of a request as hyper gives it.
+pub(super) fn is_last(method: &Method, headers: &HeaderMap) -> bool {
+    ends_http(method.as_str().as_bytes(), headers.get_all(header::UPGRADE).iter().map(HeaderValue::as_bytes))
+}
+
+/// Whether a request asks for a WebSocket at all, well or badly.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    has_token(headers, &header::UPGRADE, "websocket")
+    has_token(headers, &header::UPGRADE, WEBSOCKET)
 }
 
 /// Checks a client's handshake and gives its Sec-WebSocket-Key.
@@ -97,6 +111,28 @@ mod tests {
     #[test]
     fn a_good_handshake_gives_its_key() {
         assert_eq!(check(&request(&GOOD)).unwrap(), KEY);
+    }
+
+    #[test]
+    fn whoever_asks_for_a_websocket_or_a_tunnel_sends_no_other_request() {
+        let cases: [(&[&[u8]], bool); 8] = [
+            (&[b"websocket"], true),
+            (&[b"h2c, WebSocket"], true),
+            (&[b"x", b"websocket"], true),
+            (&[b"\xff, websocket"], true),
+            (&[], false),
+            (&[b"h2c"], false),
+            (&[b"websocket/13"], false),
+            (&[b"websocket\xff"], false),
+        ];
+        for (upgrades, wanted) in cases {
+            let mut headers = HeaderMap::new();
+            for upgrade in upgrades {
+                headers.append(header::UPGRADE, HeaderValue::from_bytes(upgrade).unwrap());
+            }
+            assert_eq!((is_wanted(&headers), is_last(&Method::GET, &headers)), (wanted, wanted), "{upgrades:?}");
+            assert!(is_last(&Method::CONNECT, &headers), "{upgrades:?}");
+        }
     }
 
     #[test]

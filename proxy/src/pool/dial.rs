@@ -20,6 +20,7 @@ use super::handshake::UpstreamRequest;
 use super::health::Failure;
 use crate::config::{BackendUrl, Transport};
 use crate::deflate::{Agreement, Offers};
+use crate::fields::has_token;
 use crate::net::Stream;
 use crate::net::proxy_protocol::{self, Ends};
 use crate::tls;
@@ -282,12 +283,6 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]
         return Err(DialError::BadHandshake("a header field that may stand once is repeated"));
     }
     Ok(first.map(|value| value.as_bytes().trim_ascii()))
-}
-
-/// Whether the comma-separated lists under `name` have `token`, which is compared without case.
-pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 /// Whether an answer says that there is no application behind it, now.

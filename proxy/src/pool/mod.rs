@@ -48,7 +48,6 @@ pub use backend::{AdminState, Backend, BackendId, Lease};
 pub use balance::Load;
 pub(crate) use deaths::is_recent;
 pub use dial::AckCarrier;
-pub(crate) use dial::has_token;
 pub use discover::Discovery;
 pub(crate) use exchange::{Connection, Exchange, ExchangeError, Sender};
 pub use fleet::Fleet;

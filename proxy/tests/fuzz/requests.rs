@@ -1,7 +1,9 @@
 //! Target `requests`: any bytes, cut anywhere, through the check that comes before hyper, against a reader made of httparse,
 //! hyper's own parser. Where one reader saw a request end at another byte than the other, requests could be smuggled.
 
-use tideover::edge::fuzzing::{Place, Reader};
+use hyper::Method;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use tideover::edge::fuzzing::{Place, Reader, is_last};
 
 /// Larger than any input.
 const MAX_HEAD: usize = 64 << 10;
@@ -59,7 +61,8 @@ fn seen(bytes: &[u8]) -> (Vec<Ends>, Option<usize>) {
     (ends, None)
 }
 
-/// The same, read with httparse and the rules of RFC 9112 6.3 for whoever forgives nothing.
+/// The same, read with httparse and the rules of RFC 9112 6.3 for whoever forgives nothing. Which request is the last, the
+/// edge says of the same fields as it does when it answers one: no other may be where the check ends.
 fn by_httparse(bytes: &[u8]) -> Vec<Ends> {
     let (mut ends, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
@@ -71,10 +74,8 @@ fn by_httparse(bytes: &[u8]) -> Vec<Ends> {
             let mut values = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
             values.next_back().map(|field| field.value.trim_ascii())
         };
-        let upgrade = value("upgrade").is_some_and(|value| {
-            value.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-        });
-        if upgrade || request.method == Some("CONNECT") {
+        let Some((method, headers)) = as_hyper_has_it(&request) else { break };
+        if is_last(&method, &headers) {
             ends.push((head_end, None));
             break;
         }
@@ -89,6 +90,14 @@ fn by_httparse(bytes: &[u8]) -> Vec<Ends> {
         at = end;
     }
     ends
+}
+
+fn as_hyper_has_it(request: &httparse::Request<'_, '_>) -> Option<(Method, HeaderMap)> {
+    let mut headers = HeaderMap::new();
+    for field in request.headers.iter() {
+        headers.append(HeaderName::try_from(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some((request.method?.parse().ok()?, headers))
 }
 
 fn number(text: &[u8]) -> Option<usize> {
