@@ -1,9 +1,10 @@
 //! What is said of a sample message.
 
 use std::fmt;
+use std::ops::Range;
 
 use tideover_protocol::rules::{
-    BackendVerdict, ClientVerdict, Key, Kind, Message, Replay, RuleSet, Rules, Trial, UnpinWhen,
+    Again, BackendVerdict, ClientVerdict, Key, Kind, Message, Pin, Replay, RuleSet, Rules, Trial, UnpinWhen,
 };
 
 use super::options::{From, Sample};
@@ -52,8 +53,9 @@ impl Explained<'_> {
 
     fn by_rules(&self, f: &mut fmt::Formatter<'_>, rules: &RuleSet, message: &Message<'_>) -> fmt::Result {
         let (trials, opaque) = rules.explain(self.from.side(), message);
+        let mut pin = self.is_clients().then(|| rules.client(message).pin).flatten();
         for trial in &trials {
-            self.trial(f, trial)?;
+            self.trial(f, trial, &mut pin)?;
         }
         if opaque {
             writeln!(f, "  it is no JSON that says one thing only (docs/rules.md): values in it are not known")?;
@@ -76,12 +78,16 @@ impl Explained<'_> {
         }
     }
 
-    fn trial(&self, f: &mut fmt::Formatter<'_>, trial: &Trial) -> fmt::Result {
+    /// The first rule that pins is the one whose `pin` counts.
+    fn trial(&self, f: &mut fmt::Formatter<'_>, trial: &Trial, pin: &mut Option<Pin>) -> fmt::Result {
         match &trial.outcome {
             Err(lacks) => writeln!(f, "  {}: no, its {lacks} does not fit", trial.rule),
             Ok(does) => {
                 writeln!(f, "  {}: matches", trial.rule)?;
-                does.iter().try_for_each(|item| writeln!(f, "    {item}"))
+                does.iter().try_for_each(|item| {
+                    let pin = if item.starts_with("pin under ") { pin.take() } else { None };
+                    writeln!(f, "    {item}{}", pin.as_ref().map_or(String::new(), more_of))
+                })
             }
         }
     }
@@ -97,8 +103,8 @@ impl Explained<'_> {
             let packet = Message { payload: &rest[..len], ..*message };
             writeln!(f, "  packet of {len} bytes")?;
             let items = match self.from {
-                From::Client => of_client(&rules.client(&packet)),
-                From::Backend => of_backend(&rules.backend(&packet)),
+                From::Client => of_client(&rules.client(&packet), packet.payload),
+                From::Backend => of_backend(&rules.backend(&packet), packet.payload),
             };
             items.iter().try_for_each(|item| writeln!(f, "    {item}"))?;
             rest = &rest[len..];
@@ -124,13 +130,20 @@ fn named(key: Key) -> String {
     format!("key {:08x}", key.0 as u32)
 }
 
-fn of_client(verdict: &ClientVerdict) -> Vec<String> {
-    let ClientVerdict { pin, unpin, acknowledge, replay, max_age: _, close: _, translate: _, gives_up } = verdict;
+/// What becomes of a pin, beside its keys and whether it holds.
+fn more_of(pin: &Pin) -> String {
+    let moves = if pin.again == Again::Move { ", goes to the end when it is said again" } else { "" };
+    let learns = if pin.learns { ", learns the id in its answer" } else { "" };
+    format!("{moves}{learns}")
+}
+
+fn of_client(verdict: &ClientVerdict, payload: &[u8]) -> Vec<String> {
+    let ClientVerdict { pin, unpin, acknowledge, replay, max_age, close, translate, gives_up } = verdict;
     let mut items = Vec::new();
     if let Some(pin) = pin {
         let expects = pin.expects.map(|key| format!(", expects {}", named(key))).unwrap_or_default();
         let hold = if pin.hold { ", holds what follows until then" } else { "" };
-        items.push(format!("pin under {}{expects}{hold}", named(pin.key)));
+        items.push(format!("pin under {}{expects}{hold}{}", named(pin.key), more_of(pin)));
     }
     items.extend(unpin.as_ref().map(|unpin| match unpin.when {
         UnpinWhen::Now => format!("unpin {}", named(unpin.key)),
@@ -143,16 +156,94 @@ fn of_client(verdict: &ClientVerdict) -> Vec<String> {
         Replay::LegLocal => Some("leg-local: never replayed".to_owned()),
         Replay::Ephemeral => Some("ephemeral: never written twice".to_owned()),
     });
+    items.extend(close.then(|| "close the session".to_owned()));
+    items.extend(max_age.map(|age| format!("not replayed after {age:?}")));
+    items.extend(id("translate", translate.as_ref(), payload));
     items
 }
 
-fn of_backend(verdict: &BackendVerdict) -> Vec<String> {
-    let keys = [
-        ("acknowledge", verdict.acknowledge),
-        ("answer", verdict.answers),
-        ("unpin", verdict.unpin),
-        ("once for", verdict.once),
+fn of_backend(verdict: &BackendVerdict, payload: &[u8]) -> Vec<String> {
+    let BackendVerdict { acknowledge, answers, refuses, unpin, once, swallow, close, learn, translate } = verdict;
+    let keys = [("acknowledge", acknowledge), ("answer", answers), ("unpin", unpin), ("once for", once)];
+    let mut items: Vec<_> = keys.iter().filter_map(|(what, key)| Some(format!("{what} {}", named((**key)?)))).collect();
+    let flags = [
+        ("refusal: where it is held for, the attempt has failed", *refuses),
+        ("swallow after the first", swallow.is_some()),
+        ("close the session", *close),
     ];
-    let keys = keys.iter().filter_map(|(what, key)| Some(format!("{what} {}", named((*key)?))));
-    keys.chain(verdict.refuses.then(|| "refusal".to_owned())).collect()
+    items.extend(flags.iter().filter(|(_, on)| *on).map(|(what, _)| (*what).to_owned()));
+    items.extend(id("learn", learn.as_ref(), payload));
+    items.extend(id("translate", translate.as_ref(), payload));
+    items
+}
+
+fn id(what: &str, at: Option<&Range<usize>>, payload: &[u8]) -> Option<String> {
+    let id = payload.get(at?.clone())?;
+    Some(format!("{what} the id {}", id.escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tideover_protocol::rules::Unpin;
+
+    use super::*;
+
+    const KEY: Key = Key(1);
+
+    #[test]
+    fn all_that_code_says_of_a_message_of_the_client_is_told() {
+        let verdict = ClientVerdict {
+            pin: Some(Pin { key: KEY, again: Again::Move, expects: Some(Key(2)), hold: true, learns: true }),
+            unpin: Some(Unpin { key: KEY, when: UnpinWhen::Acknowledged }),
+            acknowledge: Some(KEY),
+            replay: Replay::Ephemeral,
+            max_age: Some(Duration::from_secs(60)),
+            close: true,
+            translate: Some(1..3),
+            gives_up: Some(KEY),
+        };
+        let expected = [
+            "pin under key 00000001, expects key 00000002, holds what follows until then, goes to the end when it is said \
+             again, learns the id in its answer",
+            "unpin key 00000001 when it is acknowledged",
+            "acknowledge key 00000001",
+            "give up key 00000001",
+            "ephemeral: never written twice",
+            "close the session",
+            "not replayed after 60s",
+            "translate the id id",
+        ];
+        assert_eq!(of_client(&verdict, b" id"), expected);
+        assert_eq!(of_client(&ClientVerdict::default(), b""), [""; 0]);
+    }
+
+    #[test]
+    fn all_that_code_says_of_a_message_of_a_backend_is_told() {
+        let verdict = BackendVerdict {
+            acknowledge: Some(KEY),
+            answers: Some(KEY),
+            refuses: true,
+            unpin: Some(KEY),
+            once: Some(KEY),
+            swallow: Some(0),
+            close: true,
+            learn: Some(0..2),
+            translate: Some(3..5),
+        };
+        let expected = [
+            "acknowledge key 00000001",
+            "answer key 00000001",
+            "unpin key 00000001",
+            "once for key 00000001",
+            "refusal: where it is held for, the attempt has failed",
+            "swallow after the first",
+            "close the session",
+            "learn the id id",
+            "translate the id an",
+        ];
+        assert_eq!(of_backend(&verdict, b"id an"), expected);
+        assert_eq!(of_backend(&BackendVerdict::default(), b""), [""; 0]);
+    }
 }

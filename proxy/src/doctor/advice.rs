@@ -43,7 +43,7 @@ pub(super) fn advise(findings: &Findings) -> Vec<Advice> {
         ));
     }
     advice.extend(match &findings.profile {
-        Some(profile) => with_profile(profile),
+        Some(profile) => with_profile(profile, findings),
         None => without_profile(findings),
     });
     advice.extend(findings.restart.as_ref().and_then(departure));
@@ -51,13 +51,14 @@ pub(super) fn advise(findings: &Findings) -> Vec<Advice> {
 }
 
 /// A profile's rules acknowledge, and swallow greetings: what else would do that stands in their way.
-fn with_profile(profile: &Spoken) -> Vec<Advice> {
+fn with_profile(profile: &Spoken, findings: &Findings) -> Vec<Advice> {
     let mut advice = vec![
         Advice::new(
             "--ack",
             "rules",
             "the default with this profile: a message is done with when its own answer has come",
         ),
+        keyless_linger(findings),
         Advice::new("--greeting", "0", "the profile's rules swallow what a new backend says again"),
         Advice::new("--dedupe-replies", "off", "the default with rules that acknowledge"),
     ];
@@ -150,7 +151,7 @@ fn early(answers: &Answers) -> String {
     format!("{} of {} times", answers.pongs_before, answers.pongs_before + answers.pongs_after)
 }
 
-/// With `--ack pong`.
+/// For messages that pongs acknowledge.
 fn linger(findings: &Findings) -> Advice {
     let linger = |value: String, why: &str| Advice::new("--ack-linger", value, why);
     let lag = findings.answers.as_ref().and_then(|answers| answers.lag_ms);
@@ -175,6 +176,12 @@ fn linger(findings: &Findings) -> Advice {
             "the proxy sees by itself where pongs come, and keeps messages for 250 ms until it knows",
         ),
     }
+}
+
+/// With rules: subscriptions, notifications, QoS 0 and the like.
+fn keyless_linger(findings: &Findings) -> Advice {
+    let linger = linger(findings);
+    Advice { why: format!("what has no answer of its own is done with by ping and pong: {}", linger.why), ..linger }
 }
 
 fn greeting(seen: Greeting) -> Advice {

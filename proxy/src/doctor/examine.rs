@@ -104,8 +104,8 @@ impl Visit {
         let (greeted, mut ended) = wire.listen(2 * QUIET, until).await;
         let pushes = ended.is_none() && Instant::now() >= until;
         let mut opened = Vec::new();
-        if let (Some(opening), None) = (plan.profile.and_then(profile::Profile::opening), &ended) {
-            ended = wire.send(opening).await.err();
+        if let (Some(opening), None) = (&plan.opening, &ended) {
+            ended = wire.send(opening.clone()).await.err();
             let until = Instant::now() + plan.wait;
             if ended.is_none() {
                 // Its answer, and whatever comes right behind it.

@@ -5,7 +5,7 @@
 //! - `profile` knows the protocols that a backend may be recognised by,
 //! - `findings` are what was seen, `advice` what to make of it, `report` says both.
 //!
-//! Sends nothing but pings, what it was told to send, and what a named profile opens a connection with.
+//! Sends nothing but pings, what it was told to send, and what a named profile opens a connection with or asks.
 
 mod advice;
 mod examine;

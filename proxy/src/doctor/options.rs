@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use tungstenite::Message;
 
 use super::profile::{self, Profile};
 use crate::config::{BackendUrl, Transport};
@@ -42,6 +43,10 @@ pub struct Options {
     /// harmless question is sent
     #[arg(long, value_name = "NAME", value_parser = profile::by_name)]
     pub profile: Option<&'static Profile>,
+
+    /// A text message that opens each connection, such as a login; in place of the profile's
+    #[arg(long, value_name = "TEXT")]
+    pub opening: Option<String>,
 
     /// A command for `sh -c` that restarts the backend, to see how it leaves
     #[arg(long, value_name = "COMMAND", conflicts_with = "ask_restart")]
@@ -85,6 +90,8 @@ pub(super) struct Plan {
     pub(super) subprotocols: Vec<String>,
     pub(super) texts: Vec<String>,
     pub(super) profile: Option<&'static Profile>,
+    /// What opens each connection.
+    pub(super) opening: Option<Message>,
     pub(super) restart: Restart,
     pub(super) wait: Duration,
 }
@@ -126,6 +133,7 @@ impl Options {
         if url.tls {
             upstream.reload().map_err(|problems| problems.join("; "))?;
         }
+        let opening = self.opening.map(Message::text).or_else(|| self.profile.and_then(Profile::opening));
         let restart = match (self.restart_command, self.ask_restart) {
             (Some(command), _) => Restart::Command(command),
             (None, true) => Restart::Ask,
@@ -139,6 +147,7 @@ impl Options {
             subprotocols,
             texts: self.texts,
             profile: self.profile,
+            opening,
             restart,
             wait: self.wait,
         })

@@ -7,7 +7,6 @@ use tokio::process::Command;
 
 use super::findings::{Departure, millis};
 use super::options::{Plan, Restart};
-use super::profile::Profile;
 use super::wire::{Came, QUIET, Wire};
 use crate::deflate::Offers;
 use crate::pool::KnockError;
@@ -23,9 +22,9 @@ const PERSON: Duration = Duration::from_secs(600);
 /// There is no connection.
 pub(super) async fn watch(plan: &Plan) -> Result<Departure, KnockError> {
     let (mut wire, _) = Wire::connect(plan, &plan.subprotocols, Offers::default()).await?;
-    if let Some(opening) = plan.profile.and_then(Profile::opening) {
+    if let Some(opening) = &plan.opening {
         // How it ended, the next read says.
-        let _ = wire.send(opening).await;
+        let _ = wire.send(opening.clone()).await;
     }
     wire.listen(QUIET, Instant::now() + plan.wait).await;
     let begun = Instant::now();

@@ -108,9 +108,29 @@ fn with_a_profile_nothing_stands_in_the_way_of_its_rules() {
             ..findings(Some(answers(PongOrder::Before)))
         })
     };
-    let expected = ["--profile socket.io", "--ack rules", "--greeting 0", "--dedupe-replies off"];
+    let expected = ["--profile socket.io", "--ack rules", "--ack-linger auto", "--greeting 0", "--dedupe-replies off"];
     assert_eq!(with("socket.io"), expected);
     assert_eq!(with("mqtt").last().map(String::as_str), Some("--compression off"));
+}
+
+#[test]
+fn with_a_profile_what_has_no_key_lingers_as_the_order_of_pongs_demands() {
+    let advised = |answers: Option<Answers>| {
+        let profile = Some(Spoken { name: "json-rpc", why: "it was said".into() });
+        let advice = advise(&Findings { profile, ..findings(answers) });
+        advice.into_iter().find(|advice| advice.flag == "--ack-linger").map(|advice| (advice.value, advice.why))
+    };
+    let slow = Answers { lag_ms: Some(430.0), ..answers(PongOrder::Before) };
+    for (answers, value, evidence) in [
+        (Some(answers(PongOrder::After)), "auto", "pongs come behind answers"),
+        (Some(answers(PongOrder::Mixed)), "auto", "answers came within 40 ms of the pong"),
+        (Some(slow), "900ms", "came up to 430 ms behind the pong"),
+        (None, "auto", "sees by itself"),
+    ] {
+        let (advised, why) = advised(answers).expect("it is advised");
+        assert_eq!(advised, value);
+        assert!(why.starts_with("what has no answer of its own") && why.contains(evidence), "{why}");
+    }
 }
 
 #[test]

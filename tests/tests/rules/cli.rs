@@ -67,6 +67,26 @@ fn a_message_is_explained_rule_by_rule_with_its_keys() {
 }
 
 #[test]
+fn where_a_pin_goes_and_what_it_learns_is_explained() {
+    let _machine = machine_shared();
+    let subscription = r#"{"id":"7","type":"subscribe","payload":{"query":"subscription { a }"}}"#;
+    let text = said(&["check", "--profile", "graphql-transport-ws", "--message", subscription]);
+    assert!(text.contains("”, goes to the end when it is said again\n"), "{text}");
+    let subscribe = r#"{"id":1,"method":"eth_subscribe","params":["newHeads"]}"#;
+    let text = said(&["check", "--profile", "eth-subscribe", "--message", subscribe]);
+    let pin =
+        "    pin under “subscription 1”, expects “id 1”, holds what follows until then, learns the id in its answer\n";
+    assert!(text.contains(pin), "{text}");
+    // What is pinned by an earlier rule counts.
+    let rules = Replaced::new(
+        "description = 'x'\n[[rule]]\nfrom = 'client'\npin = { key = 'a' }\ncontinue = true\n\
+         [[rule]]\nfrom = 'client'\npin = { key = 'b', again = 'move' }\n",
+    );
+    let text = said(&["check", "--profile", &rules.text(), "--message", "x"]);
+    assert!(text.contains("    pin under “a”\n") && text.contains("    pin under “b”\n"), "{text}");
+}
+
+#[test]
 fn samples_are_tried_in_the_order_given_with_the_rules_of_the_route_that_is_named() {
     let _machine = machine_shared();
     let file = Replaced::new(
@@ -116,6 +136,11 @@ fn packets_are_explained_one_by_one() {
     let key = |text: &str, packet| text.split(packet).nth(1).expect("a packet")[..8].to_owned();
     let puback = said(&["check", "--profile", "mqtt", "--from", "backend", "--hex", "4002 0007"]);
     assert_eq!(key(&puback, "  packet of 4 bytes\n    acknowledge key "), key(&text, publish));
+    // A CONNECT, and a CONNACK that refuses it.
+    let connect = said(&["check", "--profile", "mqtt", "--hex", "100c 0004 4d515454 04 02 0000 0000"]);
+    assert!(connect.contains(", holds what follows until then, goes to the end when it is said again\n"), "{connect}");
+    let connack = said(&["check", "--profile", "mqtt", "--from", "backend", "--hex", "2002 0005"]);
+    assert!(connack.contains("    refusal: where it is held for, the attempt has failed\n"), "{connack}");
 }
 
 #[test]

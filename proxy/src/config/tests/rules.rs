@@ -180,6 +180,20 @@ fn rules_of_the_configuration_are_tried_before_those_of_the_profile() {
 }
 
 #[test]
+fn what_was_said_in_the_handshake_or_elsewhere_stands_in_rule_files_only() {
+    let text = "[rewrite-query]\nremove = ['sid']\n[[inject]]\nwhen-query = 'sid'\ntext = '40'\npin = { key = 'a' }\n";
+    let (file, result) = with_file("elsewhere", text);
+    let lines = report(result, Some(&file));
+    for start in ["tideover.toml:2: rewrite-query: unknown key", "tideover.toml:4: inject: unknown key"] {
+        assert!(lines.iter().any(|line| line.starts_with(start)), "{start}\nis not in\n{}", lines.join("\n"));
+    }
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let file = rule_file("elsewhere-file", text);
+    let route = config(&[BACKEND, ("profile", file.path())], &[]).unwrap().routes.swap_remove(0);
+    assert_eq!((route.rules.ahead.len(), route.renewal.query), (1, QueryEdit::default().remove("sid")));
+}
+
+#[test]
 fn a_rule_is_for_the_routes_that_it_names_or_for_all() {
     let text = "[[route]]\nname = 'one'\npath = '/one'\n[[route]]\nname = 'two'\npath = '/two'\n[[route]]\n\
                 [[rule]]\nname = 'of one'\nfrom = 'client'\nroute = ['one']\n[[rule]]\nname = 'of all'\nfrom = 'client'\n";

@@ -63,4 +63,26 @@ fn requests_and_batches_wait_for_their_answers_and_answers_to_the_server_are_for
     let batch = r#"[{"id":1,"method":"eth_chainId"},{"id":2,"method":"eth_call"}]"#;
     assert_eq!(rules.waits_for(batch), rules.is_done_with(r#"[{"id":2,"result":1},{"id":1,"result":2}]"#));
     assert!(rules.is_leg_local(r#"{"id":1,"result":true}"#));
+    assert!(rules.is_leg_local(r#"[{"result":7,"id":2},{"result":8,"id":3}]"#));
+}
+
+#[test]
+fn whatever_json_rpc_says_of_messages_that_are_no_subscriptions_it_says_too() {
+    let (eth, json_rpc) = (eth(), Profile::new("json-rpc"));
+    for client in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"eth_call"}"#,
+        r#"{"jsonrpc":"2.0","method":"notify"}"#,
+        r#"[{"id":1,"method":"a"},{"method":"notify"}]"#,
+        r#"[{"method":"notify"},{"method":"notify"}]"#,
+        r#"{"jsonrpc":"2.0","id":"x","result":19}"#,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":""}}"#,
+        r#"[{"id":2,"result":7},{"id":3,"error":{"code":1,"message":""}}]"#,
+    ] {
+        assert_eq!(eth.client(client), json_rpc.client(client), "{client}");
+    }
+    for backend in
+        [r#"{"id":1,"result":19}"#, r#"[{"id":2,"result":7},{"id":1,"result":8}]"#, r#"{"id":1,"method":"ask"}"#]
+    {
+        assert_eq!(eth.backend(backend).acknowledge, json_rpc.backend(backend).acknowledge, "{backend}");
+    }
 }

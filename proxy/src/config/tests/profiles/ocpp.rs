@@ -37,14 +37,32 @@ fn a_heartbeat_grows_stale_and_nothing_else_does() {
     assert_eq!(rules.waits_for(r#"[2,"9","Heartbeat",{}]"#), rules.is_done_with(r#"[3,"9",{"currentTime":"t"}]"#));
 }
 
-#[test]
-fn the_boot_rule_that_is_commented_out_is_valid_and_pins() {
+/// The profile with a rule that is commented out in it.
+fn with(name: &str) -> Profile {
     let text = crate::profiles::named("ocpp").unwrap().text;
-    let begin = text.find("# [[rule]]\n# name = \"boot\"").expect("the rule is there");
+    let begin = text.find(&format!("# [[rule]]\n# name = \"{name}\"")).expect("the rule is there");
     let (rule, rest) = text[begin..].split_once("\n\n").unwrap();
     let rule: String = rule.lines().map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
-    let file = super::super::Scratch::new("ocpp-boot", &format!("{}{rule}\n{rest}", &text[..begin]));
-    let rules = Profile::new(file.path());
+    let file = super::super::Scratch::new(&format!("ocpp-{name}"), &format!("{}{rule}\n{rest}", &text[..begin]));
+    Profile::new(file.path())
+}
+
+#[test]
+fn the_rule_for_cards_that_is_commented_out_is_valid_and_lets_nothing_else_grow_stale() {
+    let authorize = r#"[2,"7","Authorize",{"idTag":"1"}]"#;
+    let (shipped, rules) = (ocpp(), with("authorize"));
+    assert_eq!(shipped.client(authorize).max_age, None, "whoever needs that uncomments it");
+    assert_eq!(rules.client(authorize).max_age, Some(Duration::from_secs(60)));
+    assert_eq!(rules.waits_for(authorize), rules.is_done_with(r#"[3,"7",{"idTagInfo":{"status":"Accepted"}}]"#));
+    for action in ["StartTransaction", "StopTransaction", "TransactionEvent", "MeterValues", "StatusNotification"] {
+        let call = format!(r#"[2,"7","{action}",{{}}]"#);
+        assert_eq!(rules.client(&call), shipped.client(&call), "{action}");
+    }
+}
+
+#[test]
+fn the_boot_rule_that_is_commented_out_is_valid_and_pins() {
+    let rules = with("boot");
     let pin = rules.pin(BOOT);
     assert!(pin.hold);
     let verdict = rules.backend(ACCEPTED);
