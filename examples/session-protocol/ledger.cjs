@@ -52,8 +52,10 @@ const work = transaction((session, epoch, seq, amount) => {
 
 function refuseOrAttach({ req: request }, verdict) {
   const field = (name) => request.headers[`tideover-${name}`]; // docs/session-protocol.md: verify the signature
-  const leg = { session: field("session"), epoch: Number(field("epoch")), seq: Number(field("next-seq")) };
-  request.leg = { ...leg, unseen: attach(leg.session, leg.epoch, Number(field("delivered"))) };
+  const leg = { session: field("session"), epoch: Number(field("epoch")), seq: Number(field("next-seq") ?? 0) };
+  // Without Next-Seq a migration asks whether we opt in, while the older leg goes on: that one is not to be fenced off.
+  const unseen = leg.seq === 0 ? [] : attach(leg.session, leg.epoch, Number(field("delivered")));
+  request.leg = { ...leg, unseen };
   verdict(request.leg.unseen !== null, 409, "the session is on a newer leg");
 }
 

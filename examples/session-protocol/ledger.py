@@ -50,9 +50,9 @@ def work(session, epoch, seq, amount):
 
 
 def refuse_or_attach(ws, request):
-    session, *numbers = (request.headers[f"Tideover-{name}"] for name in ("Session", "Epoch", "Next-Seq", "Delivered"))
-    epoch, seq, delivered = map(int, numbers)  # docs/session-protocol.md shows how to verify the signature
-    ws.leg = session, epoch, seq, attach(session, epoch, delivered)
+    said = request.headers  # docs/session-protocol.md: how to verify the signature, and when Next-Seq is left out
+    session, epoch, seq = said["Tideover-Session"], int(said["Tideover-Epoch"]), int(said.get("Tideover-Next-Seq", 0))
+    ws.leg = session, epoch, seq, attach(session, epoch, int(said["Tideover-Delivered"])) if seq else []
     return ws.respond(409, "the session is on a newer leg\n") if ws.leg[3] is None else None
 
 

@@ -72,10 +72,10 @@ fn unix_seconds() -> u64 {
 mod tests {
     use super::*;
 
-    /// The test vector of `docs/session-protocol.md`, whose example checks it too.
+    /// Those of `docs/session-protocol.md`, whose example checks them too.
     #[test]
-    fn the_signature_is_that_of_the_documents_test_vector() {
-        let headers = SessionHeaders {
+    fn the_signatures_are_those_of_the_documents_test_vectors() {
+        let attached = SessionHeaders {
             session: "01920c5e-7d3a-7b64-9c1f-3f2a8e5d4c01".parse().unwrap(),
             epoch: 2,
             next_seq: Some(18),
@@ -83,9 +83,12 @@ mod tests {
             delivered: Some(17),
         };
         let key = SessionKey::new(b"correct horse battery staple\n").unwrap();
-        let signature = headers.signature("/room?user=a%20b", &key, 1_760_000_000);
+        let early = SessionHeaders { epoch: 3, next_seq: None, pinned: None, delivered: None, ..attached };
         let document = include_str!("../../../docs/session-protocol.md");
-        assert!(document.contains(&signature), "{signature}");
+        for headers in [attached, early] {
+            let signature = headers.signature("/room?user=a%20b", &key, 1_760_000_000);
+            assert!(document.contains(&signature), "{signature}");
+        }
     }
 
     #[test]
