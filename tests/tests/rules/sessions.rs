@@ -191,3 +191,56 @@ async fn a_rule_file_that_changes_is_for_new_sessions_and_a_bad_one_changes_noth
         assert_eq!(next(&mut leg.connection).await, pinned);
     }
 }
+
+/// Of each backend's two greetings the client gets those of the first one, and of all else everything.
+async fn is_greeted_once(site: Site) {
+    let (mut client, mut leg) = site.session("/").await;
+    for text in ["welcome 1", "news 1", "more 1"] {
+        send(&mut leg.connection, text).await;
+        assert_eq!(next(&mut client).await, text);
+    }
+    let mut leg = site.restart(leg).await;
+    for text in ["welcome 2", "news 2", "more 2"] {
+        send(&mut leg.connection, text).await;
+    }
+    assert_eq!(next(&mut client).await, "more 2");
+    let leg = site.restart(leg).await;
+    let mut leg = site.restart(leg).await;
+    for text in ["welcome 4", "news 4", "more 4"] {
+        send(&mut leg.connection, text).await;
+    }
+    assert_eq!(next(&mut client).await, "more 4");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_greetings_are_swallowed_by_their_numbers() {
+    let _machine = machine_shared();
+    let nth = |n: u8| format!("[[rule]]\nfrom = 'backend'\nnth = {n}\nswallow = true\n");
+    let file = Replaced::new(&format!("description = 'x'\n{}{}", nth(1), nth(2)));
+    is_greeted_once(Site::start(&["--profile", &file.text()]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_greeting_that_no_rule_swallows_is_counted_beside_one_that_a_rule_does() {
+    let _machine = machine_shared();
+    let file = Replaced::new(
+        "description = 'x'\n[[rule]]\nfrom = 'backend'\ntext-prefix = 'welcome'\nnth = 1\nswallow = true\n",
+    );
+    is_greeted_once(Site::start(&["--profile", &file.text(), "--greeting", "1"]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_greeting_that_the_first_backend_did_not_live_to_say_comes_from_the_next() {
+    let _machine = machine_shared();
+    let nth = |n: u8| format!("[[rule]]\nfrom = 'backend'\nnth = {n}\nswallow = true\n");
+    let file = Replaced::new(&format!("description = 'x'\n{}{}", nth(1), nth(2)));
+    let site = Site::start(&["--profile", &file.text()]).await;
+    let (mut client, mut leg) = site.session("/").await;
+    send(&mut leg.connection, "welcome 1").await;
+    assert_eq!(next(&mut client).await, "welcome 1");
+    let mut leg = site.restart(leg).await;
+    for text in ["welcome 2", "news 2"] {
+        send(&mut leg.connection, text).await;
+    }
+    assert_eq!(next(&mut client).await, "news 2");
+}
