@@ -8,6 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use tideover_tests::{
     Backend, Kind,
+    interop::{Servers, Software},
     lock::machine_shared,
     ports, program,
     raw::{Connection, Frame, Head, RawBackend, opcode},
@@ -31,8 +32,12 @@ fn call(backend: &str, flags: &[&str]) -> Output {
 
 /// The value of a flag that it advises; empty if it does not.
 fn advised<'a>(report: &'a Value, flag: &str) -> &'a str {
+    of_advice(report, flag, "value")
+}
+
+fn of_advice<'a>(report: &'a Value, flag: &str, what: &str) -> &'a str {
     let advice = report["advice"].as_array().expect("a list");
-    advice.iter().find(|one| one["flag"] == flag).map_or("", |one| one["value"].as_str().expect("a text"))
+    advice.iter().find(|one| one["flag"] == flag).map_or("", |one| one[what].as_str().expect("a text"))
 }
 
 fn url(backend: &Backend) -> String {
@@ -124,6 +129,67 @@ async fn without_anything_to_send_only_what_comes_unasked_is_told() {
     assert_eq!(reads, 0, "it sends nothing that it was not told to");
     let text = String::from_utf8(call(&format!("{}/echo", url(&backend)), &[]).stdout).expect("UTF-8");
     assert!(text.contains("nothing was sent: give --send TEXT") && text.contains("\nUse\n"), "{text}");
+}
+
+/// Servers that none of us wrote.
+fn start(software: Software) -> (Servers, String) {
+    let servers = tokio::task::block_in_place(|| software.start());
+    let url = format!("ws://{}", servers.address());
+    (servers, url)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_profile_a_graphql_server_is_logged_in_to_and_asked_in_its_own_protocol() {
+    let _machine = machine_shared();
+    let (_servers, url) = start(Software::Graphql);
+    let profile = ["--profile", "graphql-transport-ws"];
+    let login = ["--opening", r#"{"type":"connection_init","payload":{"token":"secret"}}"#];
+    let report = examine(&url, &[&profile[..], &login].concat());
+    let found = &report["findings"];
+    assert_eq!(found["backend"], format!("{url}/graphql"), "the profile has the path");
+    assert_eq!(found["subprotocol"], "graphql-transport-ws", "{report:#}");
+    assert_eq!(found["profile"], json!({"name": "graphql-transport-ws", "why": "--profile says so"}));
+    let answers = &found["answers"];
+    assert_eq!(answers["counts"], json!([1, 1, 1, 1, 1, 1]), "a pong of the protocol to each of its pings: {report:#}");
+    assert_eq!(answers["ended"], Value::Null, "{report:#}");
+    assert_eq!(answers["repeatable"], true, "{report:#}");
+    // The library answers asynchronously, and `ws` answers pings at once.
+    assert_eq!(answers["order"], "before", "{report:#}");
+    for (flag, value) in [
+        ("--profile", "graphql-transport-ws"),
+        ("--ack", "rules"),
+        ("--ack-linger", "auto"),
+        ("--greeting", "0"),
+        ("--dedupe-replies", "off"),
+        ("--compression", ""),
+    ] {
+        assert_eq!(advised(&report, flag), value, "{flag}: {report:#}");
+    }
+    let why = of_advice(&report, "--ack-linger", "why");
+    assert!(why.contains("done with by ping and pong") && why.contains("250 ms where pongs come early"), "{why}");
+
+    // Without the token it is refused, and says so.
+    let report = examine(&url, &profile);
+    let answers = &report["findings"]["answers"];
+    assert_eq!((&answers["counts"], &answers["ended"]["code"]), (&json!([]), &json!(4403)), "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_profile_a_json_rpc_server_is_asked_without_a_login_and_where_its_pongs_stand_is_told() {
+    let _machine = machine_shared();
+    let (_servers, url) = start(Software::Jsonrpsee);
+    let report = examine(&url, &["--profile", "eth-subscribe"]);
+    let answers = &report["findings"]["answers"];
+    assert_eq!(answers["counts"], json!([1, 1, 1, 1, 1, 1]), "{report:#}");
+    assert_eq!((&answers["repeatable"], &answers["ended"]), (&json!(true), &Value::Null), "{report:#}");
+    assert_eq!(report["findings"]["profile"]["name"], "eth-subscribe");
+    // It answers pings while it reads, and calls are tasks of their own.
+    assert_eq!(answers["order"], "before", "{report:#}");
+    for (flag, value) in [("--ack", "rules"), ("--ack-linger", "auto"), ("--greeting", "0"), ("--compression", "off")] {
+        assert_eq!(advised(&report, flag), value, "{flag}: {report:#}");
+    }
+    let why = of_advice(&report, "--ack-linger", "why");
+    assert!(why.contains("done with by ping and pong") && why.contains("250 ms where pongs come early"), "{why}");
 }
 
 /// What a backend played by the test does on each connection.

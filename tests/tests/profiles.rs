@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tideover_tests::{
-    interop::{Plan, Software},
+    interop::{Counts, Kills, Plan, Software, State},
     lock::machine_shared,
 };
 
@@ -57,6 +57,32 @@ fn notices_nothing(software: Software) {
     let plan = Plan { profile: true, kills: 1, later_legs: false, sessions: 2, patience: Duration::from_secs(60) };
     let outcome = software.run(plan);
     let counts = &outcome.counts;
-    assert_eq!(counts.breaches(), [0; 6], "{}: {counts:?}\n{:#?}", software.name(), outcome.notes);
-    assert_eq!(counts.kills.len(), software.states().len(), "each state was reached: {counts:?}");
+    let complaints = counts.complaints(&software.states(), plan.kills);
+    assert!(complaints.is_empty(), "{}: {complaints:?}: {counts:?}\n{:#?}", software.name(), outcome.notes);
+}
+
+#[test]
+fn whatever_a_client_noticed_and_each_state_that_was_not_reached_is_complained_of() {
+    let states = [State::Unacknowledged, State::Streaming, State::ServerAsks, State::Idle];
+    let kills = |all| Kills { all, on_a_later_leg: 0 };
+    let clean = Counts { kills: states.iter().map(|state| (*state, kills(2))).collect(), ..Counts::default() };
+    assert_eq!(clean.complaints(&states, 2), [""; 0]);
+    // What a server does twice, or pushes again, no client need be spared.
+    let again = Counts { pushed_again: 1, done_again: 1, ..clean.clone() };
+    assert_eq!(again.complaints(&states, 2), [""; 0]);
+
+    let seldom = Counts { kills: [(State::Streaming, kills(1)), (State::Idle, kills(2))].into(), ..clean.clone() };
+    let expected =
+        ["subscribe unacknowledged: 0 of 2 kills", "streaming: 1 of 2 kills", "server's call pending: 0 of 2 kills"];
+    assert_eq!(seldom.complaints(&states, 2), expected);
+    for (wrong, complaint) in [
+        (Counts { unanswered: 1, ..clean.clone() }, "1 unanswered"),
+        (Counts { answered_again: 2, ..clean.clone() }, "2 answered again"),
+        (Counts { server_unanswered: 1, ..clean.clone() }, "1 unanswered questions of a server"),
+        (Counts { strays: 1, ..clean.clone() }, "1 strays"),
+        (Counts { missed: 1, ..clean.clone() }, "1 missed"),
+        (Counts { faults: 3, ..clean.clone() }, "3 faults"),
+    ] {
+        assert_eq!(wrong.complaints(&states, 2), [complaint]);
+    }
 }

@@ -5,8 +5,11 @@
 //!
 //! Without a selection: everything, with the profile and without it, six kills in each state, four clients. With fewer
 //! than three kills it is a trial: its files are `profiles-trial` under `target`. It takes some fifteen minutes.
+//!
+//! Fails if, with the profile, anything was lost or came twice, a library showed its application a fault, or a state was not
+//! reached.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{error::Error, path::Path, process::ExitCode, time::Duration};
 
 use tideover_tests::{
     interop::{Plan, Report, Row, Software},
@@ -24,7 +27,7 @@ struct Options {
     sessions: usize,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<ExitCode, Box<dyn Error>> {
     let Options { software, profiles, kills, sessions } = Options::from_arguments(std::env::args().skip(1))?;
     let published = kills >= PUBLISHED;
     let _machine = if published { machine_alone() } else { machine_shared() };
@@ -35,17 +38,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     } else {
         Report::open(&target.join("profiles-trial.jsonl"), &target.join("profiles-trial.md"))?
     };
+    let mut complaints = Vec::new();
     for software in software {
         for &profile in &profiles {
             // What has not come without the profile after so long does not come at all.
             let patience = Duration::from_secs(if profile { 60 } else { 5 });
             let outcome = software.run(Plan { profile, kills, later_legs: true, sessions, patience });
+            if profile {
+                let wrong = outcome.counts.complaints(&software.states(), kills);
+                complaints.extend(wrong.into_iter().map(|wrong| format!("{}: {wrong}", software.name())));
+            }
             let row = Row::new(software, profile, outcome);
             eprintln!("{}", serde_json::to_string(&row)?);
             report.add(row)?;
         }
     }
-    Ok(())
+    complaints.iter().for_each(|complaint| eprintln!("with the profile, {complaint}"));
+    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl Options {

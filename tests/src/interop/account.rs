@@ -75,6 +75,18 @@ impl Counts {
     pub fn breaches(&self) -> [usize; 6] {
         [self.unanswered, self.answered_again, self.server_unanswered, self.strays, self.missed, self.faults]
     }
+
+    /// What is wrong with a run with the profile that was to kill so often in each of these states; empty if nothing is.
+    pub fn complaints(&self, states: &[State], kills: usize) -> Vec<String> {
+        const NAMES: [&str; 6] =
+            ["unanswered", "answered again", "unanswered questions of a server", "strays", "missed", "faults"];
+        let breaches = NAMES.iter().zip(self.breaches()).filter(|(_, count)| *count > 0);
+        let breaches = breaches.map(|(name, count)| format!("{count} {name}"));
+        let reached = |state: &State| self.kills.get(state).map_or(0, |kills| kills.all);
+        let missing = states.iter().filter(|state| reached(state) < kills);
+        let missing = missing.map(|state| format!("{}: {} of {kills} kills", state.title(), reached(state)));
+        breaches.chain(missing).collect()
+    }
 }
 
 /// What was to come against what came.

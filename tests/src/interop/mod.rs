@@ -15,5 +15,5 @@ mod tap;
 pub use account::{Counts, Kills};
 pub use report::{Report, Row};
 pub use run::{Outcome, Plan};
-pub use software::Software;
+pub use software::{Servers, Software};
 pub use state::State;

@@ -77,7 +77,7 @@ impl Report {
         let _ = write!(text, "\n{KILLS}\n\n| software | {titles} |\n|---|{}\n", "---|".repeat(State::ALL.len()));
         for software in Software::ALL {
             if let Some(row) = self.find(software, true) {
-                let kills = State::ALL.map(|state| kills(software, row.counts.kills.get(&state))).join(" | ");
+                let kills = State::ALL.map(|state| kills(software, state, row.counts.kills.get(&state))).join(" | ");
                 let _ = writeln!(text, "| {} | {kills} |", software.title());
             }
         }
@@ -121,11 +121,11 @@ fn cells(row: &Row) -> String {
     cells.map(|count| count.to_string()).join(" | ")
 }
 
-fn kills(software: Software, kills: Option<&Kills>) -> String {
+fn kills(software: Software, state: State, kills: Option<&Kills>) -> String {
     match kills {
         Some(Kills { all, on_a_later_leg }) => format!("{all}, {on_a_later_leg} on a later leg"),
-        None if software.states().len() < State::ALL.len() => "has none".to_owned(),
-        None => "not run".to_owned(),
+        None if !software.states().contains(&state) => "has none".to_owned(),
+        None => "not reached".to_owned(),
     }
 }
 

@@ -174,7 +174,10 @@ impl Software {
     }
 
     /// Starts its servers: those that are killed, and what they need beside.
-    pub(super) fn start(self) -> Servers {
+    ///
+    /// # Panics
+    /// When one of them does not start.
+    pub fn start(self) -> Servers {
         match self {
             Self::Mqtt => lone_broker(),
             Self::MqttBridged => bridged_brokers(),
@@ -203,10 +206,17 @@ impl Software {
 
 /// The servers of one software, as long as this is kept.
 #[derive(Debug)]
-pub(super) struct Servers {
+pub struct Servers {
     pub(super) killed: Vec<Service>,
     _beside: Vec<Service>,
     _ports: Vec<ReservedPort>,
+}
+
+impl Servers {
+    /// Where the first one listens.
+    pub fn address(&self) -> SocketAddr {
+        self.killed[0].address()
+    }
 }
 
 fn script(mut command: Command, at: &Path, port: u16) -> Command {
