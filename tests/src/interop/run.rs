@@ -13,7 +13,7 @@ use super::{
     Counts, Software, State,
     journal::{Entry, What, read},
     software::Servers,
-    tap::Tap,
+    tap::{Awaited, Tap},
 };
 use crate::{Proxy, clock::now_ns, deadline::wait_for, scratch::Scratch};
 
@@ -93,7 +93,7 @@ impl Stage {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let proxy = Proxy::before(taps.iter().map(Tap::address), &flags);
         let scratch = Scratch::new(software.name());
-        Self {
+        let stage = Self {
             software,
             plan,
             servers,
@@ -105,7 +105,9 @@ impl Stage {
             clients: Vec::new(),
             counts: Counts::default(),
             notes: Vec::new(),
-        }
+        };
+        stage.forget_connections();
+        stage
     }
 
     /// Clients from their start to their end, and a kill; or one, and at once another on the leg that comes of it.
@@ -134,9 +136,15 @@ impl Stage {
     }
 
     fn look_for(&self, state: State) {
+        self.taps.iter().for_each(Tap::look_anew);
         if let Some(sign) = self.software.sign(state) {
-            self.taps.iter().for_each(|tap| tap.await_sign(sign));
+            self.taps[0].await_sign(sign);
         }
+    }
+
+    fn forget_connections(&self) {
+        let awaited = Awaited::default();
+        self.taps.iter().for_each(|tap| tap.forget_connections(&awaited));
     }
 
     /// Waits for the state and kills the server that is in it, and says which; `next` is looked for in connections that
@@ -149,7 +157,7 @@ impl Stage {
             return None;
         };
         if let Some(next) = next {
-            self.taps.iter().for_each(Tap::forget_connections);
+            self.forget_connections();
             self.look_for(next);
         }
         self.taps[victim].close();

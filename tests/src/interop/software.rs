@@ -118,6 +118,8 @@ impl Software {
         match (self, state) {
             (_, State::Idle) => None,
             (Self::SocketIoPolling, _) if begins => None,
+            // Without a session yet and without another server, there is nothing to be kept.
+            (Self::Mqtt, State::Connecting) => None,
             (_, State::Connecting) => Some(Sign::CONNECTING),
             (Self::Graphql, state) => signs::graphql(state),
             (Self::Ocpp16 | Self::Ocpp201, state) => signs::ocpp(state),

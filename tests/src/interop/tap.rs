@@ -33,10 +33,14 @@ pub(super) struct Tap {
     listening: Option<JoinHandle<()>>,
 }
 
+/// The sign that all taps look for. The first connection that shows it takes it: another one must not be held, as its
+/// server lives.
+pub(super) type Awaited = Arc<Mutex<Option<Sign>>>;
+
 /// What is seen of the connections that began since it is there.
 #[derive(Debug, Default)]
 struct Watch {
-    awaited: Mutex<Option<Sign>>,
+    awaited: Awaited,
     seen: AtomicBool,
     sessions: AtomicUsize,
 }
@@ -94,9 +98,12 @@ impl Tap {
 
     /// From now on looks for the sign, in whatever connection it comes first.
     pub(super) fn await_sign(&self, sign: Sign) {
-        let watch = self.watch();
-        watch.seen.store(false, Ordering::Release);
-        *locked(&watch.awaited) = Some(sign);
+        *locked(&self.watch().awaited) = Some(sign);
+    }
+
+    /// What was seen does not count any more.
+    pub(super) fn look_anew(&self) {
+        self.watch().seen.store(false, Ordering::Release);
     }
 
     /// Looks no more.
@@ -104,9 +111,10 @@ impl Tap {
         *locked(&self.watch().awaited) = None;
     }
 
-    /// Forgets the connections that there are: signs and sessions are those of later ones.
-    pub(super) fn forget_connections(&self) {
-        *locked(&self.watch) = Arc::default();
+    /// Forgets the connections that there are: signs and sessions are those of later ones. All taps are to be given the
+    /// same `awaited`.
+    pub(super) fn forget_connections(&self, awaited: &Awaited) {
+        *locked(&self.watch) = Arc::new(Watch { awaited: awaited.clone(), ..Watch::default() });
     }
 
     /// Whether the sign was seen.
