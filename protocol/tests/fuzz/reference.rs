@@ -141,7 +141,9 @@ impl Reference {
         first & 0x70 & !legal != 0
             || matches!(opcode, 3..=7 | 11..=15)
             || (control && (first & 0x80 == 0 || short > 125))
-            || (second & 0x80 != 0) != self.masked
+            || (second & 0x80 != 0 && !self.masked)
+            // A client is forgiven a Pong or a Close without a mask.
+            || (second & 0x80 == 0 && self.masked && !matches!(opcode, 8 | 10))
             || length == Some(true)
     }
 }

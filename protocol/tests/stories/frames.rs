@@ -1,5 +1,7 @@
 //! Control frames of our own stand between frames, never in one. The peers' ears panic where one does.
 
+use tideover_protocol::session::EndReason;
+
 use crate::world::{World, millis, seconds, wire};
 
 #[test]
@@ -71,5 +73,33 @@ fn a_farewell_never_stands_inside_a_frame() {
         world.backend().close(&wire::code(1012, ""));
         world.run();
         assert_eq!(world.backends[1].messages(), ["half of this may be written"], "room {room}");
+    }
+}
+
+#[test]
+fn a_client_that_answers_without_a_mask_lives_as_with_any_server_that_forgives_it() {
+    for grain in [1, 2, 100] {
+        let mut world = World::new();
+        (world.client.masks_answers, world.client.grain) = (false, grain);
+        world.say("one");
+        world.pass(seconds(60));
+        assert!(!world.client.pings().is_empty(), "it was pinged");
+        world.backend().ping(b"still there?");
+        world.say("two");
+        assert_eq!(world.client.messages(), ["one", "two"]);
+        world.backend().close(&wire::code(1000, "bye"));
+        world.run();
+        assert_eq!((world.over, world.client.close_code()), (true, Some(1000)), "in pieces of {grain}");
+        assert!(matches!(world.reason(), Some(EndReason::BackendClosed(_))), "{:?}", world.reason());
+    }
+}
+
+#[test]
+fn whatever_else_a_client_says_without_a_mask_ends_its_session() {
+    for frame in [wire::text("x", None), wire::ping(b"x", None), wire::frame(wire::CONTINUATION, b"x", None)] {
+        let mut world = World::new();
+        world.client.send(&frame);
+        world.run();
+        assert_eq!((world.over, world.client.close_code()), (true, Some(1002)));
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Peer {
     /// Index in `heard` of the first thing not yet reacted to.
     reacted: usize,
     masked: bool,
+    /// Whether its Pongs and Closes are masked as its other frames are.
+    pub(crate) masks_answers: bool,
     key: u32,
 }
 
@@ -67,6 +69,7 @@ impl Peer {
             closes: true,
             reacted: 0,
             masked: false,
+            masks_answers: true,
             key: 1,
         }
     }
@@ -86,6 +89,10 @@ impl Peer {
     pub(crate) fn mask(&mut self) -> Option<[u8; 4]> {
         self.key = self.key.wrapping_mul(0x9E37_79B1);
         self.masked.then(|| self.key.to_be_bytes())
+    }
+
+    fn answers_mask(&mut self) -> Option<[u8; 4]> {
+        self.mask().filter(|_| self.masks_answers)
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
@@ -113,12 +120,12 @@ impl Peer {
     }
 
     pub(crate) fn pong(&mut self, payload: &[u8]) {
-        let frame = wire::pong(payload, self.mask());
+        let frame = wire::pong(payload, self.answers_mask());
         self.send(&frame);
     }
 
     pub(crate) fn close(&mut self, payload: &[u8]) {
-        let frame = wire::close(payload, self.mask());
+        let frame = wire::close(payload, self.answers_mask());
         self.send(&frame);
     }
 
