@@ -11,7 +11,9 @@ function connect(session) {
   const transports = values.polling ? ["polling", "websocket"] : ["websocket"];
   // A cookie leads the client's polling and its WebSocket to one server.
   const ways = { transports, withCredentials: true, forceNew: true, timeout: 60_000 };
-  const socket = io(values.url, { ...ways, auth: { token: "secret" } });
+  // What is said by polling, nobody can say again: then the login is in the URL, which each server gets.
+  const login = values.polling ? { query: { token: "secret" } } : { auth: { token: "secret" } };
+  const socket = io(values.url, { ...ways, ...login });
   let connections = 0;
   socket.on("connect", () => ++connections > 1 && session.fault("connected again"));
   socket.on("connect_error", (error) => session.fault(`connect_error: ${error.message}`));
@@ -34,10 +36,18 @@ function upgraded(socket) {
   return new Promise((resolve) => engine.once("upgrade", resolve));
 }
 
+/** Resolves for each session when all have come so far. */
+function meeting() {
+  let [missing, allAreThere] = [Number(values.sessions), undefined];
+  const everybody = new Promise((resolve) => (allAreThere = resolve));
+  return () => (--missing === 0 && allAreThere(), everybody);
+}
+
+// A server may be killed as soon as somebody joins, and who still polls then has no session that could outlive it.
+const upgradedAll = meeting();
+const saidLast = meeting();
 /** What each session says at last, when all are there; in a shared room all others must hear it. */
 const last = [];
-let allAreThere;
-const everybody = new Promise((resolve) => (allAreThere = resolve));
 
 await runSessions(values, async (session) => {
   const socket = connect(session);
@@ -49,6 +59,7 @@ await runSessions(values, async (session) => {
   socket.on("said", (id) => (own(id, session) || session.misses(id)) && session.get(id));
   await new Promise((resolve) => socket.once("connect", resolve));
   await upgraded(socket);
+  if (values.polling) await upgradedAll();
 
   const echo = () => socket.emit("echo", session.ask("echo"), nothing);
   const say = (id = session.ask("say")) => {
@@ -63,8 +74,8 @@ await runSessions(values, async (session) => {
   echo();
   await session.complete(Number(values["patience-ms"]));
   const mine = session.ask("say");
-  if (last.push(mine) === Number(values.sessions)) allAreThere();
-  await everybody;
+  last.push(mine);
+  await saidLast();
   if (values["shared-room"]) last.filter((id) => id !== mine).forEach((id) => session.want(id));
   say(mine);
   await session.complete(Number(values["patience-ms"]));

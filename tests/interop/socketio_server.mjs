@@ -43,8 +43,9 @@ let connections = 0;
 io.use((socket, next) => {
   const name = `${process.pid}-${++connections}`;
   socket.data.name = name;
-  log("login", name, socket.handshake.auth.token ?? "");
-  next(socket.handshake.auth.token === "secret" ? undefined : new Error("who are you?"));
+  const token = socket.handshake.auth.token ?? socket.handshake.query.token ?? "";
+  log("login", name, token);
+  next(token === "secret" ? undefined : new Error("who are you?"));
 });
 
 io.on("connection", (socket) => {

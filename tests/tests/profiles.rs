@@ -25,7 +25,6 @@ fn socket_io_rooms_and_acknowledgements_outlive_their_server() {
 }
 
 #[test]
-#[ignore = "open: the CONNECT that is made up for what was said by polling lacks its auth"]
 fn socket_io_that_began_with_polling_outlives_its_server() {
     notices_nothing(Software::SocketIoPolling);
 }
@@ -36,13 +35,11 @@ fn socket_io_rooms_that_span_servers_still_do_when_one_was_killed() {
 }
 
 #[test]
-#[ignore = "open: idle paho clients are disconnected by the failover"]
 fn mqtt_messages_and_subscriptions_outlive_a_broker_that_keeps_its_state() {
     notices_nothing(Software::Mqtt);
 }
 
 #[test]
-#[ignore = "open: idle paho clients are disconnected by the failover"]
 fn mqtt_messages_and_subscriptions_go_on_with_a_bridged_broker() {
     notices_nothing(Software::MqttBridged);
 }

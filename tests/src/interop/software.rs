@@ -113,8 +113,8 @@ impl Software {
 
     /// The sign of a state on the wire; `None` if this software has no such state, and for being idle, which has none.
     pub(super) fn sign(self, state: State) -> Option<Sign> {
-        // Until a client that polls has changed to the WebSocket, there is no session.
-        let begins = matches!(state, State::Connecting | State::InitSent | State::Unacknowledged);
+        // Until a client that polls has changed to the WebSocket, there is no session. It joins its room afterwards.
+        let begins = matches!(state, State::Connecting | State::InitSent);
         match (self, state) {
             (_, State::Idle) => None,
             (Self::SocketIoPolling, _) if begins => None,
