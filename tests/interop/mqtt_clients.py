@@ -1,7 +1,10 @@
-"""Clients of paho-mqtt over WebSockets. Each session is a publisher and a subscriber with a session that the broker keeps;
-QoS 1 both ways. What is published is asked, its PUBACK is the answer; what the subscriber must get is wanted."""
+"""Clients of paho-mqtt over WebSockets. Each session is a publisher and a subscriber with a session that the broker keeps.
+What is published, with QoS 1 and 2 in turn, is asked, its PUBACK or PUBCOMP is the answer; what the subscriber must get,
+with QoS 1, is wanted."""
 
 import asyncio
+import collections
+import itertools
 import re
 import threading
 
@@ -15,7 +18,8 @@ from journal import arguments, run_sessions
 VALUES = arguments(version="3.1.1", brokers="")
 PROXY = re.fullmatch(r"ws://([^/]+)/.*", VALUES.url)[1]
 FIVE = VALUES.version == "5"
-ACKNOWLEDGED = re.compile(r"Received PUBACK \(Mid: (\d+)\)")
+connecting, all_connected = asyncio.Lock(), asyncio.Barrier(VALUES.sessions)
+PACKET = re.compile(r"(Received PUBACK|Received PUBCOMP|Sending PUBREL) \(Mid: (\d+)\)")
 
 
 class Client:
@@ -25,6 +29,7 @@ class Client:
         self.session = session
         self.lock = threading.RLock()
         self.waiting = {}
+        self.released, self.completed = collections.Counter(), collections.Counter()
         kind = MQTTProtocolVersion.MQTTv5 if FIVE else MQTTProtocolVersion.MQTTv311
         lasting = {} if FIVE else {"clean_session": False}
         name = f"{role}-{session.number}"
@@ -42,10 +47,12 @@ class Client:
 
     async def start(self, address=PROXY):
         self.library.connect_timeout = 60
-        # The handshake takes its time when the backend is killed in it, and the library waits for it.
-        await asyncio.to_thread(self.connect, address)
-        self.library.loop_start()
-        await self.connected.wait()
+        # One at a time: whoever comes first to a lone broker that another's handshake was the end of is refused.
+        async with connecting:
+            # The handshake takes its time when the backend is killed in it, and the library waits for it.
+            await asyncio.to_thread(self.connect, address)
+            self.library.loop_start()
+            await self.connected.wait()
 
     def connect(self, address):
         host, port = address.split(":")
@@ -79,18 +86,29 @@ class Client:
 
     def on_log(self, _client, _data, level, text):
         """The library says every packet here: also an acknowledgement that nobody waits for any more."""
-        puback = ACKNOWLEDGED.match(text)
-        if puback:
-            with self.lock:
-                what = self.waiting.get(int(puback[1]))
-            self.session.answer(what) if what else self.session.fault(f"for nothing: {text}")
+        packet = PACKET.match(text)
+        if packet:
+            self.packet(packet[1], int(packet[2]))
         elif level == mqtt.MQTT_LOG_ERR and not self.leaving:
             self.session.fault(f"error: {text}")
 
-    def publish(self, topic, what):
+    def packet(self, name, mid):
+        with self.lock:
+            what = self.waiting.get(mid)
+            if name == "Sending PUBREL":
+                self.released[mid] += 1
+                return
+            if name == "Received PUBCOMP":
+                self.completed[mid] += 1
+                # Each PUBREL has a PUBCOMP of its own, and each broker asks for a PUBREL.
+                if 1 < self.completed[mid] <= self.released[mid]:
+                    return
+        self.session.answer(what) if what else self.session.fault(f"for nothing: {name} of {mid}")
+
+    def publish(self, topic, what, quality):
         # The acknowledgement may come before the packet id is known here.
         with self.lock:
-            self.waiting[self.library.publish(topic, what, qos=1).mid] = what
+            self.waiting[self.library.publish(topic, what, qos=quality).mid] = what
 
 
 async def make_known(session, topic):
@@ -108,17 +126,24 @@ async def run(session):
     subscriber.library.on_message = lambda _client, _data, message: session.get(f"got-{message.payload.decode()}")
     await make_known(session, topic)
     await subscriber.start()
-    await subscriber.subscribe(topic)
     await publisher.start()
+    # A broker killed at a SUBSCRIBE is away for nobody's first handshake.
+    await all_connected.wait()
+    await subscriber.subscribe(topic)
+
+    qualities = itertools.cycle((1, 2))
 
     async def publish():
-        what = session.ask("message")
+        quality = next(qualities)
+        what = session.ask(f"qos{quality}")
         session.want(f"got-{what}")
-        publisher.publish(topic, what)
+        publisher.publish(topic, what, quality)
 
+    await publish()
     await publish()
     await session.complete(60)
     await session.work(publish, VALUES.quiet)
+    await publish()
     await publish()
     await session.complete(VALUES.patience_ms / 1000)
     await asyncio.sleep(0.1)  # what comes a second time comes soon

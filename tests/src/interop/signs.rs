@@ -32,7 +32,8 @@ pub(super) fn socket_io(state: State) -> Option<Sign> {
     })
 }
 
-/// By the type of the control packet (MQTT 5, 2.1.2). What a broker asks is that a PUBLISH be acknowledged.
+/// By the type of the control packet (MQTT 5, 2.1.2). What a broker asks is that a PUBLISH be acknowledged: by PUBACK, or by
+/// PUBREC.
 pub(super) fn mqtt(state: State) -> Option<Sign> {
     fn is(packet: &[u8], kind: u8) -> bool {
         packet.first().is_some_and(|first| first >> 4 == kind)
@@ -41,7 +42,7 @@ pub(super) fn mqtt(state: State) -> Option<Sign> {
         State::InitSent => Sign::sent(|packet| is(packet, 1)),
         State::Unacknowledged => Sign::sent(|packet| is(packet, 8)),
         State::Streaming => Sign::came(|packet| is(packet, 3)),
-        State::ServerAsks => Sign::on_its_way(|packet| is(packet, 4)),
+        State::ServerAsks => Sign::on_its_way(|packet| is(packet, 4) || is(packet, 5)),
         State::Connecting | State::Idle => return None,
     })
 }
