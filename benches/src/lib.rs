@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tideover_protocol::frame::{FrameHeader, apply_mask};
+use tideover_protocol::rules::Rules;
 use tideover_protocol::session::{
-    Action, BackendTraits, Budgets, Config, Counters, Gather, Session, Side, Verdict, Weight,
+    AckMode, Action, BackendTraits, Budgets, Config, Counters, Gather, Session, Side, Verdict, Weight,
 };
 use tideover_protocol::time::Instant;
 
@@ -19,15 +20,32 @@ pub const KEY: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 /// A whole binary message in one frame.
 #[must_use]
 pub fn message(payload: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let mut frame = head(0x82, payload, mask);
+    frame.resize(frame.len() + payload, b'x');
+    frame
+}
+
+/// A whole text message in one frame, its payload as it is or DEFLATE (RFC 7692).
+#[must_use]
+pub fn text(payload: &[u8], compressed: bool, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let mut frame = head(if compressed { 0xC1 } else { 0x81 }, payload.len(), mask);
+    let start = frame.len();
+    frame.extend_from_slice(payload);
+    if let Some(mask) = mask {
+        apply_mask(&mut frame[start..], mask, 0);
+    }
+    frame
+}
+
+fn head(first: u8, payload: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
     let bit = if mask.is_some() { 0x80 } else { 0 };
-    let mut frame = vec![0x82];
+    let mut frame = vec![first];
     match payload {
         0..=125 => frame.push(bit | payload as u8),
         126..=0xFFFF => frame.extend([&[bit | 126][..], &(payload as u16).to_be_bytes()].concat()),
         _ => frame.extend([&[bit | 127][..], &(payload as u64).to_be_bytes()].concat()),
     }
     frame.extend(mask.iter().flatten());
-    frame.resize(frame.len() + payload, b'x');
     frame
 }
 
@@ -53,15 +71,24 @@ impl Rig {
     /// A session that relays `count` messages of `payload` bytes both ways in a turn.
     #[must_use]
     pub fn batched(payload: usize, count: usize) -> Self {
+        let request = message(payload, Some(KEY)).repeat(count);
+        Self::of(Config::default(), BackendTraits::default(), request, message(payload, None).repeat(count))
+    }
+
+    /// A session that relays these frames both ways, one turn like the next, permessage-deflate agreed to; with rules, they
+    /// acknowledge.
+    #[must_use]
+    pub fn compressing(rules: Option<Arc<dyn Rules>>, request: Vec<u8>, answer: Vec<u8>) -> Self {
+        let ack = if rules.is_some() { AckMode::Rules } else { AckMode::Pong };
+        let config = Config { rules, ack, dedupe_replies: false, ..Config::default() };
+        Self::of(config, BackendTraits { deflate: true, ..BackendTraits::default() }, request, answer)
+    }
+
+    fn of(config: Config, traits: BackendTraits, request: Vec<u8>, answer: Vec<u8>) -> Self {
         let now = Instant::from_origin(Duration::from_secs(1));
-        let config = Arc::new(Config { buffer_messages: 1 << 20, buffer_bytes: 1 << 30, ..Config::default() });
-        Self {
-            session: Session::new(config, &Budgets::new(2 << 30), [7; 16], now, BackendTraits::default()),
-            now,
-            request: message(payload, Some(KEY)).repeat(count),
-            answer: message(payload, None).repeat(count),
-            backend: Vec::new(),
-        }
+        let config = Arc::new(Config { buffer_messages: 1 << 20, buffer_bytes: 1 << 30, ..config });
+        let session = Session::new(config, &Budgets::new(2 << 30), [7; 16], now, traits);
+        Self { session, now, request, answer, backend: Vec::new() }
     }
 
     /// Counts since the session began.
