@@ -125,7 +125,7 @@ async fn a_session_is_migrated_and_who_cannot_be_is_said_why() {
 async fn backends_and_readiness_show_what_dials_found() {
     let scratch = Scratch::new("backends");
     let one = Echo::new().await;
-    let program = Program::with_token(&scratch, &[one.address], &["--connect-timeout", "200ms"]);
+    let program = Program::with_token(&scratch, &[one.address], &["--connect-timeout", "3s"]);
     let mut client = program.client().await;
     chat(&mut client, "hello").await;
     let backend = program.get("/v1/backends").await.json()["backends"][0].clone();

@@ -279,7 +279,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
         }
     })
     .await;
-    let edge = Edge::new(with_timeout(config(&[backend.addr]), Duration::from_millis(200))).await;
+    let edge = Edge::new(with_timeout(config(&[backend.addr]), Duration::from_secs(1))).await;
     let (client, _) = edge.ask(&plain("GET", "/", "")).await;
     soon(seen.recv()).await.expect("the backend saw the end");
     drop(client);
@@ -292,13 +292,13 @@ async fn a_body_that_stands_still_is_given_up() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    let edge = Edge::new(with_timeout(config(&[backend.addr]), Duration::from_millis(200))).await;
+    let edge = Edge::new(with_timeout(config(&[backend.addr]), Duration::from_secs(1))).await;
     let (mut client, _) = edge.ask(&plain("GET", "/", "")).await;
     let mut rest = Vec::new();
     let _ = soon(client.read_to_end(&mut rest)).await;
     assert_eq!(rest, b"half");
     let upload = plain("POST", "/", "Content-Length: 10\r\n") + "half";
-    let edge = Edge::new(with_timeout(config(&[Fake::silent().await.addr]), Duration::from_millis(200))).await;
+    let edge = Edge::new(with_timeout(config(&[Fake::silent().await.addr]), Duration::from_secs(1))).await;
     let (_, head) = edge.ask(&upload).await;
     assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
 }

@@ -185,7 +185,7 @@ impl Proxy {
     }
 
     fn wait_until_listening(&mut self) -> SocketAddr {
-        wait_for(Duration::from_secs(10), "the proxy listens", || {
+        wait_for(Duration::from_secs(30), "the proxy listens", || {
             if let Some(status) = self.child.try_wait().expect("try_wait") {
                 panic!("the proxy ended at its start with {status}:\n{}", self.log_text());
             }

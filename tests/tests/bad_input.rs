@@ -112,7 +112,7 @@ async fn a_session_over_the_limit_gets_503() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_backend_a_handshake_gets_503_in_time() {
     let _machine = machine_shared();
-    let mut stage = Stage::start(2, &["--connect-timeout", "1s"]).await;
+    let mut stage = Stage::start(2, &["--connect-timeout", "3s"]).await;
     // One refuses; the other takes the connection and never answers.
     stage.backends[0].refuse();
     let before = complaints(&stage.proxy).len();
@@ -122,7 +122,8 @@ async fn without_a_backend_a_handshake_gets_503_in_time() {
     let answer = client.head(SOON).await.expect("an answer");
     assert_eq!(answer.status(), 503);
     assert!(answer.header("Retry-After").is_some(), "{answer:?}");
-    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    // One time-out for both, and what a loaded machine adds.
+    assert!(asked.elapsed() < Duration::from_millis(5500), "{:?}", asked.elapsed());
     expect_one_complaint(&stage.proxy, before, "503").await;
 }
 

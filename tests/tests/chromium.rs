@@ -29,7 +29,7 @@ async fn a_page_never_sees_onclose_or_onerror_when_backends_are_killed() {
     let mut backends = [Kind::NodeSync, Kind::NodeSync].map(Backend::start);
     let proxy = Proxy::start(&backends, &pair.flags());
     let url = format!("wss://localhost:{}/echo", proxy.address().port());
-    let page = ForeignClients::start_page(chromium, &pair, &url, 0..PAGES_SOCKETS, Load::new(50, 6));
+    let page = ForeignClients::start_page(chromium, &pair, &url, 0..PAGES_SOCKETS, Load::new(50, 15));
     // Each kill is to meet sessions: after it, all of them are on the other backend.
     let mut kills = Vec::new();
     for victim in [0, 1, 0, 1] {

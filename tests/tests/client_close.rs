@@ -100,7 +100,8 @@ async fn a_close_that_no_backend_answers_gets_1012_if_something_may_be_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_close_that_no_backend_answers_is_echoed_if_all_was_acknowledged() {
     let _machine = machine_shared();
-    let stage = Stage::start(1, &["--close-timeout", "500ms"]).await;
+    // Long enough for the backend to answer the ping before.
+    let stage = Stage::start(1, &["--close-timeout", "4s"]).await;
     let (mut client, mut leg) = stage.session().await;
     send_numbered(&mut client, 1).await;
     let close = Frame::close(1000, "bye");
@@ -244,7 +245,7 @@ async fn without_a_backend_in_time_the_client_gets_1013_once() {
     stage.dies(leg, Death::Eof).await;
     let answer = client.next_answering_pings(SOON).await.expect("a Close");
     assert_eq!(answer.close_code().map(|(code, _)| code), Some(1013));
-    assert!((1.0..3.0).contains(&lost.elapsed().as_secs_f32()), "{:?}", lost.elapsed());
+    assert!((1.0..6.0).contains(&lost.elapsed().as_secs_f32()), "{:?}", lost.elapsed());
     client.send(&answer).await.expect("sent");
     assert_eq!(client.next_answering_pings(SOON).await, Err(Ended::Eof));
 }

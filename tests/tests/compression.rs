@@ -3,17 +3,20 @@
 #[allow(dead_code, reason = "each test file uses its part")]
 mod support;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use support::kill_one_each_second;
+use support::{clients_on, kill_one_each_second, legs_with_reads};
 use tideover_tests::{
     Backend, Kind, Proxy,
     client::{End, ForeignClients, ForeignKind, Load, Transcript},
+    deadline::eventually,
     judge::{Judge, Leg, assert_none, message_id},
     lock::{machine_alone, machine_shared},
 };
 
 const SECONDS: u32 = 6;
+/// Node and Python take their time on a loaded machine.
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
 /// `c1-1:` and the padding of the clients.
 const PADDING: usize = 201;
 
@@ -42,6 +45,7 @@ async fn run(kinds: &[Kind], flags: &[&str]) {
     let (url, load) = (proxy.url("/echo"), Load::new(100, SECONDS));
     let node = ForeignClients::start_compressed(ForeignKind::Node, &url, 0..10, load);
     let python = ForeignClients::start_compressed(ForeignKind::Python, &url, 10..20, load);
+    eventually(STARTED_WITHIN, "all clients are at work", || legs_with_reads(1, &backends) >= 20).await;
     let kills = kill_one_each_second(&mut backends, SECONDS - 1).await;
     let transcripts = [node.finish().await, python.finish().await].concat();
     let judge = Judge::new(&backends, transcripts);
@@ -71,6 +75,7 @@ async fn a_backend_that_does_not_compress_is_no_candidate_for_a_session_that_doe
     let proxy = Proxy::start(&backends, &[]);
     let (url, load) = (proxy.url("/echo"), Load::new(50, 4));
     let clients = ForeignClients::start_compressed(ForeignKind::Node, &url, 0..8, load);
+    eventually(STARTED_WITHIN, "a client is at work", || !clients_on(&backends[0]).is_empty()).await;
     let kills = kill_one_each_second(&mut backends[..1], 2).await;
     let transcripts = clients.finish().await;
     let (compressed, plain): (Vec<_>, Vec<_>) =

@@ -265,7 +265,7 @@ async fn greetings_are_counted_and_answers_that_differ_are_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backend_without_pongs_or_without_answers_is_told_from_others() {
     let _machine = machine_shared();
-    let wait = ["--send", "a", "--wait", "1s"];
+    let wait = ["--send", "a", "--wait", "3s"];
     let mute = examine(&serve(RawBackend::bind().await, Manner::Mute), &wait);
     assert_eq!(mute["findings"]["ping_ms"], Value::Null);
     assert_eq!(advised(&mute, "--ack"), "reply", "{mute:#}");

@@ -13,7 +13,7 @@ use tideover_tests::{
     raw::{Connection, upgrade_request},
 };
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 fn serve(file: &Replaced) -> Proxy {
     Proxy::before([], &["--config", &file.text()])
@@ -168,7 +168,8 @@ async fn a_reload_moves_new_sessions_at_once_and_old_ones_without_their_notice()
         assert_eq!(place(&proxy, &all, &format!("/echo?new={n}")).await, Some(1));
     }
     logged(&proxy, "backend forgotten").await;
-    assert!(opened(&all[1], "/echo?old"), "the old session is on the new backend");
+    let moved = || opened(&all[1], "/echo?old");
+    eventually(SOON, "the old session is on the new backend", moved).await;
     chat(&mut session).await;
     assert_eq!(session.close(1000, "", SOON).await.end, End::Client);
 
@@ -322,9 +323,10 @@ async fn the_last_answer_stays_while_the_name_cannot_be_resolved() {
     let (server, name) = (dns.address().to_string(), format!("ws.test:{}", all[0].address().port()));
     let proxy = Proxy::before([], &["--backends-dns", &name, "--dns-server", &server]);
     assert_eq!(status(&proxy, "proxy", "/echo", &[]).await, 503, "nobody yet");
+    let failing = || proxy.log_lines().iter().filter(|line| line.to_string().contains("its last answer stays")).count();
+    eventually(SOON, "the name fails", || failing() > 0).await;
     dns.say(vec![a("ws.test.", Ipv4Addr::LOCALHOST)]);
     until_sessions_go_to(&proxy, &all, 0).await;
-    let failing = || proxy.log_lines().iter().filter(|line| line.to_string().contains("its last answer stays")).count();
     assert_eq!(failing(), 1, "there was no such name, which is said once");
     for fail in [|dns: &Dns| dns.say(Vec::new()), |dns: &Dns| dns.set_silent(true)] {
         let (asked, before) = (dns.asked(), failing());

@@ -187,12 +187,12 @@ async fn the_judge_sees_what_a_kill_without_a_proxy_loses() {
     let _machine = machine_shared();
     let mut backend = Backend::start(Kind::Rust);
     let url = backend.url("/echo");
-    let clients = tokio::spawn(async move { run_many(&url, 0..2, Load::new(100, 2)).await });
+    let clients = tokio::spawn(async move { run_many(&url, 0..2, Load::new(100, 20)).await });
     let busy = || count(&backend, |what| matches!(what, What::Read(..))) > 50;
     eventually(SOON, "messages are read", busy).await;
     backend.stop();
     // No condition to wait for: the clients go on sending what no one reads.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let kill = backend.kill();
     let judge = Judge::new([&backend], clients.await.expect("the clients end"));
     assert_eq!(judge.closed_clients().len(), 2);
@@ -230,7 +230,8 @@ async fn raw_ends_have_every_byte_in_their_hands() {
     assert_eq!(client.next(SOON).await, Err(Ended::Reset));
 
     backend.refuse();
-    assert!(Connection::dial(address).await.is_err());
+    // A child process that another thread starts has the listener, until its exec(2) closes it.
+    eventually(SOON, "connections are refused", || std::net::TcpStream::connect(address).is_err()).await;
     backend.listen();
     Connection::dial(address).await.expect("accepted again");
 }

@@ -22,8 +22,9 @@ const UP: &str = "backend is up by its checks";
 
 /// Checks often, changes its mind after two.
 #[rustfmt::skip]
-const CHECKED: [&str; 8] = [
+const CHECKED: [&str; 10] = [
     "--health-check", "http:/health", "--health-interval", "100ms", "--health-fall", "2", "--health-rise", "2",
+    "--health-timeout", "10s",
 ];
 
 fn backends(count: usize) -> Vec<Backend> {
@@ -93,13 +94,14 @@ async fn fall_and_rise_count_checks_in_a_row() {
     let _machine = machine_shared();
     let checked = RawBackend::bind().await;
     let flags = ["--health-check", "http:/health", "--health-interval", "100ms", "--log", "info,tideover=debug"];
-    let proxy =
-        Proxy::before([checked.address()], &[&flags[..], &["--health-fall", "3", "--health-rise", "2"]].concat());
+    let more = ["--health-fall", "3", "--health-rise", "2", "--health-timeout", "10s"];
+    let proxy = Proxy::before([checked.address()], &[flags, more].concat());
     let script = [200, 500, 500, 200, 500, 500, 500, 200, 500, 200, 200, 200];
     for status in script {
         answer_check(&checked, status).await;
     }
     until_said(&proxy, "health check", script.len() - 1).await;
+    until_said(&proxy, UP, 1).await;
     let story: Vec<_> = proxy.log_lines().iter().filter_map(word).take(script.len() + 1).collect();
     assert_eq!(story, ["+", "-", "-", "+", "-", "-", "-", "down", "+", "-", "+", "+", "up"]);
 }
@@ -127,7 +129,8 @@ fn word(line: &serde_json::Value) -> Option<&'static str> {
 async fn a_web_socket_check_ends_with_close_1000() {
     let _machine = machine_shared();
     let backends = backends(1);
-    let _proxy = Proxy::start(&backends, &["--health-check", "ws:/check", "--health-interval", "50ms"]);
+    let flags = ["--health-check", "ws:/check", "--health-interval", "50ms", "--health-timeout", "10s"];
+    let _proxy = Proxy::start(&backends, &flags);
     let closed = || backends[0].events().iter().filter(|event| matches!(event.what, What::Close(1000, _))).count();
     eventually(SOON, "three checks were closed", || closed() >= 3).await;
     let events = backends[0].events();
@@ -189,6 +192,7 @@ async fn a_killed_backend_is_ejected_and_comes_back_by_a_trial() {
         assert!(start.elapsed() < SOON, "it gets a session again");
         after.push(served(&proxy, "/echo").await);
     }
+    until_said(&proxy, "ejection is over", 1).await;
     assert_eq!(said(&proxy, "ejection is over"), 1);
 }
 
@@ -197,7 +201,8 @@ async fn while_a_trial_is_under_way_all_others_go_elsewhere() {
     let _machine = machine_shared();
     let (mut tried, other) = (RawBackend::bind().await, Backend::start(Kind::Rust));
     tried.refuse();
-    let proxy = Proxy::before([tried.address(), other.address()], &["--ejection-time", "100ms"]);
+    let proxy =
+        Proxy::before([tried.address(), other.address()], &["--ejection-time", "100ms", "--connect-timeout", "30s"]);
     let _first = served(&proxy, "/echo").await;
     until_said(&proxy, "backend ejected", 1).await;
     tried.listen();
@@ -234,12 +239,15 @@ async fn a_backend_that_came_back_starts_slowly() {
     let mut all = clients(&proxy, 40).await;
     backends[1].restart();
     let start = Instant::now();
+    // It came back between these two.
+    let mut back = start;
     while !backends[1].has_served() {
         assert!(start.elapsed() < SOON, "it gets a session again");
+        back = Instant::now();
         all.push(served(&proxy, "/echo").await);
     }
+    let back_for_sure = Instant::now();
     // It has a tenth of its weight, and hardly more when these are there: with all of it, it would get every one.
-    let back = Instant::now();
     let before = sessions(&backends[1]);
     all.extend(clients(&proxy, 20).await);
     let slow = sessions(&backends[1]) - before;
@@ -247,7 +255,7 @@ async fn a_backend_that_came_back_starts_slowly() {
     let fair = weight / (1.0 + weight) * all.len() as f64;
     assert!((slow as f64) <= fair + 2.0, "{slow} new sessions, {fair} at most");
     // With its whole weight it catches up.
-    eventually(SOON, "its weight has grown", || back.elapsed() > Duration::from_secs(6)).await;
+    eventually(SOON, "its weight has grown", || back_for_sure.elapsed() > Duration::from_secs(6)).await;
     while sessions(&backends[1]) < sessions(&backends[0]) {
         let before = sessions(&backends[1]);
         all.push(served(&proxy, "/echo").await);
@@ -277,15 +285,15 @@ impl Blackhole {
     }
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For everything else that happens in that time on a loaded machine.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_backend_costs_a_new_client_no_more_than_one_connect_timeout() {
     let _machine = machine_alone();
     let (dead, living) = (Blackhole::new().await, Backend::start(Kind::Rust));
-    let flags = ["--connect-timeout", "2s", "--ejection-time", "30s"];
+    let flags = ["--connect-timeout", "5s", "--ejection-time", "30s"];
     let proxy = Proxy::before([dead.address, living.address()], &flags);
     let mut waits = Vec::new();
     for _ in 0..30 {
@@ -294,7 +302,7 @@ async fn a_dead_backend_costs_a_new_client_no_more_than_one_connect_timeout() {
         waits.push(start.elapsed());
     }
     assert!(waits.iter().all(|wait| *wait < CONNECT_TIMEOUT + SLACK), "{waits:?}");
-    let paid = waits.iter().filter(|wait| **wait > CONNECT_TIMEOUT / 4).count();
+    let paid = waits.iter().filter(|wait| **wait > CONNECT_TIMEOUT / 2).count();
     assert_eq!(paid, 1, "it is tried once and then ejected: {waits:?}");
 }
 
@@ -304,7 +312,7 @@ async fn a_dead_backend_costs_a_session_no_more_than_one_connect_timeout() {
     let (dead, mut first, second) = (Blackhole::new().await, Backend::start(Kind::Rust), RawBackend::bind().await);
     let mut second = second;
     second.refuse();
-    let proxy = Proxy::before([dead.address, first.address(), second.address()], &["--connect-timeout", "2s"]);
+    let proxy = Proxy::before([dead.address, first.address(), second.address()], &["--connect-timeout", "5s"]);
     let mut clients = clients(&proxy, 5).await;
     second.listen();
     let serve = tokio::spawn(async move {

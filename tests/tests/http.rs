@@ -12,7 +12,7 @@ use tokio::{
 mod honest;
 use honest::Honest;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(60);
 const LARGE: usize = 100 << 20;
 /// What the proxy may hold more than before while it passes that on.
 const MORE_KIB: u64 = 8 << 10;

@@ -70,7 +70,7 @@ async fn refused(proxy: &Proxy, reason: &str, times: f64) {
 async fn a_handshake_over_its_limits_has_a_status_and_is_counted() {
     let _machine = machine_shared();
     let flags = ["--max-sessions", "1", "--max-header-fields", "10", "--max-handshake-bytes", "8KiB"];
-    let stage = stage(&[&flags[..], &["--handshake-timeout", "2s"]].concat()).await;
+    let stage = stage(&[&flags[..], &["--handshake-timeout", "5s"]].concat()).await;
     let honest = Honest::begin(&stage).await;
     let proxy = &stage.proxy;
     assert_eq!(asks(proxy, &[]).await, 503);
@@ -256,7 +256,7 @@ async fn sessions_that_came_together_end_at_their_age_and_not_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_never_reads_is_cut_off_in_time_and_its_backend_hears_of_it() {
     let _machine = machine_shared();
-    let flags = ["--slow-client-timeout", "1s", "--close-timeout", "1s", "--slow-client-bytes", "100KB"];
+    let flags = ["--slow-client-timeout", "3s", "--close-timeout", "3s", "--slow-client-bytes", "100KB"];
     let stage = stage(&flags).await;
     let honest = Honest::begin(&stage).await;
     let (client, mut leg) = stage.session().await;
@@ -322,11 +322,13 @@ async fn assert_that_nothing_spins(proxy: &Proxy, pauses: impl AsyncFn() -> bool
     let (began, before, lines) = (Instant::now(), proxy.processor_time(), complaints(proxy));
     while !pauses().await {
         assert!(began.elapsed() < SOON, "accepting does not pause");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Seldom: on a slow machine, being asked takes processor time too.
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
-    let (took, used) = (began.elapsed(), proxy.processor_time() - before);
+    // The time is looked at last, so that a pause of the test's own counts on its side.
+    let (used, more) = (proxy.processor_time() - before, complaints(proxy) - lines);
+    let took = began.elapsed();
     assert!(used < took / 3, "{used:?} of processor time in {took:?}");
-    let more = complaints(proxy) - lines;
     assert!(more <= took.as_secs() as usize + 1, "{more} lines in {took:?}");
 }
 
@@ -379,7 +381,7 @@ async fn without_any_descriptor_connections_wait_and_sessions_go_on() {
     // A complaint a second is all that shows.
     let complained = complaints(&stage.proxy);
     let (proxy, began) = (&stage.proxy, Instant::now());
-    assert_that_nothing_spins(proxy, async || complaints(proxy) >= complained + 2).await;
+    assert_that_nothing_spins(proxy, async || complaints(proxy) >= complained + 3).await;
     assert!(began.elapsed() >= Duration::from_secs(1));
     stage.proxy.limit_descriptors(before);
     let answer = waiting.head(SOON).await.expect("an answer to who waited");

@@ -12,7 +12,7 @@ use tideover_tests::{
 use tokio::join;
 
 const SOON: Duration = Duration::from_secs(10);
-const FLAGS: [&str; 4] = ["--commit", "barrier", "--ack-timeout", "300ms"];
+const FLAGS: [&str; 4] = ["--commit", "barrier", "--ack-timeout", "3s"];
 
 /// A proxy before a backend, and a session whose backend has answered "question" and not the ping behind it. Then the
 /// proxy has asked on a leg of its own, which is the third connection.

@@ -90,7 +90,7 @@ async fn only_the_message_that_kills_backends_is_set_aside_and_the_pool_is_never
     let proxy = Proxy::start(&backends, &["--on-poison", "drop"]);
     let (stopping, stop) = watch::channel(false);
     let others_url = proxy.url("/echo");
-    let others = tokio::spawn(async move { run_many(&others_url, 0..20, Load::new(20, 20)).await });
+    let others = tokio::spawn(async move { run_many(&others_url, 0..20, Load::new(10, 40)).await });
     let at_work = || backends.iter().map(|backend| support::clients_on(backend).len()).sum::<usize>() == 20;
     eventually(SOON, "the others are at work", at_work).await;
     let supervisor = supervise(backends, stop);
@@ -133,7 +133,7 @@ async fn a_slow_message_is_not_set_aside_where_backends_are_killed_without_it_to
     let proxy = Proxy::start(&backends, &["--failover-timeout", "5m"]);
     let others_url = proxy.url("/echo");
     let others = tokio::spawn(async move { run_many(&others_url, 0..12, Load::new(20, 30)).await });
-    let mut client = Client::connect(1000, proxy.url("/answer?ms=4000")).await.expect("a session");
+    let mut client = Client::connect(1000, proxy.url("/answer?ms=8000")).await.expect("a session");
     client.send("c1000-1").await;
     let readings = |backends: &[Backend]| {
         let read = |backend: &Backend| backend.events().iter().filter(|event| is_reading(event, "c1000-1")).count();

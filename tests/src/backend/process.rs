@@ -162,11 +162,11 @@ impl Backend {
     /// SIGTERM, and waits for the end that this framework makes of it.
     ///
     /// # Panics
-    /// When it does not end within ten seconds.
+    /// When it does not end within 30 seconds.
     pub fn terminate(&mut self) {
         self.signal(Signal::TERM);
         let mut child = self.child.take().expect("the backend runs");
-        wait_for(Duration::from_secs(10), "the backend ends after SIGTERM", || child.try_wait().expect("try_wait"));
+        wait_for(Duration::from_secs(30), "the backend ends after SIGTERM", || child.try_wait().expect("try_wait"));
     }
 
     /// Starts it again on the same port, killing it first if it runs, and waits until it accepts connections.

@@ -121,7 +121,7 @@ async fn book(url: String, id: u32, ceased: Arc<AtomicBool>) -> Transcript {
             return client.finish(ANSWER_WITHIN).await;
         }
     }
-    client.close(1000, "", Duration::from_secs(10)).await
+    client.close(1000, "", Duration::from_secs(60)).await
 }
 
 /// What was sent against what was booked, and what should have been answered against what was.

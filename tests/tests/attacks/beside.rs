@@ -13,7 +13,7 @@ use tideover_tests::{
 const SECONDS: u32 = 5;
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 /// What one in a hundred may wait longer than. A stall, such as a spinning loop or a full queue, takes seconds.
-const GENEROUS: Duration = Duration::from_secs(1);
+const GENEROUS: Duration = Duration::from_secs(3);
 /// The proxy's lingering over bad ends, and its `--handshake-timeout`, are over by then.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(40);
 
@@ -39,7 +39,7 @@ async fn beside(attack: Attack, flags: &[&str], took_place: impl Fn(&Done) -> bo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_half_open_handshakes_end_in_time_and_hurt_nobody() {
     let _machine = machine_alone();
-    let flags = ["--handshake-timeout", "4s"];
+    let flags = ["--handshake-timeout", "10s"];
     let done = beside(Attack::Slowloris, &flags, |done| done.most_open() >= HALF_OPEN && done.answered() > 0).await;
     // Each sent a byte a second: only a deadline that runs from the beginning ends it.
     assert!(done.answered() > HALF_OPEN / 2, "{done}");

@@ -56,7 +56,7 @@ async fn a_withheld_answer_costs_a_client_its_handshake_and_the_liar_its_place()
     let _machine = machine_shared();
     let honest = Backend::start(Kind::Rust);
     for (lie, liar) in liars(&Lie::WITHHELD) {
-        let proxy = Proxy::before([liar.address(), honest.address()], &["--connect-timeout", "2s"]);
+        let proxy = Proxy::before([liar.address(), honest.address()], &["--connect-timeout", "4s"]);
         let refused = within(SOON, format_args!("{lie:?}: an answer"), Client::connect(1, proxy.url("/echo"))).await;
         let refused = refused.expect_err("the liar was asked first").to_string();
         assert!(refused.contains("503"), "{lie:?}: {refused}");

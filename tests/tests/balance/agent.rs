@@ -1,6 +1,7 @@
 //! An agent that says what the test wants, as one of HAProxy's does: a line a connection.
 
 use std::{
+    mem::MaybeUninit,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
 use tideover_tests::deadline::eventually;
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle};
 
@@ -28,6 +30,10 @@ impl Agent {
         let answering = tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.expect("accept");
+                // Who did not wait for the answer does not hear it.
+                if matches!(SockRef::from(&stream).peek(&mut [MaybeUninit::uninit()]), Ok(0)) {
+                    continue;
+                }
                 let line = says.lock().expect("unpoisoned").clone();
                 let _ = stream.write_all(format!("{line}\n").as_bytes()).await;
                 counts.fetch_add(1, SeqCst);

@@ -108,7 +108,7 @@ async fn agents_steer_new_sessions() {
         .zip(&agents)
         .map(|(one, agent)| backend(one.address, &format!("agent = \"{}\"", agent.address)))
         .collect();
-    let (proxy, _file) = proxy("agents", "agent-interval = \"50ms\"", &backends);
+    let (proxy, _file) = proxy("agents", "agent-interval = \"200ms\"", &backends);
     for agent in &agents {
         agent.heard().await;
     }
@@ -150,7 +150,7 @@ async fn an_agent_that_says_drain_has_the_sessions_moved_away_and_maint_leaves_t
         .collect();
     backends.push(backend(crowds[2].address, ""));
     let (proxy, _file) =
-        proxy("drain", "agent-interval = \"50ms\"\nmigrate-quiet = \"1ms\"\nclose-timeout = \"200ms\"", &backends);
+        proxy("drain", "agent-interval = \"200ms\"\nmigrate-quiet = \"1ms\"\nclose-timeout = \"200ms\"", &backends);
     let _clients = connect(&proxy, 30, "/").await;
     assert_eq!(sessions(&crowds), [10, 10, 10]);
     agents[1].say("maint").await;
@@ -190,7 +190,7 @@ async fn load_reports_on_a_path_steer_new_sessions() {
     let reports = [Some(r#"{"cpu_utilization": 0.4}"#), Some("rps_fractional=80"), None];
     let crowds = crowds(&reports.map(|report| Manner { load: report.map(str::to_owned), ..Manner::default() })).await;
     let backends: Vec<_> = crowds.iter().map(|one| backend(one.address, "")).collect();
-    let settings = "balance = \"score\"\nload-path = \"/load\"\nload-interval = \"50ms\"\nfull-rps = 100";
+    let settings = "balance = \"score\"\nload-path = \"/load\"\nload-interval = \"200ms\"\nfull-rps = 100";
     let (proxy, _file) = proxy("load", settings, &backends);
     // Who is asked for the second time has had its first answer taken in.
     eventually(SOON, "all are asked", || crowds.iter().all(|one| one.load_reports() >= 2)).await;
@@ -202,14 +202,14 @@ async fn load_reports_on_a_path_steer_new_sessions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_handshakes_drive_sessions_away() {
     let _machine = machine_shared();
-    let slow = Manner { handshake: Duration::from_millis(200), ..Manner::default() };
+    let slow = Manner { handshake: Duration::from_secs(1), ..Manner::default() };
     let crowds = crowds(&[Manner::default(), slow]).await;
     let backends: Vec<_> = crowds.iter().map(|one| backend(one.address, "")).collect();
     let (proxy, _file) = proxy("latency", "balance = \"latency\"\nlatency-half-life = \"1h\"", &backends);
     let _clients = connect(&proxy, 30, "/").await;
     let [fast, slow] = sessions(&crowds)[..] else { unreachable!() };
-    // One to find it out; on a machine that takes 20 ms for the fast ones, three of thirty would be right.
-    assert!((1..=3).contains(&slow), "{fast} and {slow}");
+    // One to find it out, and few more however slow the machine makes the fast ones; else each would have half.
+    assert!((1..10).contains(&slow), "{fast} and {slow}");
 }
 
 /// The number of the backend that got the next session.
@@ -284,7 +284,8 @@ async fn the_sessions_of_a_killed_backend_are_spread_by_weight_and_paced() {
         backends.push(backend(one.address, &format!("weight = {weight}\nagent = \"{}\"", agent.address)));
         agents.push(agent);
     }
-    let settings = format!("handshakes-per-backend = {AT_ONCE}\nagent-interval = \"50ms\"\nfailover-timeout = \"50s\"");
+    let settings =
+        format!("handshakes-per-backend = {AT_ONCE}\nagent-interval = \"200ms\"\nfailover-timeout = \"50s\"");
     let (proxy, _file) = proxy("killed", &settings, &backends);
     for agent in &agents {
         agent.heard().await;

@@ -34,7 +34,7 @@ async fn the_sessions_of_a_backend_that_is_not_listed_any_more_are_moved_and_non
     let list = Replaced::new(&format!("{first}{second}"));
     let proxy = Proxy::before([], &["--backends-file", &list.text()]);
     let url = proxy.url("/echo");
-    let clients = tokio::spawn(async move { run_many(&url, 0..40, Load::new(20, 8)).await });
+    let clients = tokio::spawn(async move { run_many(&url, 0..40, Load::new(10, 20)).await });
     eventually(SOON, "they are there", || all.each_ref().map(|one| one.connections()) == [20, 20]).await;
     list.replace(&first);
     eventually(SOON, "they are moved", || all.each_ref().map(|one| one.connections()) == [40, 0]).await;
@@ -78,7 +78,7 @@ async fn a_drain_keeps_to_its_rate() {
     let flags = ["--backends-file", &list.text(), "--drain-rate", "10", "--migrate-at-once", "2"];
     let proxy = Proxy::before([], &flags);
     let url = proxy.url("/echo");
-    let clients = tokio::spawn(async move { run_many(&url, 0..40, Load::new(5, 12)).await });
+    let clients = tokio::spawn(async move { run_many(&url, 0..40, Load::new(5, 20)).await });
     eventually(SOON, "they are there", || all[0].connections() == 40).await;
     list.replace(&second);
     let mut most = 0;
@@ -91,7 +91,7 @@ async fn a_drain_keeps_to_its_rate() {
     .await;
     // 40 at 10 a second, less what half a second saves.
     assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
-    // Beside those on the way, legs that are being closed.
-    assert!(most <= 8, "{most} at once");
+    // Beside those on the way, legs that are being closed: those of a second or two, where the backend is slow to.
+    assert!(most <= 24, "{most} at once");
     assert_unnoticed(&all, clients.await.expect("no client panics"));
 }

@@ -43,7 +43,7 @@ async fn a_backend_that_joins_has_its_part_within_a_minute_while_sessions_arrive
     let url = proxy.url("/echo");
     let mut arrives = |client: u32| {
         let url = url.clone();
-        clients.spawn(async move { run(&url, client, Load { settle: SOON, ..Load::new(2, 45) }).await });
+        clients.spawn(async move { run(&url, client, Load { settle: SOON, ..Load::new(2, 60) }).await });
     };
     (0..FIRST).for_each(&mut arrives);
     eventually(SOON, "they are there", || {

@@ -19,8 +19,8 @@ const LENGTH: u32 = 45;
 const SOON: Duration = Duration::from_secs(30);
 /// What the client may wait beyond the handler's time, as it is to be shown on a machine of its own.
 const ALLOWANCE: Duration = Duration::from_millis(100);
-/// What a busy machine may add to that here.
-const MACHINE: Duration = Duration::from_secs(2);
+/// What a busy machine may add to that here: this test is no measurement.
+const MACHINE: Duration = Duration::from_secs(10);
 
 /// Takes the backend out of the file, restarts it when it has no connection any more, and puts it back.
 async fn restart(backends: &mut [Backend], which: usize, file: &Replaced) {
@@ -29,8 +29,9 @@ async fn restart(backends: &mut [Backend], which: usize, file: &Replaced) {
     eventually(SOON, "the drained backend has no connection left", || backends[which].connections() == 0).await;
     let pid = backends[which].pid();
     let open = |leg: &tideover_tests::judge::Leg| leg.pid == pid && leg.ended.is_none();
-    let left = tideover_tests::judge::legs(&backends[which].events()).into_iter().filter(open).count();
-    assert_eq!(left, 0, "legs that the old process has when it is told to go");
+    let left = || tideover_tests::judge::legs(&backends[which].events()).into_iter().filter(open).count();
+    // It writes an end down when the kernel has none of the connection any more.
+    eventually(SOON, "the old process has seen the end of each leg", || left() == 0).await;
     backends[which].terminate();
     backends[which].restart();
     file.replace(&text("", &*backends));

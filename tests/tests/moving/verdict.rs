@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use tideover_tests::backend::What;
 use tideover_tests::client::Transcript;
-use tideover_tests::judge::{Judge, assert_none};
+use tideover_tests::deadline::wait_for;
+use tideover_tests::judge::{Judge, assert_none, legs};
 use tideover_tests::{Backend, Kind};
+
+/// How long the backends may take to write down the ends of sessions that the clients have seen end.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// Nothing lost, nobody closed; no message read, done or answered twice; every leg that was left got Close 1001.
 pub(crate) fn assert_unnoticed(backends: &[Backend], transcripts: Vec<Transcript>) -> Judge {
+    wait_until_all_is_written(backends);
     let judge = Judge::new(backends, transcripts);
     judge.assert_nothing_lost_and_nobody_closed();
     assert_none("messages read twice", &judge.repeats());
@@ -17,6 +22,14 @@ pub(crate) fn assert_unnoticed(backends: &[Backend], transcripts: Vec<Transcript
     assert_done_once(backends, &judge);
     assert_left_legs_were_told_1001(backends, &judge);
     judge
+}
+
+/// Backends write an end down after the other side has seen it: when all legs have ended, so much has been written.
+fn wait_until_all_is_written(backends: &[Backend]) {
+    wait_for(WRITTEN_WITHIN, "the backends have seen the ends of all legs", || {
+        let events: Vec<_> = backends.iter().flat_map(Backend::events).collect();
+        legs(&events).iter().all(|leg| leg.client.is_none() || leg.ended.is_some()).then_some(())
+    });
 }
 
 fn answered_twice(transcripts: &[Transcript]) -> Vec<&str> {

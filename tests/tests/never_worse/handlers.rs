@@ -88,11 +88,11 @@ async fn a_handler_that_only_pushes_goes_on_whatever_its_client_sends() {
     .await;
 }
 
-/// A session that does nothing for longer than every timeout, and then works.
-pub(crate) async fn idle_then_work(way: Way) -> Seen {
+/// A session that does nothing for so long, and then works.
+pub(crate) async fn idle_then_work(way: Way, idle: Duration) -> Seen {
     let mut client = way.connect().await;
     // No condition to wait for: that nothing happens is the point.
-    let idle = tokio::time::timeout(Duration::from_secs(4), client.next(SOON)).await;
+    let idle = tokio::time::timeout(idle, client.next(SOON)).await;
     assert!(idle.is_err(), "nothing comes to an idle client: {idle:?}");
     three_more(client).await
 }
@@ -110,7 +110,9 @@ async fn three_more(mut client: tideover_tests::client::Client) -> Seen {
 async fn an_idle_session_stays_and_then_works() {
     let _machine = machine_shared();
     on_each(&[Kind::Aiohttp, Kind::Tornado, Kind::Websockets, Kind::NodeSync, Kind::Rust], async |scene| {
-        Box::pin(scene.compare("/echo?", idle_then_work)).await;
+        // Longer than every timeout.
+        let script = async |way| idle_then_work(way, Duration::from_secs(4)).await;
+        Box::pin(scene.compare("/echo?", script)).await;
         scene.finish();
     })
     .await;

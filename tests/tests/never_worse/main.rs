@@ -23,7 +23,7 @@ const SHORT_TIMEOUTS: [&str; 10] = [
     "--ping-timeout",
     "1s",
     "--connect-timeout",
-    "1s",
+    "3s",
     "--orphan-timeout",
     "2s",
 ];
@@ -32,4 +32,4 @@ const SHORT_TIMEOUTS: [&str; 10] = [
 const SOON: Duration = Duration::from_secs(20);
 
 /// For what takes up to a minute and a half by itself.
-const LATE: Duration = Duration::from_secs(150);
+const LATE: Duration = Duration::from_secs(300);

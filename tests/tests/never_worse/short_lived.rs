@@ -118,7 +118,9 @@ async fn handlers_that_raise_together_beside_others_are_no_dying_backend() {
     let _machine = machine_shared();
     for kind in [Kind::Aiohttp, Kind::Tornado] {
         let scene = Scene::start(kind);
-        let others = join_all((0..4).map(|_| scene.compare("/echo?", idle_then_work)));
+        // Far longer than the raising takes, also on a busy machine.
+        let idle = async |way| idle_then_work(way, Duration::from_secs(12)).await;
+        let others = join_all((0..4).map(|_| scene.compare("/echo?", &idle)));
         let raising = async {
             eventually(SOON, "four sessions each way are open", || scene.opened() == 8).await;
             raise_together(&scene).await;

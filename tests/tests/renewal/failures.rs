@@ -45,7 +45,7 @@ fn bad_answers(elsewhere: &Hook) -> Vec<(Reply, &'static str)> {
 async fn an_answer_that_cannot_be_followed_is_not_followed_in_part_and_its_values_are_not_logged() {
     let _machine = machine_shared();
     let (hook, elsewhere) = (Hook::start(Reply::Nothing).await, Hook::start(Reply::json("{}")).await);
-    let flags = ["--on-hook-failure", "attach", "--reattach-hook-cache", "0s"];
+    let flags = ["--on-hook-failure", "attach", "--reattach-hook-cache", "0s", "--reattach-hook-timeout", "2s"];
     let site = Site::asking(&hook, &flags).await;
     let (mut client, mut leg) = site.session("/?a=1", &["Authorization: Bearer old-secret"]).await;
     let first = leg.request.clone();

@@ -189,7 +189,7 @@ async fn a_migration_asks_the_hook_and_one_that_is_denied_leaves_the_session_whe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_calls_are_under_way_than_allowed_and_each_session_gets_its_answer() {
     let _machine = machine_shared();
-    let slow = Reply::Json(r#"{"headers": {"Authorization": "new"}}"#.into(), Duration::from_millis(100));
+    let slow = Reply::Json(r#"{"headers": {"Authorization": "new"}}"#.into(), Duration::from_millis(500));
     let hook = Hook::start(slow).await;
     let site = Site::asking(&hook, &["--reattach-hook-calls", "2", "--reattach-hook-timeout", "10s"]).await;
     let mut sessions = Vec::new();

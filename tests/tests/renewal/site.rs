@@ -33,8 +33,13 @@ impl Site {
     /// One whose sessions ask `hook`, which is told Authorization and X-Tenant.
     pub(super) async fn asking(hook: &Hook, flags: &[&str]) -> Self {
         let url = hook.url();
-        let fixed = ["--reattach-hook", &url, "--reattach-hook-header", "Authorization,X-Tenant"];
-        Self::start(&[&fixed[..], flags].concat()).await
+        let mut all = vec!["--reattach-hook", &url, "--reattach-hook-header", "Authorization,X-Tenant"];
+        // The hook is this process, which may be slow where its timeout is not what the test is about.
+        if !flags.contains(&"--reattach-hook-timeout") {
+            all.extend(["--reattach-hook-timeout", "20s"]);
+        }
+        all.extend(flags);
+        Self::start(&all).await
     }
 
     pub(super) async fn session(&self, target: &str, headers: &[&str]) -> (Connection, Leg) {

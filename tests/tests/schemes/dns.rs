@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, fmt::Write, net::SocketAddr};
 use tideover_tests::{
     Backend, Kind, Proxy,
     client::Client,
-    deadline::eventually,
+    deadline::{eventually, wait_for},
     lock::machine_shared,
-    proxy::says,
+    proxy::{field, says},
     questions::{Answer, ask},
     scratch::Scratch,
 };
@@ -35,9 +35,12 @@ impl Site {
     }
 
     fn server(&self) -> SocketAddr {
-        let lines = self.proxy.log_lines();
-        let line = lines.iter().find(|line| says(line, "DNS")).expect("the log says where");
-        line["addr"].as_str().expect("an address").parse().expect("an address")
+        // It is logged behind what a start waits for.
+        wait_for(SOON, "the log says where the DNS responder is", || {
+            let lines = self.proxy.log_lines();
+            let line = lines.iter().find(|line| says(line, "DNS"))?;
+            field(line, "addr").parse().ok()
+        })
     }
 
     fn ask(&self, name: &str, kind: &str) -> Answer {
@@ -100,7 +103,8 @@ async fn a_backend_with_sessions_comes_after_one_without_and_a_drained_one_disap
     let _machine = machine_shared();
     let site = Site::start(2, &["--dns-answers", "1", "--assigned-lifetime", "1ms"]);
     let _client = Client::connect(1, site.proxy.url("/echo")).await.expect("a session");
-    let busy = site.backends.iter().position(Backend::has_served).expect("one has it");
+    // A backend logs a session behind its 101.
+    let busy = wait_for(SOON, "a backend logs the session", || site.backends.iter().position(Backend::has_served));
     let idle = format!("192.0.2.{}", 2 - busy);
     for _ in 0..5 {
         assert_eq!(site.ask("ws.example.com", "A").data(), [&idle]);
@@ -131,10 +135,10 @@ async fn a_flood_by_udp_is_cut_short_and_tcp_still_answers() {
 /// `ws.example.com IN A`, by hand.
 const QUESTION: &[u8] = b"\x12\x34\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02ws\x07example\x03com\x00\x00\x01\x00\x01";
 
-/// The answers to so many questions that are sent at once; the last is waited for until it is silent for a second.
+/// The answers to so many questions that are sent at once; the last is waited for until it is silent for some seconds.
 fn flood(server: SocketAddr, questions: usize) -> Vec<Vec<u8>> {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a UDP socket");
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(1))).expect("a time-out");
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(4))).expect("a time-out");
     for _ in 0..questions {
         socket.send_to(QUESTION, server).expect("sent");
     }

@@ -4,6 +4,7 @@ use tideover_tests::{
     Backend, Kind, Proxy,
     backend::What,
     client::{Client, Follower},
+    deadline::eventually,
     lock::machine_shared,
     raw::{Connection, upgrade_request},
 };
@@ -39,6 +40,7 @@ async fn real_clients_follow_to_a_backend_with_their_path_and_query() {
         assert!(targets(&backends).contains(&format!("/echo?client={n}")), "{client:?} is on a backend");
     }
     assert_eq!(backends.each_ref().map(|backend| backend.has_served()), [true, true], "the load is spread");
+    eventually(SOON, "each is logged", || proxy.log_text().matches("handshake redirected").count() >= 3).await;
     let log = proxy.log_text();
     assert_eq!(log.matches("handshake redirected").count(), 3, "one line each:\n{log}");
 }

@@ -113,7 +113,7 @@ async fn a_backend_that_never_answers_a_tls_handshake_is_a_failed_dial() {
     let address = silent.local_addr().expect("its address");
     let (files, authority) = (Files::default(), Authority::shared());
     let ca = authority.ca(&files, "ca.pem");
-    let flags = ["--backend-ca", path_text(&ca), "--connect-timeout", "500ms"];
+    let flags = ["--backend-ca", path_text(&ca), "--connect-timeout", "3s"];
     let proxy = proxy_before("localhost", address, &flags);
     assert_eq!(status_of(&proxy).await, 503);
     assert!(proxy.log_text().contains("no TLS handshake in time"), "{}", proxy.log_text());

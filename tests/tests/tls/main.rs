@@ -19,7 +19,7 @@ use tideover_tests::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 /// A certificate for `localhost`, that the tests' clients trust.
 fn localhost(files: &Files) -> Pair {
