@@ -130,6 +130,8 @@ impl Stage {
         }
         self.let_work(&client, killed_at);
         let entries = client.finish(self.plan.patience);
+        let gone = || self.taps.iter().all(|tap| tap.sessions() == 0);
+        wait_for(REACHED_WITHIN, "the sessions of the episode end", || gone().then_some(()));
         self.note(&entries, state);
         self.clients.extend(entries);
         self.episodes += 1;
