@@ -128,7 +128,8 @@ impl<'a> Bench<'a> {
         for &case in cases {
             for round in 0..self.options.rounds {
                 for running in rotated(running, round) {
-                    let turn = relaying::turn(running, case, round, self.options.seconds)?;
+                    let turn = relaying::turn(running, case, round, self.options.seconds);
+                    let Some(turn) = unless_only_shown(running.contestant, turn)? else { continue };
                     eprintln!(
                         "{case} {}: {:.2} µs, {:.0}/s, p99 {:.0} µs",
                         turn.contestant,
@@ -150,7 +151,8 @@ impl<'a> Bench<'a> {
         let running = self.start_all(|contestant| contestant.variant == Variant::Default)?;
         for round in 0..self.options.rounds {
             for running in rotated(&running, round) {
-                let turn = opening::turn(running, round, self.options.openings)?;
+                let turn = opening::turn(running, round, self.options.openings);
+                let Some(turn) = unless_only_shown(running.contestant, turn)? else { continue };
                 eprintln!("opening {}: {:.0} µs, {:.0}/s", turn.contestant, turn.cpu_per_session(), turn.rate());
                 results.opening.push(turn);
             }
@@ -166,7 +168,8 @@ impl<'a> Bench<'a> {
         for round in 0..self.options.rounds {
             for contestant in proxies.clone() {
                 let Some(running) = self.start(contestant)? else { continue };
-                let turn = idle::turn(&running, round, self.options.idle)?;
+                let turn = idle::turn(&running, round, self.options.idle);
+                let Some(turn) = unless_only_shown(contestant, turn)? else { continue };
                 eprintln!("idle {}: {:.0} bytes", turn.contestant, turn.per_session());
                 results.idle.push(turn);
             }
@@ -195,6 +198,19 @@ impl<'a> Bench<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// A turn that failed ends the run, unless it is that of a proxy which is only shown: then there is none.
+fn unless_only_shown<T>(contestant: &Contestant, turn: Result<T>) -> Result<Option<T>> {
+    match turn {
+        Err(error)
+            if contestant.kind != Kind::Direct && contestant.kind != Kind::Tideover && !contestant.is_measure() =>
+        {
+            eprintln!("no turn of {}: {error}", contestant.name);
+            Ok(None)
+        }
+        other => other.map(Some),
     }
 }
 
