@@ -97,6 +97,8 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Arc<tls::Server>>,
             Ok((stream, peer)) => {
                 edge.accepting().wait_for_room(&stream).await;
                 drop(tokio::spawn(serve_connection(stream, peer, tls.clone(), edge.clone())));
+                // However many there are to accept, sessions do not wait for more than one.
+                tokio::task::yield_now().await;
             }
             // The client was gone before its turn.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

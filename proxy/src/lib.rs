@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod edge;
 mod fields;
+mod line;
 pub mod logging;
 pub mod mover;
 pub mod net;

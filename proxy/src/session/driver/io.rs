@@ -20,34 +20,35 @@ impl Driver {
         }
     }
 
-    /// Reads a leg once, if the engine wants it. Returns whether anything came.
-    pub(super) fn read(&mut self, cx: &mut Cx<'_>, now: Instant, side: Side) -> bool {
+    /// Reads a leg once, if the engine wants it. Returns how many bytes came; the end counts as one.
+    pub(super) fn read(&mut self, cx: &mut Cx<'_>, now: Instant, side: Side) -> usize {
         if !self.engine.wants_read(side) {
-            return false;
+            return 0;
         }
-        let Some(wire) = self.wire(side) else { return false };
+        let gulp = self.gulp.bytes();
+        let Some(wire) = self.wire(side) else { return 0 };
         let held = wire.take_held();
         if !held.is_empty() {
-            let used = self.feed(cx, now, side, &held);
+            let used = self.feed(cx, now, side, &held[..held.len().min(gulp)]);
             // A rest that is much smaller than what it is cut from must not pin it.
             let rest = held.slice(used..);
             let pins = rest.len() < held.len() / 2;
             self.hold(side, if pins { Bytes::copy_from_slice(&rest) } else { rest });
-            return used > 0;
+            return used;
         }
         with_buffer(|buffer| {
-            let Some(wire) = self.wire(side) else { return false };
-            match wire.read(cx, buffer) {
+            let Some(wire) = self.wire(side) else { return 0 };
+            match wire.read(cx, &mut buffer[..gulp]) {
                 Read::Bytes(len) => {
                     let used = self.feed(cx, now, side, &buffer[..len]);
                     self.hold(side, Bytes::copy_from_slice(&buffer[used..len]));
-                    true
+                    len
                 }
                 Read::End => {
                     self.engine.handle_end_of_stream(now, side, self.engine.epoch());
-                    true
+                    1
                 }
-                Read::Nothing => false,
+                Read::Nothing => 0,
             }
         })
     }

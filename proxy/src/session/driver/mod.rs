@@ -1,9 +1,9 @@
 //! The task of a session: gathers what is ready, feeds it to the engine in a written order, and writes what comes out.
 //!
 //! A turn is: commands, dials and probe, timeouts, the backend's bytes (its pongs make room), the client's bytes, writes
-//! upstream, writes downstream, actions. Turns go on while something was read, up to a work budget; where nothing but
-//! reading was done, the next turn only looks for more to read. Half-done I/O is kept in fields; no future with data in
-//! it is ever dropped.
+//! upstream, writes downstream, actions. Turns go on while something was read, up to a slice of the worker's time, behind
+//! which the session stands in line; where nothing but reading was done, the next turn only looks for more to read.
+//! Half-done I/O is kept in fields; no future with data in it is ever dropped.
 
 mod actions;
 mod io;
@@ -22,19 +22,23 @@ use tideover_protocol::time::Instant;
 use tideover_replay_store::Reservation;
 use tokio::time::Sleep;
 
+use super::buffer::READ_BYTES;
 use super::farewell;
 use super::registry::{Command, Handle, Snapshot};
 use super::totals::Level;
 use super::wire::Wire;
 use super::{Context, Start};
 use crate::edge::SessionSlot;
+use crate::line::{Place, SLICE};
 use crate::pool::{self, Attached, Backend, Denials, KeptHandshake, Lease, ReattachError, Route};
 
 use migration::Moving;
 use turns::Troubles;
 
-/// Turns before other sessions of the worker get theirs. A turn reads at most one buffer a leg.
+/// Turns before other sessions of the worker get theirs, at most. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
+/// So many bytes in a poll, and it is looked whether its slice of the worker's time is over: fewer cannot take that long.
+const LOOK_FROM: usize = 4 * 1024;
 /// The order of legs in an array of both.
 const SIDES: [Side; 2] = [Side::Backend, Side::Client];
 /// How far ahead a timer without a deadline is set.
@@ -43,15 +47,15 @@ const IDLE: std::time::Duration = std::time::Duration::from_secs(86_400);
 /// What a turn did.
 #[derive(Clone, Copy)]
 struct Turn {
-    /// The legs that brought bytes, or their end: more may lie there, and nothing would wake the task for it.
-    came: [bool; 2],
+    /// How many bytes the legs brought, one for their end: more may lie there, and nothing would wake the task for it.
+    came: [usize; 2],
     /// Something else happened that may lead to more.
     changed: bool,
 }
 
 impl Turn {
     /// What one must assume when the task wakes.
-    const UNKNOWN: Self = Self { came: [true; 2], changed: true };
+    const UNKNOWN: Self = Self { came: [1; 2], changed: true };
 }
 
 type Dial = Pin<Box<dyn Future<Output = Result<Attached, ReattachError>> + Send>>;
@@ -89,10 +93,15 @@ pub(super) struct Driver {
     published: Level,
     /// When the leg was lost in whose place one is looked for.
     lost: Option<Instant>,
-    /// The engine's deadline, as long as nothing is told to it.
+    /// The engine's deadline when it was last asked: behind each poll. What is due at once behind a turn of the same poll
+    /// is found out there.
     deadline: Option<Instant>,
     /// What the sleeping timer is set to.
     armed: Instant,
+    /// Among those who have much to do.
+    line: Place,
+    /// How much of the worker's buffer a reading takes: what is read at once takes a slice of its time at most.
+    gulp: Gulp,
     ended: bool,
 }
 
@@ -128,6 +137,8 @@ impl Driver {
             lost: None,
             deadline: Some(now),
             armed: now + IDLE,
+            line: Place::default(),
+            gulp: Gulp::default(),
             ended: false,
         }
     }
@@ -157,24 +168,29 @@ impl Driver {
             self.obey(command);
             self.deadline = self.engine.poll_timeout();
         }
+        if self.line.stands() {
+            return Poll::Pending;
+        }
         let mut now = self.registered.context.now();
-        let mut last = Turn::UNKNOWN;
+        let (mut slice, mut last) = (Slice::new(now), Turn::UNKNOWN);
         for _ in 0..TURNS {
-            last = if last.changed { self.turn(cx, now) } else { self.read_more(cx, now, last.came) };
+            last =
+                if last.changed { self.turn(cx, now) } else { self.read_more(cx, now, last.came.map(|came| came > 0)) };
             if self.ended {
                 return Poll::Ready(());
             }
-            if last.changed {
-                self.deadline = self.engine.poll_timeout();
-            } else if last.came == [false; 2] {
+            if !last.changed && last.came == [0; 2] {
                 if !self.timer_fired(cx, now, timer.as_mut()) {
                     return Poll::Pending;
                 }
                 (last, now) = (Turn::UNKNOWN, self.registered.context.now());
             }
+            if slice.is_over(last.came, &mut self.gulp, || self.registered.context.now()) {
+                break;
+            }
         }
         self.deadline = self.engine.poll_timeout();
-        cx.waker().wake_by_ref();
+        self.line.join(cx.waker());
         Poll::Pending
     }
 
@@ -229,8 +245,9 @@ impl Driver {
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             // What came in time is not late because the task is.
-            changed |= self.read(cx, now, Side::Backend);
+            changed |= self.read(cx, now, Side::Backend) > 0;
             self.engine.handle_timeout(now);
+            self.deadline = None;
             changed |= self.act();
         }
         changed |= self.wait_for_memory(cx, now);
@@ -246,7 +263,7 @@ impl Driver {
         let memory = self.wait_for_memory(cx, now);
         let wanted = self.legs_wanted();
         let came = self.read_legs(cx, now, legs);
-        let acted = (memory || came != [false; 2]) && self.write_and_act(cx, now, wanted);
+        let acted = (memory || came != [0; 2]) && self.write_and_act(cx, now, wanted);
         Turn { came, changed: memory || acted }
     }
 
@@ -254,9 +271,12 @@ impl Driver {
         SIDES.map(|side| self.engine.wants_read(side))
     }
 
-    fn read_legs(&mut self, cx: &mut Cx<'_>, now: Instant, legs: [bool; 2]) -> [bool; 2] {
-        let [backend, client] = legs;
-        [backend && self.read(cx, now, Side::Backend), client && self.read(cx, now, Side::Client)]
+    fn read_legs(&mut self, cx: &mut Cx<'_>, now: Instant, legs: [bool; 2]) -> [usize; 2] {
+        let mut came = [0; 2];
+        for (place, side) in SIDES.into_iter().enumerate().filter(|(place, _)| legs[*place]) {
+            came[place] = self.read(cx, now, side);
+        }
+        came
     }
 
     fn write_and_act(&mut self, cx: &mut Cx<'_>, now: Instant, wanted: [bool; 2]) -> bool {
@@ -278,6 +298,9 @@ impl Driver {
     fn timer_fired(&mut self, cx: &mut Cx<'_>, now: Instant, mut timer: Pin<&mut Sleep>) -> bool {
         self.deadline = self.engine.poll_timeout();
         let Some(deadline) = self.deadline else { return false };
+        if deadline <= now {
+            return true;
+        }
         if deadline < self.armed {
             self.armed = deadline;
             timer.as_mut().reset(self.registered.context.to_tokio(deadline));
@@ -298,6 +321,64 @@ impl Driver {
         }
         self.engine.park(cx.waker());
         self.engine.handle_memory(now)
+    }
+}
+
+/// The time of the worker that a poll of the session's task takes.
+struct Slice {
+    /// When it began, and when the latest look at the time was.
+    began: Instant,
+    looked: Instant,
+    /// Bytes that came since then.
+    came: usize,
+}
+
+impl Slice {
+    fn new(now: Instant) -> Self {
+        Self { began: now, looked: now, came: 0 }
+    }
+
+    /// Looks at the time if so much came that it may be over, and sees how long that took.
+    fn is_over(&mut self, came: [usize; 2], gulp: &mut Gulp, clock: impl FnOnce() -> Instant) -> bool {
+        self.came += came[0] + came[1];
+        if self.came < LOOK_FROM {
+            return false;
+        }
+        let now = clock();
+        gulp.learn(now.since(self.looked));
+        (self.looked, self.came) = (now, 0);
+        now.since(self.began) >= SLICE
+    }
+}
+
+/// How much is read at once: up to the worker's whole buffer, unless what comes is so laborious that this takes too long.
+#[derive(Clone, Copy, Debug)]
+struct Gulp {
+    halvings: u8,
+}
+
+impl Default for Gulp {
+    /// Of someone who may send nothing but frames without content, little is taken until that is known.
+    fn default() -> Self {
+        Self { halvings: Self::MOST_HALVINGS - 1 }
+    }
+}
+
+impl Gulp {
+    /// [`LOOK_FROM`] is the least.
+    const MOST_HALVINGS: u8 = (READ_BYTES / LOOK_FROM).ilog2() as u8;
+
+    fn bytes(self) -> usize {
+        READ_BYTES >> self.halvings
+    }
+
+    fn learn(&mut self, took: std::time::Duration) {
+        if took > SLICE {
+            let too_long = (took.as_nanos() / SLICE.as_nanos()).ilog2().clamp(1, u32::from(Self::MOST_HALVINGS)) as u8;
+            self.halvings = (self.halvings + too_long).min(Self::MOST_HALVINGS);
+        } else if took < SLICE / 4 {
+            self.halvings = self.halvings.saturating_sub(1);
+        }
     }
 }
 
@@ -361,7 +442,31 @@ mod tests {
         let bytes = size_of::<Driver>();
         println!("Driver: {bytes} bytes, of which the engine {}", size_of::<Session>());
         // Rules and limits count what they did, twice a session: 192 bytes of it.
-        assert!(bytes <= 2240, "{bytes} bytes");
+        assert!(bytes <= 2248, "{bytes} bytes");
+    }
+
+    #[test]
+    fn what_takes_long_is_read_in_smaller_parts_and_what_does_not_in_larger_ones() {
+        let mut gulp = Gulp::default();
+        for _ in 0..8 {
+            gulp.learn(SLICE / 5);
+        }
+        assert_eq!(gulp.bytes(), READ_BYTES);
+        gulp.learn(SLICE / 2);
+        assert_eq!(gulp.bytes(), READ_BYTES);
+        gulp.learn(SLICE * 5);
+        assert_eq!(gulp.bytes(), READ_BYTES / 4);
+        gulp.learn(SLICE * 1000);
+        assert_eq!(gulp.bytes(), LOOK_FROM);
+    }
+
+    #[test]
+    fn a_slice_ends_by_time_looked_at_only_when_much_came() {
+        let at = |micros| Instant::from_origin(std::time::Duration::from_micros(micros));
+        let (mut slice, mut gulp) = (Slice::new(at(0)), Gulp::default());
+        assert!(!slice.is_over([1, LOOK_FROM - 2], &mut gulp, || unreachable!()));
+        assert!(!slice.is_over([0, 1], &mut gulp, || at(1)));
+        assert!(slice.is_over([LOOK_FROM, 0], &mut gulp, || at(1) + SLICE));
     }
 
     #[tokio::test]
