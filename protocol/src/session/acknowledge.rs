@@ -9,11 +9,12 @@ use crate::time::Instant;
 use super::ack::{PongOrder, parse_ack};
 use super::config::{AckMode, Commit, Linger};
 use super::downstream;
+use super::ending::Phase;
 use super::event::{Action, Event, Loss};
 use super::leg::{Attachment, BackendLeg};
 use super::poison::Isolation;
 use super::ruled::{Judge, Ruled};
-use super::{Passed, Session, Tally, Treatment};
+use super::{Epoch, Passed, Session, Tally, Treatment};
 
 /// What `--ack-linger auto` is where pongs come early, or may.
 const AUTO_LINGER: Duration = Duration::from_millis(250);
@@ -176,6 +177,36 @@ impl Session {
         data: &[u8],
         acks: bool,
     ) -> (Passed, Option<downstream::Incoming>) {
+        let (mut run, epoch) = (0, self.epoch);
+        loop {
+            let (passed, incoming) = self.receive_some_output(now, data.split_at(run), acks);
+            let consumed = run + passed.consumed;
+            if passed.direct.len() < passed.consumed || incoming.is_some() || passed.consumed == 0 {
+                // What was there before it is kept, if anything was.
+                return (Passed { consumed, direct: passed.direct }, incoming);
+            }
+            run = consumed;
+            if !self.may_run_on(epoch, &data[run..]) {
+                return (Passed { consumed: run, direct: 0..run }, None);
+            }
+        }
+    }
+
+    /// Whether rules are asked about the next message before those are written that they let pass: each of them took its
+    /// effect, and one write is enough for all.
+    fn may_run_on(&self, epoch: Epoch, rest: &[u8]) -> bool {
+        let Attachment::Attached(leg) = &self.backend else { return false };
+        let goes_on = matches!(self.phase, Phase::Relaying) && epoch == self.epoch && !leg.closed;
+        goes_on && self.ruled.as_deref().is_some_and(Ruled::looks_whole) && self.downstream.begins_whole(rest)
+    }
+
+    /// As [`Self::receive_output`] of what is behind the first part, which is a run of messages that nobody has written.
+    fn receive_some_output(
+        &mut self,
+        now: Instant,
+        (run, data): (&[u8], &[u8]),
+        acks: bool,
+    ) -> (Passed, Option<downstream::Incoming>) {
         let ruled = self.ruled.as_deref().is_some_and(Ruled::looks_at_backends);
         let ring = &self.upstream.ring;
         // What is not on the leg yet is not what it answers.
@@ -193,7 +224,7 @@ impl Session {
         let mut tally = Tally::default();
         let judge = self.ruled.as_deref_mut().filter(|_| ruled);
         let mut outcome = match judge.map(|ruled| Judge { ruled, ring: &self.upstream.ring, now }) {
-            Some(mut judge) => self.downstream.receive_judged(data, treatment, &mut tally, &mut judge),
+            Some(mut judge) => self.downstream.receive_judged((run, data), treatment, &mut tally, &mut judge),
             None => self.downstream.receive(data, treatment, &mut tally),
         };
         if self.is_deaf() {

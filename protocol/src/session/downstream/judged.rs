@@ -10,33 +10,46 @@ const PACKET: Kind = Kind { text: false, compressed: false };
 
 impl Downstream {
     /// Takes one message at most, and has it judged. As [`Downstream::receive`] otherwise; nothing is held back.
+    ///
+    /// `run`: whole messages before it that the client is to get as they came, and that nobody has written yet. They are
+    /// kept, and no longer the caller's, unless all that comes of this message is that it is passed as it came, too.
     pub(in crate::session) fn receive_judged(
         &mut self,
-        data: &[u8],
+        (run, data): (&[u8], &[u8]),
         treatment: Treatment,
         tally: &mut Tally,
         judge: &mut Judge<'_>,
     ) -> (Passed, Option<Incoming>) {
         let Some(header) = self.scanner.whole_message(data) else {
+            debug_assert!(run.is_empty());
             return self.collect_judged(data, treatment, tally, judge);
         };
         let len = header.frame_len() as usize;
         let (kind, payload) = (Kind::of(&header), &data[header.len..len]);
         let consumed = |direct| Passed { consumed: len, direct };
         if judge.cuts() {
+            debug_assert!(run.is_empty());
             self.pass_packets(kind, payload, treatment, tally, judge);
             return (consumed(0..0), None);
         }
         let (fate, instead) = self.decide_judged(kind, Some(payload), treatment, tally, judge);
-        match (fate, instead) {
-            (Fate::Pass | Fate::Greet, None) => (consumed(0..len), None),
-            (Fate::Pass | Fate::Greet, Some(frame)) => {
-                self.put(&frame);
-                (consumed(0..0), None)
-            }
-            (Fate::Swallow, _) => (consumed(0..0), None),
-            (Fate::Ack(payload), _) => (consumed(0..0), Some(Incoming::Ack(payload))),
+        if matches!((&fate, &instead), (Fate::Pass | Fate::Greet, None)) {
+            return (consumed(0..len), None);
         }
+        if !run.is_empty() {
+            self.put(run);
+        }
+        match (fate, instead) {
+            (Fate::Pass | Fate::Greet, frame) => frame.iter().for_each(|frame| self.put(frame)),
+            (Fate::Swallow, _) => {}
+            (Fate::Ack(payload), _) => return (consumed(0..0), Some(Incoming::Ack(payload))),
+        }
+        (consumed(0..0), None)
+    }
+
+    /// Whether a whole message is next, and all of it there.
+    pub(in crate::session) fn begins_whole(&self, data: &[u8]) -> bool {
+        self.scanner.whole_message(data).is_some()
     }
 
     fn collect_judged(
@@ -138,9 +151,9 @@ impl Downstream {
         }
     }
 
-    /// A message that is not as it came.
-    fn put(&mut self, frame: &[u8]) {
-        self.log.append(frame, 0);
+    /// Whole messages that are not written from where they came.
+    fn put(&mut self, frames: &[u8]) {
+        self.log.append(frames, 0);
         self.keep_whole(false);
     }
 }

@@ -32,6 +32,10 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    fn allocated(&self) -> usize {
+        self.id.as_deref().map_or(0, |id| size_of::<Id>() + id.clients.len())
+    }
+
     fn says_anything(&self) -> bool {
         self.key.is_some() || self.unpin.is_some() || self.max_age.is_some() || self.id.is_some()
     }
@@ -46,6 +50,8 @@ pub(super) struct Marks {
     unpins: usize,
     /// How many have an age.
     aged: usize,
+    /// Bytes of ids.
+    ids: usize,
 }
 
 impl Marks {
@@ -53,13 +59,13 @@ impl Marks {
         if mark.says_anything() {
             self.unpins += usize::from(mark.unpin.is_some());
             self.aged += usize::from(mark.max_age.is_some());
+            self.ids += mark.allocated();
             self.list.push_back(mark);
         }
     }
 
     pub(super) fn allocated(&self) -> usize {
-        let ids = self.list.iter().filter_map(|mark| mark.id.as_deref());
-        self.list.capacity() * size_of::<Mark>() + ids.map(|id| size_of::<Id>() + id.clients.len()).sum::<usize>()
+        self.list.capacity() * size_of::<Mark>() + self.ids
     }
 
     /// The oldest retained message with this key.
@@ -102,10 +108,12 @@ impl Marks {
         let first = ring.first_retained().unwrap_or(ring.last_seq() + 1);
         while let Some(mark) = self.list.pop_front_if(|mark| mark.seq < first) {
             self.aged -= usize::from(mark.max_age.is_some());
+            self.ids -= mark.allocated();
         }
         if self.list.len() > 2 * ring.retained() + 32 {
             self.list.retain(|mark| ring.retains(mark.seq));
             self.aged = self.list.iter().filter(|mark| mark.max_age.is_some()).count();
+            self.ids = self.list.iter().map(Mark::allocated).sum();
         }
         if self.list.is_empty() {
             self.list = VecDeque::new();

@@ -63,6 +63,8 @@ pub(super) struct Ruled {
     nth: (u64, u64),
     /// What follows from the messages of the backend that were received last.
     todo: ToDo,
+    /// A pin learnt, or may learn, an id.
+    learns: bool,
     /// A message could not be pinned: another backend would not know enough.
     incomplete: bool,
     /// The last leg was closed by its backend while an answer was waited for.
@@ -85,6 +87,7 @@ impl Ruled {
             leg: 0,
             nth: (0, 0),
             todo: ToDo::default(),
+            learns: false,
             incomplete: false,
             closed_in_hold: false,
             memory: Reservation::new(budget),
@@ -94,6 +97,11 @@ impl Ruled {
     /// Whether messages of backends are looked at.
     pub(super) fn looks_at_backends(&self) -> bool {
         self.rules.looks_at(false) || self.rules.packets().is_some()
+    }
+
+    /// Whether messages of backends are looked at as they are, not cut anew.
+    pub(super) fn looks_whole(&self) -> bool {
+        self.rules.looks_at(false) && self.rules.packets().is_none()
     }
 
     /// Whether a message could not be pinned.
@@ -113,7 +121,8 @@ impl Ruled {
 
     /// Bytes of memory held.
     pub(super) fn allocated(&self) -> usize {
-        let ids: usize = self.pins.iter().map(|pin| pin.state.ids.allocated()).sum();
+        // For every message: where nothing learns ids, nothing has any, however many pins there are.
+        let ids: usize = if self.learns { self.pins.iter().map(|pin| pin.state.ids.allocated()).sum() } else { 0 };
         self.pins.allocated() + self.marks.allocated() + self.packets.allocated() + ids
     }
 
@@ -128,6 +137,7 @@ impl Ruled {
         let state =
             Pinned { expects: pin.expects, hold: pin.hold, learns: pin.learns, had, ids: Translation::default() };
         let to_end = pin.again == Again::Move;
+        self.learns |= pin.learns;
         self.pins.pin(pin.key.0, to_end, (seq, frames), state, |seq| ring.retains(seq)).is_ok()
     }
 

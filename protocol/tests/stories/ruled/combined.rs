@@ -186,3 +186,31 @@ fn without_acknowledgement_pins_are_all_that_another_leg_is_told() {
     die_for(&mut world, quiet());
     assert_eq!(world.backend().messages(), ["pin:a one"]);
 }
+
+#[test]
+fn what_comes_at_once_keeps_its_order_around_what_is_changed_or_swallowed() {
+    let mut world = ruled();
+    world.say("pin:s expects:s learns");
+    tell(&mut world, "answers:s new-id:old");
+    world.pass(seconds(1));
+    die_for(&mut world, quiet());
+    for said in ["one", "two", "answers:s new-id:new", "three", "id:new four", "five", "six"] {
+        world.backend().say(said);
+    }
+    world.run();
+    let heard = ["answers:s new-id:old", "one", "two", "three", "id:old four", "five", "six"];
+    assert_eq!(world.client.messages(), heard);
+}
+
+#[test]
+fn what_rules_let_pass_at_once_is_written_at_once() {
+    let mut world = ruled();
+    (1..=8).for_each(|ask| world.say(&format!("ask:{ask}")));
+    for answer in 1..=8 {
+        world.backend().say(&format!("done:{answer}"));
+    }
+    let data = world.backend().readable().to_vec();
+    let passed = world.session.handle_backend_data(world.now, 1, &data);
+    assert_eq!((passed.consumed, passed.direct), (data.len(), 0..data.len()));
+    assert_eq!((world.session.counters().keyed, world.session.retained()), (8, 0));
+}
