@@ -18,8 +18,17 @@ from journal import arguments, run_sessions
 VALUES = arguments(version="3.1.1", brokers="")
 PROXY = re.fullmatch(r"ws://([^/]+)/.*", VALUES.url)[1]
 FIVE = VALUES.version == "5"
-connecting, all_connected = asyncio.Lock(), asyncio.Barrier(VALUES.sessions)
+PATIENCE = VALUES.patience_ms / 1000
 PACKET = re.compile(r"(Received PUBACK|Received PUBCOMP|Sending PUBREL) \(Mid: (\d+)\)")
+connecting, all_connected = asyncio.Lock(), asyncio.Barrier(VALUES.sessions)
+
+
+async def in_time(awaited, what, session):
+    """Without the profile there are things that never come."""
+    try:
+        await asyncio.wait_for(awaited, PATIENCE)
+    except (TimeoutError, asyncio.BrokenBarrierError):
+        session.fault(f"{what}: not in time")
 
 
 class Client:
@@ -52,7 +61,7 @@ class Client:
             # The handshake takes its time when the backend is killed in it, and the library waits for it.
             await asyncio.to_thread(self.connect, address)
             self.library.loop_start()
-            await self.connected.wait()
+            await in_time(self.connected.wait(), "connected", self.session)
 
     def connect(self, address):
         host, port = address.split(":")
@@ -65,7 +74,7 @@ class Client:
     async def subscribe(self, topic):
         self.library.on_subscribe = lambda *_: self.loop.call_soon_threadsafe(self.subscribed.set)
         self.library.subscribe(topic, qos=1)
-        await self.subscribed.wait()
+        await in_time(self.subscribed.wait(), "subscribed", self.session)
 
     def stop(self):
         self.leaving = True
@@ -128,7 +137,7 @@ async def run(session):
     await subscriber.start()
     await publisher.start()
     # A broker killed at a SUBSCRIBE is away for nobody's first handshake.
-    await all_connected.wait()
+    await in_time(all_connected.wait(), "all connected", session)
     await subscriber.subscribe(topic)
 
     qualities = itertools.cycle((1, 2))
@@ -141,11 +150,11 @@ async def run(session):
 
     await publish()
     await publish()
-    await session.complete(60)
+    await session.complete(PATIENCE)
     await session.work(publish, VALUES.quiet)
     await publish()
     await publish()
-    await session.complete(VALUES.patience_ms / 1000)
+    await session.complete(PATIENCE)
     await asyncio.sleep(0.1)  # what comes a second time comes soon
     publisher.stop()
     subscriber.stop()
