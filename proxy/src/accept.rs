@@ -15,6 +15,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::edge::{EdgeContext, serve_connection};
+use crate::line::in_turn;
 use crate::tls;
 
 /// How long accepting pauses when descriptors run out.
@@ -96,7 +97,8 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Arc<tls::Server>>,
         match listener.accept().await {
             Ok((stream, peer)) => {
                 edge.accepting().wait_for_room(&stream).await;
-                drop(tokio::spawn(serve_connection(stream, peer, tls.clone(), edge.clone())));
+                // Sessions come first, of which there may be thousands, however many handshakes there are.
+                drop(tokio::spawn(in_turn(serve_connection(stream, peer, tls.clone(), edge.clone()))));
                 // However many there are to accept, sessions do not wait for more than one.
                 tokio::task::yield_now().await;
             }

@@ -5,13 +5,15 @@
 //! however many are busy, and with whatever, the others wait for one slice.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Of a worker's time, before others get theirs.
-pub(crate) const SLICE: Duration = Duration::from_micros(50);
+pub(crate) const SLICE: Duration = Duration::from_micros(100);
 
 thread_local! {
     static LINE: Arc<Line> = Arc::default();
@@ -32,6 +34,23 @@ impl Place {
     pub(crate) fn stands(&self) -> bool {
         self.0.as_ref().is_some_and(|standing| standing.load(Ordering::Relaxed))
     }
+}
+
+/// `future`, each poll of which stands in line: it is worth no more of the worker's time than what takes a slice of it.
+pub(crate) async fn in_turn<F: Future>(future: F) -> F::Output {
+    let (mut future, mut place, mut waited) = (pin!(future), Place::default(), false);
+    poll_fn(|cx| {
+        if place.stands() {
+            return Poll::Pending;
+        }
+        if !std::mem::replace(&mut waited, true) {
+            place.join(cx.waker());
+            return Poll::Pending;
+        }
+        waited = false;
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 #[derive(Debug)]
@@ -99,9 +118,7 @@ impl Drop for Usher {
 mod tests {
     use super::*;
     use std::cell::RefCell;
-    use std::future::poll_fn;
     use std::rc::Rc;
-    use std::task::Poll;
 
     /// Does `slices` slices of work, each told to `log`, and stands in line behind each.
     async fn busy(name: char, slices: usize, log: Rc<RefCell<String>>) {
@@ -144,6 +161,23 @@ mod tests {
         tasks.await;
         let busy_at_a_time = log.borrow().split('.').map(str::len).max();
         assert!(busy_at_a_time <= Some(2), "{}", log.borrow());
+    }
+
+    #[tokio::test]
+    async fn a_future_in_line_gets_what_woke_it_meanwhile() {
+        let (say, mut hear) = tokio::sync::mpsc::channel(1);
+        let heard = tokio::spawn(in_turn(async move {
+            let mut heard = Vec::new();
+            while let Some(number) = hear.recv().await {
+                heard.push(number);
+            }
+            heard
+        }));
+        for number in 0..5 {
+            say.send(number).await.unwrap();
+        }
+        drop(say);
+        assert_eq!(heard.await.unwrap(), [0, 1, 2, 3, 4]);
     }
 
     #[test]

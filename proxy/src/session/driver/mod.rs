@@ -376,7 +376,7 @@ impl Gulp {
         if took > SLICE {
             let too_long = (took.as_nanos() / SLICE.as_nanos()).ilog2().clamp(1, u32::from(Self::MOST_HALVINGS)) as u8;
             self.halvings = (self.halvings + too_long).min(Self::MOST_HALVINGS);
-        } else if took < SLICE / 4 {
+        } else if took <= SLICE / 2 {
             self.halvings = self.halvings.saturating_sub(1);
         }
     }
@@ -452,10 +452,14 @@ mod tests {
             gulp.learn(SLICE / 5);
         }
         assert_eq!(gulp.bytes(), READ_BYTES);
-        gulp.learn(SLICE / 2);
+        gulp.learn(SLICE);
         assert_eq!(gulp.bytes(), READ_BYTES);
         gulp.learn(SLICE * 5);
         assert_eq!(gulp.bytes(), READ_BYTES / 4);
+        gulp.learn(SLICE - SLICE / 4);
+        assert_eq!(gulp.bytes(), READ_BYTES / 4);
+        gulp.learn(SLICE / 2);
+        assert_eq!(gulp.bytes(), READ_BYTES / 2);
         gulp.learn(SLICE * 1000);
         assert_eq!(gulp.bytes(), LOOK_FROM);
     }
