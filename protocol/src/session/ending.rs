@@ -520,6 +520,12 @@ impl Session {
         self.release_output();
         self.downstream.stop();
         self.tell(Event::Ending(reason));
+        // Of a client that is to say no more, nothing more is taken.
+        let client_goes_on =
+            !matches!(reason, EndReason::OverLimit(_) | EndReason::ClientError(_) | EndReason::ClosedByRule(_));
+        if client_goes_on && matches!(self.backend, Attachment::Attached(_)) {
+            self.upstream.finish_frame();
+        }
         let deadline = now + self.config.close_timeout;
         self.phase = Phase::Ending(Box::new(Ending { close, placed: false, written: false, deadline, farewell }));
         self.check_done(now);
@@ -530,7 +536,9 @@ impl Session {
         let dead = self.client.outlet.is_dead();
         let over = self.client.closed || self.client.ended;
         let done = match &self.phase {
-            Phase::Ending(ending) if ending.close.is_some() => (ending.written || dead) && over,
+            Phase::Ending(ending) if ending.close.is_some() => {
+                (ending.written || dead) && over && !(ending.farewell.is_some() && self.is_inside_frame())
+            }
             Phase::Ending(_) => dead || (self.downstream.is_written() && self.client.outlet.is_free()),
             Phase::Orphaned { .. } => self.is_orphan_done(),
             Phase::Relaying | Phase::Closing(_) | Phase::Ended => false,
@@ -538,6 +546,14 @@ impl Session {
         if done {
             self.finish(EndReason::ClientVanished);
         }
+    }
+
+    /// Whether the leg stands inside a frame all of which is there: behind it there may be a farewell.
+    fn is_inside_frame(&self) -> bool {
+        let Attachment::Attached(leg) = &self.backend else { return false };
+        let border = self.upstream.border();
+        let inside = leg.outlet.is_mid_control() || (border.is_some() && !self.upstream.is_at_border());
+        inside && !leg.outlet.is_dead() && !leg.close_placed
     }
 
     /// Whether nothing more can be done for a client that vanished.

@@ -31,10 +31,11 @@ impl Session {
                     return self.gather_prelude(out);
                 }
                 self.place_upstream(now);
-                if let Attachment::Attached(leg) = &self.backend
-                    && !leg.closed
-                {
-                    self.upstream.gather(&leg.outlet, out);
+                match &self.backend {
+                    Attachment::Attached(leg) if !leg.closed => self.upstream.gather(&leg.outlet, out),
+                    // So that our Close, or the client's, can stand behind it.
+                    Attachment::Attached(leg) => self.upstream.gather_frame(&leg.outlet, out),
+                    _ => {}
                 }
             }
         }

@@ -85,6 +85,9 @@ pub(super) struct Upstream {
     looked_at: bool,
     /// In isolation: up to which seq nothing is waited for any more.
     past: u64,
+    /// The session ends, and the leg stands inside the frame that the client is sending: only behind it may the leg be
+    /// told so.
+    finishes_frame: bool,
 }
 
 impl Upstream {
@@ -106,6 +109,7 @@ impl Upstream {
             halted: false,
             looked_at: config.rules.as_deref().is_some_and(|rules| rules.looks_at(true) || rules.packets().is_some()),
             past: 0,
+            finishes_frame: false,
         }
     }
 
@@ -296,12 +300,23 @@ impl Upstream {
         !self.ring.is_full()
     }
 
+    /// No message is wanted any more. Where a frame has come in part and was written in part, its rest is.
+    pub(super) fn finish_frame(&mut self) {
+        self.finishes_frame = self.scanner.is_in_payload() && self.border().is_none();
+    }
+
     /// Takes bytes of a client whose messages are no longer wanted; only what is not data comes out.
     pub(super) fn ignore(&mut self, data: &mut &[u8]) -> Option<Incoming> {
         loop {
+            let before = *data;
             match self.scanner.step(data) {
                 Ok(Step::Starved) => return None,
                 Ok(Step::Announced(_)) => self.scanner.admit(),
+                Ok(Step::Payload { len, to_come, .. }) if self.finishes_frame => {
+                    self.ring.append(&before[..len], 0);
+                    self.memory.cover(self.ring.allocated());
+                    self.finishes_frame = to_come > 0;
+                }
                 Ok(Step::Payload { .. }) => {}
                 Ok(Step::Ping(payload)) => return Some(Incoming::Ping(payload)),
                 Ok(Step::Pong(payload)) => return Some(Incoming::Pong(payload)),
@@ -480,6 +495,12 @@ impl Upstream {
             Isolation::None | Isolation::Alone | Isolation::InCompany => self.next_stop().map_or(all, |stop| stop.at),
         };
         let end = end.min(self.halt(outlet));
+        outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
+    }
+
+    /// What is left of the frame in which the leg stands.
+    pub(super) fn gather_frame<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
+        let end = self.border().unwrap_or(self.ring.end());
         outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
     }
 

@@ -233,3 +233,29 @@ fn what_a_backend_says_to_a_vanished_client_is_read_and_ignored() {
     world.run();
     assert!(world.over);
 }
+
+#[test]
+fn a_clients_answer_reaches_a_backend_that_closed_inside_a_frame_of_the_client() {
+    for vanishes in [false, true] {
+        let mut world = World::new();
+        world.client.closes = false;
+        let frame = wire::frame(wire::FIN | wire::TEXT, &[b'x'; 5000], Some([1, 2, 3, 4]));
+        world.client.send(&frame[..1500]);
+        world.run();
+        world.backend().close(&wire::code(4001, "enough"));
+        world.run();
+        assert_eq!(world.client.close_code(), Some(4001));
+        if vanishes {
+            world.client.vanish();
+            world.run();
+            assert_eq!(world.backend().closed(), None, "there is no Close inside a frame");
+        } else {
+            world.client.send(&frame[1500..]);
+            world.client.close(&wire::code(4001, "as you like"));
+            world.run();
+            assert_eq!(world.backend().messages(), ["x".repeat(5000)]);
+            assert_eq!(world.backend().close_code(), Some(4001));
+        }
+        assert!(world.over);
+    }
+}

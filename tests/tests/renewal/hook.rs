@@ -208,6 +208,28 @@ async fn no_more_calls_are_under_way_than_allowed_and_each_session_gets_its_answ
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_begin_at_their_rate_and_each_session_gets_its_answer() {
+    let _machine = machine_shared();
+    let hook = Hook::start(Reply::json(r#"{"headers": {"Authorization": "new"}}"#)).await;
+    let site = Site::asking(&hook, &["--reattach-hook-rate", "4"]).await;
+    let mut sessions = Vec::new();
+    for _ in 0..6 {
+        sessions.push(site.session("/", &[]).await);
+    }
+    let (begun, mut clients) = (std::time::Instant::now(), Vec::new());
+    for (client, leg) in sessions {
+        site.end(leg).await;
+        clients.push(client);
+    }
+    for _ in 0..clients.len() {
+        assert_eq!(site.leg().await.request.header("Authorization"), Some("new"));
+    }
+    // The first begins at once, each of the others a quarter of a second behind the one before.
+    assert!(begun.elapsed() >= Duration::from_millis(1250 - 5), "{:?}", begun.elapsed());
+    assert_eq!(hook.calls().len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_is_signed_with_the_session_key() {
     let _machine = machine_shared();
     let hook = Hook::start(Reply::json("{}")).await;

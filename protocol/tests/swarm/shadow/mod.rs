@@ -133,6 +133,8 @@ pub(crate) struct Shadow {
     pub(crate) swallowed: u64,
     /// The client has closed while nothing else had ended its session.
     pub(crate) closed_by_client: bool,
+    /// Behind the end of relaying, the frame that the client was sending is over.
+    frame_over: bool,
     /// What was held went out before a barrier, or a memory overflowed: repeats are allowed from here on.
     pub(crate) blurred: bool,
     /// The process's memory is short.
@@ -199,6 +201,7 @@ impl Shadow {
             counters: Counters::default(),
             swallowed: 0,
             closed_by_client: false,
+            frame_over: false,
             blurred: false,
             lied: false,
             short: false,
@@ -233,6 +236,12 @@ impl Shadow {
 
     fn client_piece(&mut self, piece: &Piece<'_>, counters: &Counters, full: bool) {
         if self.phase != Phase::Relaying {
+            // The leg may be written the rest of the frame in which it stands, so that a Close can follow.
+            match piece {
+                Piece::Payload { raw, .. } if !self.frame_over => self.ledger.tail.extend_from_slice(raw),
+                Piece::Header { .. } => self.frame_over = true,
+                _ => {}
+            }
             return;
         }
         // The message for which there was no room.
