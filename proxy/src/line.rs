@@ -80,7 +80,10 @@ impl Line {
     fn join(self: &Arc<Self>, one: Waiting) {
         let mut state = self.state();
         state.waiting.push_back(one);
-        if !std::mem::replace(&mut state.served, true) {
+        let served = std::mem::replace(&mut state.served, true);
+        // A runtime that is ending drops what is spawned at once, and that needs the state.
+        drop(state);
+        if !served {
             tokio::spawn(Usher(self.clone()).call_all());
         }
     }

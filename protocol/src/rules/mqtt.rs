@@ -25,7 +25,6 @@ const UNSUBSCRIBE: u8 = 10;
 const UNSUBACK: u8 = 11;
 const PINGREQ: u8 = 12;
 const PINGRESP: u8 = 13;
-const DISCONNECT: u8 = 14;
 
 /// Reason codes from here on say that it went wrong (MQTT 5, 2.4).
 const FAILURE: u8 = 0x80;
@@ -154,8 +153,6 @@ fn of_client(packet: &Packet<'_>) -> Option<ClientVerdict> {
         PUBLISH if packet.quality() == 2 => waits_for(answer("pubcomp", packet.published()?)),
         PUBACK | PUBREC | PUBREL | PUBCOMP => local(),
         PINGREQ => waits_for(pingresp()),
-        // The broker ends the connection for it: that is no reason to come again.
-        DISCONNECT => ClientVerdict { replay: Replay::Ephemeral, ..ClientVerdict::default() },
         _ => ClientVerdict::default(),
     })
 }

@@ -523,8 +523,8 @@ impl Session {
         // Of a client that is to say no more, nothing more is taken.
         let client_goes_on =
             !matches!(reason, EndReason::OverLimit(_) | EndReason::ClientError(_) | EndReason::ClosedByRule(_));
-        if client_goes_on && matches!(self.backend, Attachment::Attached(_)) {
-            self.upstream.finish_frame();
+        if client_goes_on && let Attachment::Attached(leg) = &self.backend {
+            self.upstream.finish_frame(!leg.closed);
         }
         let deadline = now + self.config.close_timeout;
         self.phase = Phase::Ending(Box::new(Ending { close, placed: false, written: false, deadline, farewell }));
@@ -551,8 +551,7 @@ impl Session {
     /// Whether the leg stands inside a frame all of which is there: behind it there may be a farewell.
     fn is_inside_frame(&self) -> bool {
         let Attachment::Attached(leg) = &self.backend else { return false };
-        let border = self.upstream.border();
-        let inside = leg.outlet.is_mid_control() || (border.is_some() && !self.upstream.is_at_border());
+        let inside = leg.outlet.is_mid_control() || (self.upstream.border().is_some() && !self.is_at_border());
         inside && !leg.outlet.is_dead() && !leg.close_placed
     }
 

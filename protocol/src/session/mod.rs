@@ -473,6 +473,7 @@ impl Session {
                 if let Some(leg) = self.leg_mut() {
                     leg.outlet.kill();
                 }
+                self.check_done(now);
             }
         }
     }

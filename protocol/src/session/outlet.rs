@@ -164,6 +164,23 @@ impl Outlet {
             && out.extend(data(self.at.max(cursor), end));
     }
 
+    /// As [`Self::gather`], but nothing behind `end`: a control frame whose place is there stays.
+    pub(super) fn gather_before<'a, I>(
+        &'a self,
+        cursor: u64,
+        end: u64,
+        data: impl Fn(u64, u64) -> I,
+        out: &mut Gather<'a>,
+    ) where
+        I: Iterator<Item = &'a [u8]>,
+    {
+        if self.frame.is_empty() || self.at <= end {
+            self.gather(cursor, end, data, out);
+        } else if !self.dead {
+            out.extend(data(cursor, end));
+        }
+    }
+
     /// Divides `len` written bytes; `before` is how many of the data stream came before the control frame.
     pub(super) fn written(&mut self, len: usize, before: usize) -> Written {
         if self.frame.is_empty() {

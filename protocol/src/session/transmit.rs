@@ -31,11 +31,12 @@ impl Session {
                     return self.gather_prelude(out);
                 }
                 self.place_upstream(now);
-                match &self.backend {
-                    Attachment::Attached(leg) if !leg.closed => self.upstream.gather(&leg.outlet, out),
-                    // So that our Close, or the client's, can stand behind it.
-                    Attachment::Attached(leg) => self.upstream.gather_frame(&leg.outlet, out),
-                    _ => {}
+                let Attachment::Attached(leg) = &self.backend else { return };
+                // What only a farewell is waited for to follow ends with the frame in which the leg stands.
+                if leg.closed || (matches!(self.phase, Phase::Ending(_)) && self.client.closed) {
+                    self.upstream.gather_frame(&leg.outlet, out);
+                } else {
+                    self.upstream.gather(&leg.outlet, out);
                 }
             }
         }

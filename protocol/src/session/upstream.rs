@@ -300,9 +300,11 @@ impl Upstream {
         !self.ring.is_full()
     }
 
-    /// No message is wanted any more. Where a frame has come in part and was written in part, its rest is.
-    pub(super) fn finish_frame(&mut self) {
-        self.finishes_frame = self.scanner.is_in_payload() && self.border().is_none();
+    /// No message is wanted any more. Where a frame has come in part and was written in part, or will be as the leg is
+    /// `open`, its rest is.
+    pub(super) fn finish_frame(&mut self, open: bool) {
+        let is_written = (open && !self.looked_at) || self.border().is_none();
+        self.finishes_frame = self.scanner.is_in_payload() && is_written;
     }
 
     /// Takes bytes of a client whose messages are no longer wanted; only what is not data comes out.
@@ -501,7 +503,7 @@ impl Upstream {
     /// What is left of the frame in which the leg stands.
     pub(super) fn gather_frame<'a>(&'a self, outlet: &'a Outlet, out: &mut Gather<'a>) {
         let end = self.border().unwrap_or(self.ring.end());
-        outlet.gather(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
+        outlet.gather_before(self.ring.cursor(), end, |from, to| self.ring.pieces(from, to), out);
     }
 
     /// Messages of a leg that was written nothing yet are to have other bytes.

@@ -76,11 +76,6 @@ fn what_answers_the_broker_belongs_to_the_leg() {
 }
 
 #[test]
-fn a_disconnect_is_not_said_again() {
-    assert_eq!(client(b"\xe0\x00").replay, Replay::Ephemeral);
-}
-
-#[test]
 fn a_ping_waits_for_its_answer() {
     assert_eq!(client(b"\xc0\x00").acknowledge, backend(b"\xd0\x00").acknowledge);
     assert!(client(b"\xc0\x00").acknowledge.is_some());

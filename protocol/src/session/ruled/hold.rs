@@ -137,6 +137,7 @@ impl Session {
         if cleared {
             self.tell(Event::Cleared(self.epoch));
         }
+        self.check_done(now);
     }
 
     /// Whether the leg stands between two frames, so that a farewell may be written.

@@ -20,12 +20,11 @@ impl Driver {
         }
     }
 
-    /// Reads a leg once, if the engine wants it. Returns how many bytes came; the end counts as one.
-    pub(super) fn read(&mut self, cx: &mut Cx<'_>, now: Instant, side: Side) -> usize {
+    /// Reads a leg once, if the engine wants it, `gulp` bytes at most. Returns how many came; the end counts as one.
+    pub(super) fn read(&mut self, cx: &mut Cx<'_>, now: Instant, side: Side, gulp: usize) -> usize {
         if !self.engine.wants_read(side) {
             return 0;
         }
-        let gulp = self.gulp.bytes();
         let Some(wire) = self.wire(side) else { return 0 };
         let held = wire.take_held();
         if !held.is_empty() {

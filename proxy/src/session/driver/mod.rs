@@ -37,7 +37,8 @@ use turns::Troubles;
 
 /// Turns before other sessions of the worker get theirs, at most. A turn reads at most one buffer a leg.
 const TURNS: usize = 8;
-/// So many bytes in a poll, and it is looked whether its slice of the worker's time is over: fewer cannot take that long.
+/// So many bytes in a poll, and it is looked whether its slice of the worker's time is over: fewer cannot take that long,
+/// unless rules look into them.
 const LOOK_FROM: usize = 4 * 1024;
 /// The order of legs in an array of both.
 const SIDES: [Side; 2] = [Side::Backend, Side::Client];
@@ -172,7 +173,8 @@ impl Driver {
             return Poll::Pending;
         }
         let mut now = self.registered.context.now();
-        let (mut slice, mut last) = (Slice::new(now), Turn::UNKNOWN);
+        let look_from = if self.route().session.rules.is_some() { 1 } else { LOOK_FROM };
+        let (mut slice, mut last) = (Slice::new(now, look_from), Turn::UNKNOWN);
         for _ in 0..TURNS {
             last =
                 if last.changed { self.turn(cx, now) } else { self.read_more(cx, now, last.came.map(|came| came > 0)) };
@@ -245,7 +247,7 @@ impl Driver {
         }
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             // What came in time is not late because the task is.
-            changed |= self.read(cx, now, Side::Backend) > 0;
+            changed |= self.read(cx, now, Side::Backend, READ_BYTES) > 0;
             self.engine.handle_timeout(now);
             self.deadline = None;
             changed |= self.act();
@@ -274,7 +276,7 @@ impl Driver {
     fn read_legs(&mut self, cx: &mut Cx<'_>, now: Instant, legs: [bool; 2]) -> [usize; 2] {
         let mut came = [0; 2];
         for (place, side) in SIDES.into_iter().enumerate().filter(|(place, _)| legs[*place]) {
-            came[place] = self.read(cx, now, side);
+            came[place] = self.read(cx, now, side, self.gulp.bytes());
         }
         came
     }
@@ -329,19 +331,20 @@ struct Slice {
     /// When it began, and when the latest look at the time was.
     began: Instant,
     looked: Instant,
-    /// Bytes that came since then.
+    /// Bytes that came since then, and from how many on it is looked again.
     came: usize,
+    look_from: usize,
 }
 
 impl Slice {
-    fn new(now: Instant) -> Self {
-        Self { began: now, looked: now, came: 0 }
+    fn new(now: Instant, look_from: usize) -> Self {
+        Self { began: now, looked: now, came: 0, look_from }
     }
 
     /// Looks at the time if so much came that it may be over, and sees how long that took.
     fn is_over(&mut self, came: [usize; 2], gulp: &mut Gulp, clock: impl FnOnce() -> Instant) -> bool {
         self.came += came[0] + came[1];
-        if self.came < LOOK_FROM {
+        if self.came < self.look_from.min(gulp.bytes()) {
             return false;
         }
         let now = clock();
@@ -358,15 +361,17 @@ struct Gulp {
 }
 
 impl Default for Gulp {
-    /// Of someone who may send nothing but frames without content, little is taken until that is known.
     fn default() -> Self {
-        Self { halvings: Self::MOST_HALVINGS - 1 }
+        Self { halvings: Self::FIRST_HALVINGS }
     }
 }
 
 impl Gulp {
-    /// [`LOOK_FROM`] is the least.
-    const MOST_HALVINGS: u8 = (READ_BYTES / LOOK_FROM).ilog2() as u8;
+    /// Where a few compressed messages say much.
+    const LEAST: usize = 256;
+    const MOST_HALVINGS: u8 = (READ_BYTES / Self::LEAST).ilog2() as u8;
+    /// Of someone who may send nothing but frames without content, little is taken until that is known.
+    const FIRST_HALVINGS: u8 = (READ_BYTES / (2 * LOOK_FROM)).ilog2() as u8;
 
     fn bytes(self) -> usize {
         READ_BYTES >> self.halvings
@@ -461,13 +466,13 @@ mod tests {
         gulp.learn(SLICE / 2);
         assert_eq!(gulp.bytes(), READ_BYTES / 2);
         gulp.learn(SLICE * 1000);
-        assert_eq!(gulp.bytes(), LOOK_FROM);
+        assert_eq!(gulp.bytes(), Gulp::LEAST);
     }
 
     #[test]
     fn a_slice_ends_by_time_looked_at_only_when_much_came() {
         let at = |micros| Instant::from_origin(std::time::Duration::from_micros(micros));
-        let (mut slice, mut gulp) = (Slice::new(at(0)), Gulp::default());
+        let (mut slice, mut gulp) = (Slice::new(at(0), LOOK_FROM), Gulp::default());
         assert!(!slice.is_over([1, LOOK_FROM - 2], &mut gulp, || unreachable!()));
         assert!(!slice.is_over([0, 1], &mut gulp, || at(1)));
         assert!(slice.is_over([LOOK_FROM, 0], &mut gulp, || at(1) + SLICE));
