@@ -15,7 +15,13 @@ use super::{
     software::Servers,
     tap::{Awaited, Tap},
 };
-use crate::{Proxy, clock::now_ns, deadline::wait_for, scratch::Scratch};
+use crate::{
+    Proxy,
+    clock::now_ns,
+    deadline::{wait_for, within},
+    metrics::{METRICS, metric},
+    scratch::Scratch,
+};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +96,7 @@ impl Stage {
         let taps: Vec<Tap> = servers.killed.iter().map(|server| Tap::before(server.address())).collect();
         let (plain, profiled) = software.flags();
         let flags = if plan.profile { profiled } else { plain };
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(METRICS).collect();
         let proxy = Proxy::before(taps.iter().map(Tap::address), &flags);
         let scratch = Scratch::new(software.name());
         let stage = Self {
@@ -130,11 +136,25 @@ impl Stage {
         }
         self.let_work(&client, killed_at);
         let entries = client.finish(self.plan.patience);
-        let gone = || self.taps.iter().all(|tap| tap.sessions() == 0);
-        wait_for(REACHED_WITHIN, "the sessions of the episode end", || gone().then_some(()));
+        self.wait_until_all_sessions_end();
         self.note(&entries, state);
         self.clients.extend(entries);
         self.episodes += 1;
+    }
+
+    /// A session whose client has left may still say something to a server, which would be taken for a sign.
+    fn wait_until_all_sessions_end(&self) {
+        let proxy = &self.proxy;
+        let wait = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(within(REACHED_WITHIN, "the sessions of the episode end", async {
+                while metric(proxy, "sessions_live").await > 0.0 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }));
+        };
+        // There may be a runtime on this thread.
+        std::thread::scope(|scope| scope.spawn(wait).join()).expect("they end");
     }
 
     fn look_for(&self, state: State) {
