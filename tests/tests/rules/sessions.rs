@@ -35,10 +35,15 @@ impl Site {
         tokio::join!(Connection::client(self.proxy.address(), target, &[]), self.leg())
     }
 
+    /// The next leg. The proxy's own probes are answered and let go.
     async fn leg(&self) -> Leg {
-        let mut connection = self.backend.connection(SOON).await;
-        let request = connection.accept(&[]).await;
-        Leg { connection, request }
+        loop {
+            let mut connection = self.backend.connection(SOON).await;
+            let request = connection.accept(&[]).await;
+            if request.header("Tideover-Session").is_some() {
+                return Leg { connection, request };
+            }
+        }
     }
 
     /// Ends a leg as a backend does that is restarted, and gives the next one.
