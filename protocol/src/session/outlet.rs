@@ -212,12 +212,18 @@ impl Outlet {
 /// The first frame border at or behind `cursor`, walking the frames from the border `from`. `None` if the frame that
 /// `cursor` stands in is not all there, up to `end`.
 pub(super) fn frame_border(from: u64, cursor: u64, end: u64, peek: impl Fn(u64, &mut [u8]) -> usize) -> Option<u64> {
-    let mut border = from;
+    let (_, border) = frame_around(from, cursor, peek)?;
+    (border <= end).then_some(border)
+}
+
+/// Where the frame begins and ends in which `cursor` stands; both are `cursor` at a border. `from` is a border before it.
+pub(super) fn frame_around(from: u64, cursor: u64, peek: impl Fn(u64, &mut [u8]) -> usize) -> Option<(u64, u64)> {
+    let (mut begin, mut border) = (from, from);
     while border < cursor {
         let mut head = [0; MAX_HEADER];
         let have = peek(border, &mut head);
         let header = FrameHeader::parse(&head[..have]).ok().flatten()?;
-        border += header.frame_len();
+        (begin, border) = (border, border + header.frame_len());
     }
-    (border <= end).then_some(border)
+    Some((if border == cursor { cursor } else { begin }, border))
 }

@@ -1,5 +1,6 @@
 //! From the client: its frames into the ring, and the ring onto the backend leg.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::time::Instant;
 
 use super::config::{Config, OnFull};
 use super::event::Counters;
-use super::outlet::{Gather, Outlet, frame_border};
+use super::outlet::{Gather, Outlet, frame_around};
 use super::poison::{Isolation, Turn};
 
 /// Most messages that are taken at once.
@@ -88,6 +89,8 @@ pub(super) struct Upstream {
     /// The session ends, and the leg stands inside the frame that the client is sending: only behind it may the leg be
     /// told so.
     finishes_frame: bool,
+    /// A frame of the client's begins here, at or before what is written.
+    walked: Cell<u64>,
 }
 
 impl Upstream {
@@ -110,6 +113,7 @@ impl Upstream {
             looked_at: config.rules.as_deref().is_some_and(|rules| rules.looks_at(true) || rules.packets().is_some()),
             past: 0,
             finishes_frame: false,
+            walked: Cell::new(0),
         }
     }
 
@@ -232,6 +236,7 @@ impl Upstream {
     /// The message in the tail is not taken on.
     pub(super) fn refuse_tail(&mut self) {
         self.ring.abandon_tail();
+        self.walked.set(0);
         self.memory.shrink(self.ring.allocated());
     }
 
@@ -463,6 +468,7 @@ impl Upstream {
             return;
         }
         self.ring.rewind();
+        self.walked.set(0);
         self.lingering = VecDeque::new();
         self.past = 0;
     }
@@ -473,6 +479,7 @@ impl Upstream {
         let stuck = self.ring.cursor() > self.ring.complete_end();
         if !stuck {
             self.ring.abandon_tail();
+            self.walked.set(0);
         }
         stuck
     }
@@ -481,8 +488,13 @@ impl Upstream {
 
     /// The first frame border at or behind what is written, if it is received.
     pub(super) fn border(&self) -> Option<u64> {
-        let cursor = self.ring.cursor();
-        frame_border(self.ring.message_start(), cursor, self.ring.end(), |from, out| self.ring.peek(from, out))
+        let (message, cursor) = (self.ring.message_start(), self.ring.cursor());
+        // A message may have a hundred thousand frames: those that were walked over are not again.
+        let known = self.walked.get();
+        let from = if (message..=cursor).contains(&known) { known } else { message };
+        let (frame, border) = frame_around(from, cursor, |from, out| self.ring.peek(from, out))?;
+        self.walked.set(frame);
+        (border <= self.ring.end()).then_some(border)
     }
 
     /// Whether the leg stands at a frame border, so that a farewell may be written.
@@ -509,6 +521,7 @@ impl Upstream {
     /// Messages of a leg that was written nothing yet are to have other bytes.
     pub(super) fn replace(&mut self, changes: &[(u64, Vec<u8>)]) {
         self.ring.replace(changes);
+        self.walked.set(0);
         self.memory.cover(self.ring.allocated());
     }
 
