@@ -91,22 +91,29 @@ impl Session {
 
     /// What the client was told need not be remembered longer than what led to it.
     pub(super) fn settle_forgotten(&mut self) {
+        let gone = self.gone();
         let ring = &self.upstream.ring;
-        let gone = ring.first_retained().map_or(ring.last_seq(), |first| first - 1);
         let empty = ring.retained() == 0;
         if let Some(ruled) = self.ruled.as_deref_mut() {
             ruled.settle(ring);
         }
-        self.handle_progress(gone);
+        self.note_progress();
         if !sabotage::is(Sabotage::MemoryOutlivesInputs) {
             self.downstream.forget(gone, empty);
         }
     }
 
-    /// Everything up to `gone` is forgotten. If a leg brought the session so far, what killed backends before is past,
-    /// and what was waited for them does not count. That a message was acknowledged again is no progress: a backend
-    /// may die of it each time after its pong.
-    fn handle_progress(&mut self, gone: u64) {
+    /// Every message up to this one is forgotten.
+    fn gone(&self) -> u64 {
+        let ring = &self.upstream.ring;
+        ring.first_retained().map_or(ring.last_seq(), |first| first - 1)
+    }
+
+    /// Messages may have been forgotten. If the leg brought the session so far, what killed backends before is past, and
+    /// what was waited for them does not count. That a message was acknowledged again is no progress: a backend may die
+    /// of it each time after its pong.
+    pub(super) fn note_progress(&mut self) {
+        let gone = self.gone();
         let further = gone > self.settled;
         self.settled = gone;
         if further && self.leg_mut().is_some_and(|leg| leg.heard) {

@@ -343,6 +343,8 @@ impl Session {
         if self.ack != AckMode::Explicit {
             let mute = self.is_mute();
             self.upstream.settle(mute, &mut self.counters);
+            // Not later: it would count for the next leg.
+            self.note_progress();
         }
         self.counters.passed += self.downstream.release();
         if !sabotage::is(Sabotage::MemoryOutlivesMigration) {

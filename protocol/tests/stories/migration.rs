@@ -613,6 +613,29 @@ fn after_a_migration_the_old_epoch_is_dead() {
 }
 
 #[test]
+fn what_a_migration_forgets_is_no_progress_of_a_later_leg() {
+    let mut world = late_with(|config| config.ack_linger = Linger::For(seconds(60)));
+    assert_eq!(world.session.retained(), 9, "the migration is what forgets them");
+    (world.verdict, world.dial_succeeds, world.prepare_succeeds) = (Some(Verdict::Dying), None, None);
+    world.migrate();
+    world.prepare();
+    world.prepared = Some(Peer::silent_backend());
+    world.say("deadly");
+    world.pass(millis(60));
+    assert!(has_migrated(&world));
+    world.kill_backend();
+    world.attach_to(Peer::silent_backend());
+    world.backend().say("welcome");
+    world.run();
+    world.say("newer");
+    world.kill_backend();
+    world.pass(seconds(1));
+    world.attach_to(Peer::silent_backend());
+    assert_eq!(world.session.counters().isolations, 1, "two deaths, and nothing was acknowledged in between");
+    assert_eq!(world.backend().messages(), ["deadly"]);
+}
+
+#[test]
 fn a_session_on_which_nothing_happens_is_moved_at_once() {
     let mut world = World::new();
     world.migrate();

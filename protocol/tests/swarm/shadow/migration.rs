@@ -150,6 +150,7 @@ impl Shadow {
             assert!(self.leg.mute, "law 1: what is not acknowledged is forgotten");
             self.meet(Met::MigratedMute);
         }
+        self.progress();
         self.release();
         self.window.forget(0, true);
     }

@@ -448,7 +448,7 @@ impl Shadow {
     }
 
     /// A message less to replay is what makes a session forget earlier deaths, if a leg that speaks brought it so far.
-    fn progress(&mut self) {
+    pub(super) fn progress(&mut self) {
         let gone = self.ledger.gone();
         if gone > self.gone && self.link == Link::Attached && self.leg.heard {
             self.deaths = 0;
