@@ -106,7 +106,7 @@ impl Client {
             self.put(codec::FIN | codec::PONG, &ping, dice.key());
         }
         if let Some(close) = self.close.clone()
-            && !self.closed
+            && talks
         {
             self.send_close(&close, dice.key());
         }
