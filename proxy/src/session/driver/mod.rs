@@ -447,7 +447,7 @@ mod tests {
         let bytes = size_of::<Driver>();
         println!("Driver: {bytes} bytes, of which the engine {}", size_of::<Session>());
         // Rules and limits count what they did, twice a session: 192 bytes of it.
-        assert!(bytes <= 2248, "{bytes} bytes");
+        assert!(bytes <= 2256, "{bytes} bytes");
     }
 
     #[test]
