@@ -162,7 +162,7 @@ impl Session {
             Some(Control::Close) => leg.close_written = true,
             Some(Control::Pong) | None => {}
         }
-        self.upstream.ring.advance(written.data);
+        self.upstream.advance(written.data);
         self.note_reading(now);
         self.answers.handle_written(now, self.upstream.ring.leg_written());
         if cleared {

@@ -497,6 +497,16 @@ impl Upstream {
         (border <= self.ring.end()).then_some(border)
     }
 
+    /// So much more is written. Where the leg stands is then looked for at once if a message is long, not at the end of
+    /// the session for all its frames together.
+    pub(super) fn advance(&mut self, count: usize) {
+        const LONG: u64 = 4096;
+        self.ring.advance(count);
+        if self.ring.cursor().saturating_sub(self.ring.message_start()) >= LONG {
+            let _walks_on = self.border();
+        }
+    }
+
     /// Whether the leg stands at a frame border, so that a farewell may be written.
     pub(super) fn is_at_border(&self) -> bool {
         self.border() == Some(self.ring.cursor())
