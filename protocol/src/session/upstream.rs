@@ -86,8 +86,8 @@ pub(super) struct Upstream {
     looked_at: bool,
     /// In isolation: up to which seq nothing is waited for any more.
     past: u64,
-    /// The session ends, and the leg stands inside the frame that the client is sending: only behind it may the leg be
-    /// told so.
+    /// The session ends, and the leg stands, or will, inside the frame that the client is sending: only behind it may the
+    /// leg be told so.
     finishes_frame: bool,
     /// A frame of the client's begins here, at or before what is written.
     walked: Cell<u64>,
