@@ -102,8 +102,6 @@ impl Usher {
             // Resumes when no other task is ready, and the runtime has looked for what came.
             tokio::task::yield_now().await;
             let Some(next) = self.0.state().waiting.pop_front() else { return };
-            // Also to whoever else the system has for this processor, which may be those whom the others talk with.
-            std::thread::yield_now();
             next.call();
         }
     }
