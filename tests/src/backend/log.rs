@@ -77,6 +77,7 @@ impl ConnectionLog {
     /// A Close came; 1005 is logged for one without a code.
     pub fn close(&self, close: Option<(u16, &str)>) {
         let (code, reason) = close.unwrap_or((1005, ""));
+        let reason = reason.replace(char::is_control, "?");
         self.log.line("close", &self.name, format_args!("{code} {reason}"));
     }
 
@@ -216,6 +217,18 @@ fn parse(line: &str) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_a_peer_says_an_event_is_one_line() {
+        let path = std::env::temp_dir().join(format!("tideover-one-line-{}.log", std::process::id()));
+        let connection = Arc::new(EventLog::append(&path).unwrap()).open("/echo");
+        connection.read(b"two\nlines");
+        connection.close(Some((1000, "b\nye\r")));
+        let events: Vec<_> = read_log(&path).into_iter().map(|event| event.what).collect();
+        let open = What::Open("/echo".into());
+        assert_eq!(events, [open, What::Read(9, "two?lines".into()), What::Close(1000, "b?ye?".into())]);
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn a_line_that_a_kill_tore_is_cut_off_and_whole_ones_stay() {
