@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
-use super::{Attack, Core, HALF_OPEN, Liar, Lie, hold_to};
+use super::{Attack, Core, HALF_OPEN, Liar, Lie, hold_to, preferred};
 use crate::{
     Backend, Kind, Proxy, Replaced,
     client::{Load, Transcript, run_many},
@@ -37,6 +37,7 @@ impl Site {
         let honest = Backend::start(Kind::Rust);
         let started = std::thread::spawn(|| {
             hold_to(Core::Last);
+            preferred(false);
             Backend::start(Kind::Rust)
         });
         let attacked = started.join().expect("a backend starts");
@@ -53,7 +54,11 @@ impl Site {
             ATTACKER.replace(": ", "="),
         ));
         let file = config.text();
-        let proxy = Proxy::before([], &[&["--config", &file, "--workers", "1"], flags].concat());
+        let start = || {
+            preferred(false);
+            Proxy::before([], &[&["--config", &file, "--workers", "1"], flags].concat())
+        };
+        let proxy = std::thread::scope(|scope| scope.spawn(start).join()).expect("the proxy starts");
         Self { proxy, backends: vec![honest, attacked], _liar: liar, _config: config, clients: 0 }
     }
 

@@ -11,12 +11,13 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
 
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::watch;
 
@@ -29,7 +30,7 @@ pub use measure::{HONEST, Measured, Round, Site, measure};
 pub enum Attack {
     /// 2,000 handshakes at a time that never end, each with a byte now and then.
     Slowloris,
-    /// Messages of endless empty fragments, as fast as they go.
+    /// Messages of endless empty fragments, as fast as they are taken.
     Fragments,
     /// Pings of 125 bytes, as fast as they go; half of the attackers read the pongs.
     Pings,
@@ -73,6 +74,7 @@ impl Attack {
         let under_way = done.clone();
         let attack = move || {
             hold_to(Core::Last);
+            preferred(false);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             let mut over = stopped.clone();
             runtime.block_on(async {
@@ -229,12 +231,15 @@ pub enum Core {
     Last,
 }
 
-/// Holds this thread to that core, and with it all threads and processes that it starts. With one core, that is the one.
+/// Holds this thread to that core, and with it all threads and processes that it starts, until they are held to another. With
+/// one core, that is the one.
 ///
 /// # Panics
 /// When the kernel does not let it.
 pub fn hold_to(core: Core) {
-    let allowed = sched_getaffinity(None).expect("the kernel tells the cores");
+    // A thread has the cores of the one that started it: who is held to one sees no other.
+    static ALLOWED: OnceLock<CpuSet> = OnceLock::new();
+    let allowed = ALLOWED.get_or_init(|| sched_getaffinity(None).expect("the kernel tells the cores"));
     let mut cores = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
     let chosen = match core {
         Core::First => cores.next(),
@@ -243,4 +248,39 @@ pub fn hold_to(core: Core) {
     let mut set = CpuSet::new();
     set.set(chosen.expect("a process has a core"));
     sched_setaffinity(None, &set).expect("a core that is allowed");
+}
+
+/// Whether the system prefers this thread, and the threads and processes that it starts, to others of its core from now on, as far
+/// as we may ask for that. Gives whether it does.
+///
+/// The honest and their backend would have machines of their own: what they wait for is to be the proxy, and not a core that
+/// it has just now.
+pub fn preferred(preferred: bool) -> bool {
+    let nice = if preferred { -15 } else { 0 };
+    // Of the calling thread alone, on Linux.
+    setpriority_process(None, nice).is_ok() && preferred
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn core_of_this_thread() -> Vec<usize> {
+        let cores = sched_getaffinity(None).expect("the kernel tells the cores");
+        (0..CpuSet::MAX_CPU).filter(|cpu| cores.is_set(*cpu)).collect()
+    }
+
+    #[test]
+    fn who_is_started_by_one_held_to_the_first_core_can_be_held_to_the_last() {
+        let all = core_of_this_thread();
+        let held = std::thread::spawn(|| {
+            hold_to(Core::First);
+            let started = std::thread::spawn(|| {
+                hold_to(Core::Last);
+                core_of_this_thread()
+            });
+            (core_of_this_thread(), started.join().expect("held"))
+        });
+        assert_eq!(held.join().expect("held"), (vec![all[0]], vec![all[all.len() - 1]]));
+    }
 }

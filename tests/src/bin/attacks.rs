@@ -10,7 +10,7 @@
 use std::{error::Error, fmt::Write as _, fs, path::Path, process::ExitCode, time::Duration};
 
 use tideover_tests::{
-    attack::{Attack, Core, HONEST, Measured, hold_to, measure},
+    attack::{Attack, Core, HONEST, Measured, hold_to, measure, preferred},
     client::Load,
     environment::raise_descriptor_limit,
     lock::machine_alone,
@@ -35,9 +35,10 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let _machine = machine_alone();
     raise_descriptor_limit();
     hold_to(Core::First);
+    let preferred = preferred(true);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let flags: Vec<_> = options.flags.iter().map(String::as_str).collect();
-    let mut table = Table::new(&options);
+    let mut table = Table::new(&options, preferred);
     for attack in Attack::ALL.into_iter().filter(|attack| attack.title().contains(&options.only)) {
         let load = Load::new(options.rate, options.seconds);
         table.add(attack, &runtime.block_on(measure(attack, options.rounds, load, &flags)));
@@ -78,14 +79,15 @@ struct Table {
 }
 
 impl Table {
-    fn new(options: &Options) -> Self {
+    fn new(options: &Options, preferred: bool) -> Self {
         let Options { rounds, seconds, rate, flags, .. } = options;
         let text = format!(
             "{HONEST} honest sessions, {rate} messages a second each; {rounds} rounds of {seconds} s without and with; medians. \
-             Flags of the proxy: `--workers 1 {}`\n\n\
+             Flags of the proxy: `{}`. The honest and their backend {} at their core.\n\n\
              | attack | p50 without, with | p99 without, with | ratio | longest, with | what the attackers did in a round |\n\
              |---|---|---|---|---|---|\n",
-            flags.join(" ")
+            [&["--workers 1".to_owned()], &flags[..]].concat().join(" "),
+            if preferred { "come first" } else { "do not come first" },
         );
         Self { text, holds: true }
     }
