@@ -49,6 +49,12 @@ impl DataHeader {
     pub fn frame_len(&self) -> u64 {
         self.payload + u64::from(self.len)
     }
+
+    /// Whether it is a part of its message, not the last, that brings less than it takes to announce it.
+    #[must_use]
+    pub fn is_tiny_fragment(&self) -> bool {
+        !self.ends && self.payload < u64::from(self.len)
+    }
 }
 
 /// What the next bytes are.

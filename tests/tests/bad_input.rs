@@ -17,7 +17,16 @@ use honest::Honest;
 
 const SOON: Duration = Duration::from_secs(10);
 /// Small, so that what is over a limit is quickly sent.
-const FLAGS: [&str; 6] = ["--max-message-bytes", "64KiB", "--max-handshake-bytes", "8KiB", "--http", "reject"];
+const FLAGS: [&str; 8] = [
+    "--max-message-bytes",
+    "64KiB",
+    "--max-message-frames",
+    "1000",
+    "--max-handshake-bytes",
+    "8KiB",
+    "--http",
+    "reject",
+];
 
 /// The log's lines about peers and sessions: not what it says of backends, nor what a good life has too.
 fn complaints(proxy: &Proxy) -> Vec<Value> {
@@ -192,8 +201,8 @@ async fn a_clients_lengths_and_closes_are_checked() {
     let first = Frame::new(opcode::BINARY, vec![0; 64 << 10]).unfinished().encode(KEY);
     let over = [first, Frame::new(opcode::CONTINUATION, "x").encode(KEY)].concat();
     closed(&stage, over, 1009, "max-message-bytes").await;
-    let begun = Frame::new(opcode::TEXT, "").unfinished().encode(KEY);
-    let flood = Frame::new(opcode::CONTINUATION, "").unfinished().encode(KEY).repeat(128 << 10);
+    let begun = Frame::new(opcode::TEXT, "header").unfinished().encode(KEY);
+    let flood = Frame::new(opcode::CONTINUATION, "header").unfinished().encode(KEY).repeat(1000);
     closed(&stage, [begun, flood].concat(), 1008, "max-message-frames").await;
 
     let close = |payload: &[u8]| Frame::new(opcode::CLOSE, payload).encode(KEY);

@@ -120,7 +120,7 @@ pub struct SessionLimits {
     pub message_rate: Option<NonZeroU32>,
     /// `--byte-rate`: bytes of the client, headers of frames included.
     pub byte_rate: Option<NonZeroU64>,
-    /// `--control-rate`: pings and pongs of the client.
+    /// `--control-rate`: pings, pongs and tiny fragments of the client.
     pub control_rate: Option<NonZeroU32>,
     /// `--on-rate`, for all three.
     pub on_rate: OnRate,

@@ -1,4 +1,4 @@
-//! How much a client may ask of the proxy: messages, bytes and control frames a second, and for how long it may be
+//! How much a client may ask of the proxy: messages, bytes, control frames and tiny fragments a second, and for how long it may be
 //! idle, stay, or take nothing of what waits for it.
 //!
 //! Owns the clocks of these limits and says when one is passed; what that leads to is the session's to decide. A session
@@ -44,7 +44,7 @@ impl std::fmt::Display for Limit {
         f.write_str(match self {
             Self::Messages => "more messages than message-rate",
             Self::Bytes => "more bytes than byte-rate",
-            Self::Controls => "more control frames than control-rate",
+            Self::Controls => "more control frames and tiny fragments than control-rate",
             Self::Idle => "no message for idle-timeout",
             Self::Age => "older than max-session-age",
             Self::SlowClient => "took nothing for slow-client-timeout",
@@ -205,7 +205,7 @@ impl Limits {
         passed.map_or(Ruling::Within, |passed| self.rule(now, passed, config.on_rate))
     }
 
-    /// A ping or pong of the client came.
+    /// A ping, a pong or a tiny fragment of the client came.
     pub(super) fn handle_control(&mut self, now: Instant, config: &SessionLimits) -> Ruling {
         let Some(rate) = config.control_rate.map(|rate| u64::from(rate.get())) else { return Ruling::Within };
         self.controls.take(now, 1, rate);

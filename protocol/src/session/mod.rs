@@ -395,6 +395,7 @@ impl Session {
                 let _ = self.client.pings.handle_pong(payload.as_bytes());
                 self.count_control(now);
             }
+            upstream::Incoming::TinyFragment => self.count_control(now),
             upstream::Incoming::Close(payload) => self.handle_client_close(now, payload),
             upstream::Incoming::Error(error) => self.fail_client(now, error),
             upstream::Incoming::Full => self.end_for_full_ring(now),

@@ -19,7 +19,7 @@ use super::poison::{Isolation, Turn};
 /// Most messages that are taken at once.
 const RUN: usize = 32;
 
-/// What the client sent that is not a data message.
+/// What the client sent that is not just data.
 #[derive(Debug)]
 pub(super) enum Incoming {
     Ping(ControlPayload),
@@ -28,6 +28,8 @@ pub(super) enum Incoming {
     Error(FrameError),
     /// The ring is full and `--on-full close`.
     Full,
+    /// Data after all, a tiny fragment of a message ([`DataHeader::is_tiny_fragment`]), and taken. Floods are made of them.
+    TinyFragment,
     /// A message is whole, and to be looked at before it counts. It is the ring's tail.
     Whole,
 }
@@ -135,7 +137,12 @@ impl Upstream {
             match self.scanner.step(data) {
                 Ok(Step::Starved) => return None,
                 Ok(Step::Announced(header)) => match self.admit(header.begins, header.frame_len(), taking, counters) {
-                    Admission::Yes => self.begin_frame(&header),
+                    Admission::Yes => {
+                        self.begin_frame(&header);
+                        if header.is_tiny_fragment() {
+                            return Some(Incoming::TinyFragment);
+                        }
+                    }
                     Admission::Wait => return None,
                     Admission::Refused => return Some(Incoming::Full),
                 },

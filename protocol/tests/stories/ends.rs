@@ -113,7 +113,10 @@ fn a_backend_message_of_too_many_frames_is_answered_with_1008_on_both_sides() {
 
 #[test]
 fn a_flood_of_empty_fragments_ends_at_the_bound_and_none_of_it_reaches_a_backend_as_a_message() {
-    let mut world = World::with(|config| config.max_message.frames = 1000);
+    let mut world = World::with(|config| {
+        config.max_message.frames = 1000;
+        config.limits.control_rate = None;
+    });
     world.client.send(&[0x01, 0x80, 0, 0, 0, 0]);
     for _ in 0..100 {
         world.client.send(&[0x00, 0x80, 0, 0, 0, 0].repeat(100));

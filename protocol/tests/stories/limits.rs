@@ -147,7 +147,7 @@ fn a_slowed_client_loses_nothing_when_its_backend_dies() {
     assert_eq!(world.backend().messages(), numbers(60));
 }
 
-// Control frames a second.
+// Control frames and tiny fragments a second.
 
 #[test]
 fn a_flood_of_pings_is_read_no_faster_than_the_rate() {
@@ -183,6 +183,37 @@ fn a_flood_of_pongs_is_closed_with_1008_where_that_is_asked_for() {
     assert_eq!((world.client.close_code(), world.over), (Some(1008), true));
     assert_eq!(world.reason(), Some(EndReason::OverLimit(Limit::Controls)));
     assert_eq!(world.client.messages(), ["before"]);
+}
+
+#[test]
+fn a_flood_of_tiny_fragments_is_read_no_faster_than_the_rate() {
+    let mut world = World::new();
+    let tiny = [&[0x00, 0x85, 0, 0, 0, 0][..], b"tiny."].concat();
+    world.client.send(&[0x01, 0x80, 0, 0, 0, 0]);
+    world.client.send(&tiny.repeat(2999));
+    world.client.send(&[0x80, 0x80, 0, 0, 0, 0]);
+    world.run();
+    assert_eq!(world.client.taken, 6 + 998 * tiny.len() + 6, "the default, up to the header of the last");
+    world.pass(seconds(3));
+    assert_eq!(world.backend().messages(), ["tiny.".repeat(2999)]);
+    assert_eq!(slowed(&world), [Limit::Controls]);
+}
+
+#[test]
+fn a_message_whose_last_fragment_is_tiny_ends_with_it() {
+    let mut world = World::with(|config| config.limits.control_rate = NonZeroU32::new(2));
+    world.client.say_in_parts(&["begun", ""]);
+    world.run();
+    assert_eq!(world.backend().messages(), ["begun"]);
+}
+
+#[test]
+fn fragments_that_bring_more_than_their_headers_are_not_counted() {
+    let mut world = World::with(|config| config.limits.control_rate = NonZeroU32::new(10));
+    world.client.say_in_parts(&["enough"; 5000]);
+    world.run();
+    assert_eq!(world.backend().messages(), ["enough".repeat(5000)]);
+    assert!(slowed(&world).is_empty());
 }
 
 // Time.

@@ -114,8 +114,9 @@ pub(super) const CLIENTS: Theme = Theme {
             scope: Scope::Route,
             kind: Kind::Count { min: 0, max: 1_000_000 },
             default: Fallback::Value("1000"),
-            summary: "Pings and pongs that a client may send in a second; on-rate says what happens beyond",
-            details: "A second's worth may come at once. 0: any number.",
+            summary: "Pings, pongs and tiny fragments that a client may send in a second; on-rate says what happens beyond",
+            details: "A second's worth may come at once. Tiny is a fragment, not its message's last, that is shorter than its \
+                      own header: under 6 bytes. 0: any number.",
             worst_case: "Worst case: so many pongs a second are written for a client that reads them; of pings that it \
                          does not let us answer, the latest 16 wait.",
         },
