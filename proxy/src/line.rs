@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -37,9 +36,11 @@ impl Place {
 }
 
 /// `future`, each poll of which stands in line: it is worth no more of the worker's time than what takes a slice of it.
-pub(crate) async fn in_turn<F: Future>(future: F) -> F::Output {
-    let (mut future, mut place, mut waited) = (pin!(future), Place::default(), false);
-    poll_fn(|cx| {
+///
+/// On the heap, and no `async fn`: that would have room for it twice.
+pub(crate) fn in_turn<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let (mut future, mut place, mut waited) = (Box::pin(future), Place::default(), false);
+    poll_fn(move |cx| {
         if place.stands() {
             return Poll::Pending;
         }
@@ -50,7 +51,6 @@ pub(crate) async fn in_turn<F: Future>(future: F) -> F::Output {
         waited = false;
         future.as_mut().poll(cx)
     })
-    .await
 }
 
 #[derive(Debug)]

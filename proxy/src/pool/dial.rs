@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 
 use bytes::Bytes;
@@ -214,9 +215,12 @@ where
 {
     let mut http = http1::Builder::new();
     http.preserve_header_case(true).title_case_headers(true).max_buf_size(MAX_RESPONSE_HEAD);
-    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await?;
+    let (mut sender, mut connection) = http.handshake(TokioIo::new(stream)).await?;
     // A task of its own: the body of a refusal is still read when this future is done.
-    let connection = tokio::spawn(connection.without_shutdown());
+    let connection = tokio::spawn(async move {
+        poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
+        Ok::<_, hyper::Error>(connection.into_parts())
+    });
     let sent = timeout_at(by, sender.send_request(request)).await;
     let response = sent.map_err(|_| DialError::AnswerTimeout)??;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
