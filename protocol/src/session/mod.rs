@@ -312,6 +312,10 @@ impl Session {
     #[must_use]
     pub fn handle_client_data(&mut self, now: Instant, data: &[u8]) -> usize {
         self.client.live.handle_moved(now);
+        self.take_client_data(now, data)
+    }
+
+    fn take_client_data(&mut self, now: Instant, data: &[u8]) -> usize {
         let mut rest = data;
         while self.wants_read(Side::Client) {
             let incoming = match self.phase {
@@ -555,7 +559,7 @@ impl Session {
         let downstream = self.downstream.memory().is_waiting() && self.downstream.retry_memory();
         // What waited may be an empty message, behind whose header nothing need ever come.
         if upstream && matches!(self.phase, Phase::Relaying) {
-            let _ = self.receive_input(now, &mut &[][..]);
+            self.take_client_data(now, &[]);
         }
         if downstream && !self.is_muffled() {
             let _ = self.receive_output(now, &[], false);

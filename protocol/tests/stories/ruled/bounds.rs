@@ -37,6 +37,24 @@ fn pins_count_among_the_memory_of_the_session_and_the_process() {
 }
 
 #[test]
+fn an_empty_message_that_waited_for_memory_is_looked_at_like_any_other() {
+    let budgets = tideover_protocol::session::Budgets::new(2 * 8192);
+    let mut others = tideover_replay_store::Reservation::new(budgets.upstream.clone());
+    assert!(others.try_cover(8192));
+    let mut world = crate::world::World::sharing(&budgets, |config| {
+        config.rules = Some(std::sync::Arc::new(Spoken::default()));
+    });
+    world.client.send(&[0x81, 0x80, 1, 2, 3, 4]);
+    world.run();
+    assert!(world.session.wants_memory());
+    others.shrink(0);
+    world.run();
+    assert_eq!(world.backend().messages(), [""]);
+    world.say("next");
+    assert_eq!(world.backend().messages(), ["", "next"]);
+}
+
+#[test]
 fn a_session_is_whole_of_which_only_what_was_pinned_is_forgotten() {
     for (message, whole) in [("pin:b two", true), ("two", false), ("unpin:a pin:b two", true)] {
         let mut world = ruled_with(|config| config.reattach = Reattach::Whole);
