@@ -28,7 +28,7 @@ pub(super) enum Incoming {
     Error(FrameError),
     /// The ring is full and `--on-full close`.
     Full,
-    /// Data after all, a tiny fragment of a message ([`DataHeader::is_tiny_fragment`]), and taken. Floods are made of them.
+    /// Data after all: a tiny fragment ([`DataHeader::is_tiny_fragment`]) is whole, and taken. Floods are made of them.
     TinyFragment,
     /// A message is whole, and to be looked at before it counts. It is the ring's tail.
     Whole,
@@ -80,6 +80,8 @@ pub(super) struct Upstream {
     isolated: Option<u64>,
     /// Whether the next of them may go out.
     turn: Turn,
+    /// The frame that has begun is a tiny fragment.
+    tiny: bool,
     /// A frame larger than half the ring has begun behind unacknowledged messages.
     before_large: bool,
     /// The leg is to be left: no further message begins on it.
@@ -110,6 +112,7 @@ impl Upstream {
             gapless: false,
             isolated: None,
             turn: Turn::Awaited,
+            tiny: false,
             before_large: false,
             halted: false,
             looked_at: config.rules.as_deref().is_some_and(|rules| rules.looks_at(true) || rules.packets().is_some()),
@@ -125,8 +128,8 @@ impl Upstream {
     pub(super) fn receive(&mut self, data: &mut &[u8], taking: Taking, counters: &mut Counters) -> Option<Incoming> {
         loop {
             match self.continue_frame(data, taking, counters) {
-                Ok(false) => {}
-                Ok(true) => return Some(Incoming::Whole),
+                Ok(None) => {}
+                Ok(Some(incoming)) => return Some(incoming),
                 Err(error) => return Some(Incoming::Error(error)),
             }
             match self.receive_whole(data, taking, counters) {
@@ -137,12 +140,7 @@ impl Upstream {
             match self.scanner.step(data) {
                 Ok(Step::Starved) => return None,
                 Ok(Step::Announced(header)) => match self.admit(header.begins, header.frame_len(), taking, counters) {
-                    Admission::Yes => {
-                        self.begin_frame(&header);
-                        if header.is_tiny_fragment() {
-                            return Some(Incoming::TinyFragment);
-                        }
-                    }
+                    Admission::Yes => self.begin_frame(&header),
                     Admission::Wait => return None,
                     Admission::Refused => return Some(Incoming::Full),
                 },
@@ -205,31 +203,33 @@ impl Upstream {
 
     fn begin_frame(&mut self, header: &DataHeader) {
         self.scanner.admit();
+        self.tiny = header.is_tiny_fragment();
         self.before_large |= self.ring.is_large(header.frame_len()) && self.ring.unacknowledged() > 0;
         self.ring.append(header.as_bytes(), usize::try_from(header.payload).unwrap_or(usize::MAX));
     }
 
-    /// Returns whether a message is whole that is to be looked at.
+    /// Takes payload of the frame that has begun, and says what is to be known at its end.
     fn continue_frame(
         &mut self,
         data: &mut &[u8],
         taking: Taking,
         counters: &mut Counters,
-    ) -> Result<bool, FrameError> {
+    ) -> Result<Option<Incoming>, FrameError> {
         if !self.scanner.is_in_payload() {
-            return Ok(false);
+            return Ok(None);
         }
         let before = *data;
-        if let Step::Payload { len, ends_message, to_come } = self.scanner.step(data)? {
-            self.ring.append(&before[..len], usize::try_from(to_come).unwrap_or(usize::MAX));
-            if ends_message && self.looked_at {
-                return Ok(true);
-            }
-            if ends_message {
-                self.complete(taking, counters);
-            }
+        let Step::Payload { len, ends_message, to_come } = self.scanner.step(data)? else { return Ok(None) };
+        self.ring.append(&before[..len], usize::try_from(to_come).unwrap_or(usize::MAX));
+        if to_come > 0 {
+            return Ok(None);
         }
-        Ok(false)
+        match (ends_message, self.looked_at) {
+            (true, true) => return Ok(Some(Incoming::Whole)),
+            (true, false) => _ = self.complete(taking, counters),
+            (false, _) => {}
+        }
+        Ok(self.tiny.then_some(Incoming::TinyFragment))
     }
 
     /// The message in the tail is whole; returns its seq.

@@ -193,10 +193,25 @@ fn a_flood_of_tiny_fragments_is_read_no_faster_than_the_rate() {
     world.client.send(&tiny.repeat(2999));
     world.client.send(&[0x80, 0x80, 0, 0, 0, 0]);
     world.run();
-    assert_eq!(world.client.taken, 6 + 998 * tiny.len() + 6, "the default, up to the header of the last");
+    assert_eq!(world.client.taken, 6 + 999 * tiny.len(), "the default");
     world.pass(seconds(3));
     assert_eq!(world.backend().messages(), ["tiny.".repeat(2999)]);
     assert_eq!(slowed(&world), [Limit::Controls]);
+}
+
+#[test]
+fn a_flood_of_tiny_fragments_is_closed_with_1008_on_both_sides_where_that_is_asked_for() {
+    let mut world = World::with(|config| {
+        config.limits.control_rate = NonZeroU32::new(50);
+        config.limits.on_rate = OnRate::Close;
+    });
+    world.say("before");
+    world.client.say_in_parts(&["tiny."; 100]);
+    world.run();
+    assert_eq!((world.client.close_code(), world.over), (Some(1008), true));
+    assert_eq!(world.reason(), Some(EndReason::OverLimit(Limit::Controls)));
+    assert_eq!(world.client.messages(), ["before"]);
+    assert_eq!((world.backend().messages(), world.backend().close_code()), (vec!["before".to_owned()], Some(1008)));
 }
 
 #[test]
