@@ -13,7 +13,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Core, Done, hold_to};
+use super::{Core, Done, hold_to, preferred};
 use crate::raw::{Head, accept_response, upgrade_request};
 
 /// What is wrong with the answer to a good handshake.
@@ -131,6 +131,7 @@ impl Liar {
         let (stop, mut stopped) = watch::channel(false);
         std::thread::spawn(move || {
             hold_to(Core::Last);
+            preferred(false);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let listener = TcpListener::from_std(listener).expect("a socket of the runtime");
